@@ -1,0 +1,148 @@
+//! SYN cookies: a handshake without state.
+//!
+//! The initial sequence number that the director sends carries what the client's SYN said and a keyed proof:
+//!
+//! | bits | |
+//! |---|---|
+//! | 31–20 | proof *A*, of the connection's addresses and ports, the epoch and the data bits |
+//! | 19–8 | proof *B*, of all that and the client's initial sequence number |
+//! | 7–6 | index of the MSS |
+//! | 5–2 | the client's window scale, 15 for none |
+//! | 1 | SACK permitted |
+//! | 0 | the epoch's lowest bit |
+//!
+//! Timestamps need no bit: a client that negotiated them sends one in every segment (RFC 7323, section 3.2). A holds for
+//! *any* segment of a connection that has just begun, B only for the first: so a later segment that comes first is known
+//! for what it is, and neither begins a flow in the middle of a request nor gets a RST.
+
+use crate::layout::{FlowKey, Key};
+use crate::net::Seq;
+use crate::sip::sip64;
+
+/// An epoch is 64 s; a cookie is good in its own and the next.
+const EPOCH_SHIFT: u64 = 16;
+/// The sizes that a cookie can say, in bytes of payload: the smallest that IPv4 allows, and what links really have.
+const SIZES: [u32; 4] = [536, 1220, 1440, 1460];
+
+/// What a client's SYN said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offer {
+    pub mss: u32,
+    /// [`crate::net::NO_SCALE`] for none.
+    pub scale: u32,
+    pub sack: bool,
+}
+
+/// What a returning cookie proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The segment is the first one of a connection whose SYN was answered.
+    First(Offer),
+    /// The segment belongs to such a connection but is not its first.
+    Later,
+    /// Nothing.
+    None,
+}
+
+#[inline(always)]
+fn word(bytes: [u8; 4], more: u32) -> u64 {
+    u64::from(u32::from_ne_bytes(bytes)) | u64::from(more) << 32
+}
+
+#[inline(always)]
+fn hash(key: Key, flow: &FlowKey, epoch: u32, data: u32) -> u64 {
+    let ports = u32::from(u16::from_be_bytes(flow.client_port)) << 16 | u32::from(u16::from_be_bytes(flow.port));
+    sip64(key, [word(flow.client, ports), word(flow.vip, epoch << 8 | data)])
+}
+
+/// Proof B, from a hash that nobody without the key knows: multiplied by an odd secret and keyed by another.
+#[inline(always)]
+fn proof_b(hash: u64, client: Seq) -> u32 {
+    let mixed = (client.0 ^ (hash >> 12) as u32).wrapping_mul((hash >> 32) as u32 | 1);
+    (mixed ^ (mixed >> 15)).wrapping_mul(0x2c1b_3c6d) >> 20
+}
+
+/// The initial sequence number for a SYN with the number `client`, at millisecond `now`.
+#[inline(always)]
+pub fn make(key: Key, flow: &FlowKey, client: Seq, offer: Offer, now: u64) -> Seq {
+    let epoch = (now >> EPOCH_SHIFT) as u32 & 0xff_ffff;
+    let mut size = 0;
+    for (index, bytes) in SIZES.iter().enumerate() {
+        if offer.mss >= *bytes {
+            size = index as u32;
+        }
+    }
+    let data = size << 6 | (offer.scale & 15) << 2 | u32::from(offer.sack) << 1 | epoch & 1;
+    let hash = hash(key, flow, epoch, data);
+    Seq((hash as u32 & 0xfff) << 20 | proof_b(hash, client) << 8 | data)
+}
+
+/// Checks a segment with sequence number `seq` and acknowledgement `ack` that belongs to no flow.
+#[inline(always)]
+pub fn check(key: Key, flow: &FlowKey, seq: Seq, ack: Seq, now: u64) -> Proof {
+    let cookie = ack.minus(1).0;
+    let data = cookie & 0xff;
+    let present = (now >> EPOCH_SHIFT) as u32 & 0xff_ffff;
+    // The epoch's lowest bit tells which of the two it was.
+    let epoch = if (present ^ data) & 1 == 0 { present } else { present.wrapping_sub(1) & 0xff_ffff };
+    let hash = hash(key, flow, epoch, data);
+    if hash as u32 & 0xfff != cookie >> 20 {
+        return Proof::None;
+    }
+    if proof_b(hash, seq.minus(1)) != cookie >> 8 & 0xfff {
+        return Proof::Later;
+    }
+    Proof::First(Offer { mss: SIZES[(data >> 6 & 3) as usize], scale: data >> 2 & 15, sack: data & 2 != 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: Key = Key { k0: 1, k1: 2 };
+    const FLOW: FlowKey = FlowKey { client: [10, 0, 0, 1], vip: [10, 0, 0, 2], client_port: [200, 1], port: [0, 80] };
+    const OFFER: Offer = Offer { mss: 1460, scale: 7, sack: true };
+
+    #[test]
+    fn a_cookie_proves_what_the_syn_said() {
+        for (mss, size) in [(1460, 1460), (9000, 1460), (1459, 1440), (1300, 1220), (536, 536), (100, 536)] {
+            for scale in [0, 7, 14, 15] {
+                for sack in [false, true] {
+                    let isn = make(KEY, &FLOW, Seq(77), Offer { mss, scale, sack }, 5_000_000);
+                    assert_eq!(
+                        check(KEY, &FLOW, Seq(78), isn.plus(1), 5_000_100),
+                        Proof::First(Offer { mss: size, scale, sack })
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_cookie_ages() {
+        let isn = make(KEY, &FLOW, Seq(77), OFFER, 65_535);
+        assert_eq!(check(KEY, &FLOW, Seq(78), isn.plus(1), 65_536 + 65_535), Proof::First(OFFER));
+        let late = check(KEY, &FLOW, Seq(78), isn.plus(1), 65_536 * 3);
+        assert_ne!(late, Proof::First(OFFER));
+    }
+
+    #[test]
+    fn later_segments_and_strangers_are_told_apart() {
+        let isn = make(KEY, &FLOW, Seq(77), OFFER, 9_000_000);
+        let mut later = 0;
+        for distance in 1..4000u32 {
+            if check(KEY, &FLOW, Seq(78 + distance), isn.plus(1), 9_000_000) == Proof::Later {
+                later += 1;
+            }
+        }
+        assert!(later > 3990, "proof B lets {} of 4000 wrong numbers pass", 3999 - later);
+        let mut none = 0;
+        for guess in 0..4000u32 {
+            let guess = Seq(guess.wrapping_mul(0x9e37_79b9));
+            if check(KEY, &FLOW, Seq(78), guess, 9_000_000) == Proof::None {
+                none += 1;
+            }
+        }
+        assert!(none > 3980, "proof A lets {} of 4000 guesses pass", 4000 - none);
+    }
+}

@@ -1,0 +1,86 @@
+//! What the core asks of whatever runs it: loops that the verifier accepts, memory that several CPUs share, and the maps.
+
+use core::cell::Cell;
+use core::ops::DerefMut;
+
+use crate::decide::Backends;
+use crate::layout::{Flow, FlowKey, Globals, Hands, Listener, ListenerKey, Policy, Stash, Traffic};
+use crate::sessions::Table;
+
+/// One step of a bounded loop over a context `C`.
+pub trait Step<C> {
+    /// Does one step; answers whether another one is wanted.
+    fn step(context: &mut C) -> bool;
+}
+
+/// Memory and control flow in the form that the edge can give them.
+///
+/// All of it is static, so that no pointer to an edge travels through the core's subprograms.
+pub trait Cpu: Copy {
+    /// Runs [`Step::step`] at most `max` times. In the kernel this is `bpf_loop` (Linux 5.17), whose body the verifier
+    /// reads once: everything that a step changes has to be in memory that the verifier does not track (a map value), or
+    /// the loop is verified once per value.
+    fn repeat<C, S: Step<C>>(context: &mut C, max: u32);
+
+    /// Reads a word that other CPUs write; never cached, never torn.
+    fn load(word: &Cell<u64>) -> u64;
+
+    /// Writes a word that other CPUs read.
+    fn store(word: &Cell<u64>, value: u64);
+
+    /// Replaces `old` by `new` in one step, on one CPU only; false if the word was something else.
+    fn compare_exchange(word: &Cell<u64>, old: u64, new: u64) -> bool;
+
+    /// Adds to a word that other CPUs write; answers what it was before.
+    fn fetch_add(word: &Cell<u64>, value: u64) -> u64;
+}
+
+/// Something with a [`Cpu`].
+pub trait Machine {
+    type Cpu: Cpu;
+}
+
+/// What became of an attempt to enter a client's connection into the table of flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Entered {
+    /// It is there now.
+    Done,
+    /// Another CPU was first.
+    Exists,
+    /// The table refused.
+    Refused,
+}
+
+/// The kernel's maps, or what stands for them in the simulation. All of it is shared by all CPUs.
+pub trait Maps: Backends + Table {
+    /// A flow that is locked for as long as this lives.
+    type Flow<'a>: DerefMut<Target = Flow>
+    where
+        Self: 'a;
+    /// A stash; whoever holds the flow that owns it may change it.
+    type Stash<'a>: DerefMut<Target = Stash>
+    where
+        Self: 'a;
+
+    fn globals(&self) -> Option<&Globals>;
+    fn hands(&self) -> Option<&Hands>;
+    /// What an address (*network order*) is to the director: `ROLE_*`.
+    fn role(&self, address: [u8; 4]) -> Option<u32>;
+    fn listener(&self, key: &ListenerKey) -> Option<&Listener>;
+    /// The service's word, read anew each time.
+    fn service_word(&self, service: u32) -> u64;
+    fn policy(&self, block: u32) -> Option<&Policy>;
+    fn traffic(&self, index: u32) -> Option<&Traffic>;
+    fn flow_slot(&self, key: &FlowKey) -> Option<u32>;
+    /// Enters `key`; an entry that is there stays.
+    fn enter(&self, key: &FlowKey, slot: u32) -> Entered;
+    fn leave(&self, key: &FlowKey);
+    /// Locks the flow of a slot. `None` if another CPU holds it for too long.
+    fn flow(&self, slot: u32) -> Option<Self::Flow<'_>>;
+    fn stash(&self, index: u32) -> Option<Self::Stash<'_>>;
+    /// Nanoseconds since boot.
+    fn now(&self) -> u64;
+    /// Counts something noticed on the way ([`crate::verdict::Note`] and the reasons behind it).
+    fn note(&self, counter: u32);
+}

@@ -1,0 +1,29 @@
+//! Backends: one address and port that serve one version.
+
+use core::cell::Cell;
+
+/// Takes new work: the daemon's health checks say so.
+pub const BACKEND_UP: u32 = 1;
+/// Belongs to a version; an entry without it is free.
+pub const BACKEND_USED: u32 = 2;
+
+/// Backends at most, over all services.
+pub const MAX_BACKENDS: u32 = 1024;
+
+/// One backend. `flags` is changed by a single store, so that health needs no policy change.
+#[derive(Clone, Debug)]
+#[repr(C)]
+pub struct Backend {
+    /// *Network order.*
+    pub address: [u8; 4],
+    /// *Network order.*
+    pub port: [u8; 2],
+    pub zero: [u8; 2],
+    /// `BACKEND_*` bits.
+    pub flags: u32,
+    /// Of 100: a share of new sessions relative to the other backends of the version.
+    pub weight: u32,
+    /// Written by the programs: the millisecond ([`crate::splice`]'s clock) until which this backend is passed over,
+    /// because it refused or did not answer; 0 for never.
+    pub shunned_until: Cell<u64>,
+}

@@ -1,0 +1,63 @@
+//! What there is one of: keys and addresses, written by the daemon before the programs are attached.
+
+use core::cell::Cell;
+
+/// SNAT source addresses at most.
+pub const MAX_SOURCES: usize = 32;
+/// The first source port of a leg; below it are the ports that a host keeps for itself.
+pub const FIRST_PORT: u32 = 1024;
+/// Legs per source address: a leg's port is 16 bits, from [`FIRST_PORT`] on.
+pub const PORTS_PER_SOURCE: u32 = 65536 - FIRST_PORT;
+
+/// A 128-bit key for SipHash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Key {
+    pub k0: u64,
+    pub k1: u64,
+}
+
+/// Constants of a running director.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Globals {
+    /// For session ids.
+    pub session_key: Key,
+    /// For SYN cookies.
+    pub cookie_key: Key,
+    /// For the legs' initial sequence numbers (RFC 6528).
+    pub isn_key: Key,
+    /// Slots of the flow table that may be used: at most [`PORTS_PER_SOURCE`] × `source_count`.
+    pub flows: u32,
+    /// Stashes.
+    pub stashes: u32,
+    /// Buckets of the session table − 1; their number is a power of two.
+    pub bucket_mask: u32,
+    pub source_count: u32,
+    /// Seconds without a packet after which a spliced flow may be collected.
+    pub flow_idle_seconds: u32,
+    pub zero: u32,
+    /// Source addresses of legs, *network order*. Slot `s` has address `s / PORTS_PER_SOURCE` and port
+    /// `FIRST_PORT + s % PORTS_PER_SOURCE`.
+    pub sources: [[u8; 4]; MAX_SOURCES],
+}
+
+/// Clock hands: where the search for a free slot or stash goes on.
+#[derive(Clone, Debug)]
+#[repr(C)]
+pub struct Hands {
+    pub flow: Cell<u64>,
+    pub stash: Cell<u64>,
+    pub reset_budget: Cell<u64>,
+    pub zero: u64,
+}
+
+/// The interface is a veth whose peer is reached by `bpf_redirect_peer`.
+pub const INTERFACE_PEER: u32 = 1;
+
+/// The address is one of a listener.
+pub const ROLE_LISTENER: u32 = 1 << 31;
+/// The address is a source of legs; its index stands in the low half.
+pub const ROLE_SOURCE: u32 = 1 << 30;
+/// The part of a role that is an index of [`Globals::sources`].
+pub const ROLE_INDEX: u32 = 0xffff;

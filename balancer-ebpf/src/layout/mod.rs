@@ -1,0 +1,61 @@
+//! The layout of everything that lies in a kernel map, read and written by the programs and by the daemon.
+//!
+//! Every type is `repr(C)`, without padding, enums, `bool` or `Option`, of integers in the machine's byte order unless a
+//! comment says *network order*. [`VERSION`] names the pin directory: maps of another layout are never adopted.
+
+mod backend;
+mod buffer;
+mod flow;
+mod globals;
+mod listener;
+mod policy;
+mod session;
+mod stash;
+mod traffic;
+
+pub use backend::*;
+pub use buffer::*;
+pub use flow::*;
+pub use globals::*;
+pub use listener::*;
+pub use policy::*;
+pub use session::*;
+pub use stash::*;
+pub use traffic::*;
+
+/// Changes whenever any layout below does.
+pub const VERSION: u32 = 1;
+
+/// Names of the maps, as pinned below `<bpffs>/balancer/<name>/v<VERSION>/`.
+pub mod map {
+    /// `HASH` [`super::ListenerKey`] → [`super::Listener`].
+    pub const LISTENERS: &str = "LISTENERS";
+    /// `ARRAY` service id → `u64` service word ([`super::ServiceWord`]), mmapable: a flip is one store here.
+    pub const SERVICES: &str = "SERVICES";
+    /// `ARRAY` policy block index → [`super::Policy`].
+    pub const POLICIES: &str = "POLICIES";
+    /// `ARRAY` backend id → [`super::Backend`].
+    pub const BACKENDS: &str = "BACKENDS";
+    /// `HASH` [`super::FlowKey`] → `u32` slot.
+    pub const FLOW_KEYS: &str = "FLOW_KEYS";
+    /// `ARRAY` slot → [`super::FlowSlot`].
+    pub const FLOWS: &str = "FLOWS";
+    /// `ARRAY` stash index → [`super::Stash`].
+    pub const STASHES: &str = "STASHES";
+    /// `ARRAY` bucket → [`super::Bucket`].
+    pub const SESSIONS: &str = "SESSIONS";
+    /// `PERCPU_ARRAY` [`crate::verdict::Verdict`] as `u32` → `u64`.
+    pub const COUNTERS: &str = "COUNTERS";
+    /// `ARRAY` of one [`super::Globals`].
+    pub const GLOBALS: &str = "GLOBALS";
+    /// `ARRAY` of one [`super::Hands`].
+    pub const HANDS: &str = "HANDS";
+    /// `ARRAY` service id × [`super::MAX_VERSIONS`] + version → [`super::Traffic`].
+    pub const TRAFFIC: &str = "TRAFFIC";
+    /// `PERCPU_ARRAY` of one [`crate::work::Work`]: never pinned for anybody's eyes, scratch memory.
+    pub const WORK: &str = "WORK";
+    /// `HASH` ifindex `u32` → `u32` flags ([`super::INTERFACE_PEER`]).
+    pub const INTERFACES: &str = "INTERFACES";
+    /// `HASH` address `[u8; 4]` in network order → `u32` of `ROLE_*`: the VIPs and the legs' source addresses.
+    pub const ADDRESSES: &str = "ADDRESSES";
+}

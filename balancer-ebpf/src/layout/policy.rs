@@ -1,0 +1,113 @@
+//! What decides requests: a service's word and the policy block that it points to.
+//!
+//! A policy is many words, and a system call that updates many words tears. So a block is written while nothing points
+//! to it, and one store of the service word makes it the truth. A block is written again only after a grace period.
+
+/// Services at most.
+pub const MAX_SERVICES: u32 = 64;
+/// Versions of a service at most, in any state.
+pub const MAX_VERSIONS: u32 = 16;
+/// Backends of a version at most.
+pub const VERSION_BACKENDS: usize = 32;
+/// Policy blocks of a service: the current one, the next one and two that may still be read.
+pub const SERVICE_BLOCKS: u32 = 4;
+/// Bytes of a cookie's or path parameter's name at most.
+pub const MAX_NAME: usize = 64;
+
+/// The word of a service: the policy block in the low half, a generation that rises with each change in the high half.
+/// Zero means that the service has no policy yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServiceWord(pub u64);
+
+impl ServiceWord {
+    /// A word for `block`, at `generation` (which must not be 0).
+    pub const fn new(block: u32, generation: u32) -> Self {
+        Self((generation as u64) << 32 | block as u64)
+    }
+    /// Index into the policy blocks.
+    pub const fn block(self) -> u32 {
+        self.0 as u32
+    }
+    /// Rises with every change of the policy.
+    pub const fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
+
+/// The version takes requests of sessions that are bound to it.
+pub const VERSION_SERVES: u32 = 1;
+
+/// One version, as far as the data path has to know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct VersionPolicy {
+    /// A binding is valid only if it carries this number: changing it moves every session of the version at its next
+    /// request. Never used twice in a service, so a removed version's bindings never come back. 0: no such version.
+    pub generation: u32,
+    /// `VERSION_*` bits.
+    pub flags: u32,
+    /// How many of `backends` count.
+    pub backend_count: u32,
+    pub zero: u32,
+    /// Backend ids.
+    pub backends: [u16; VERSION_BACKENDS],
+}
+
+impl VersionPolicy {
+    /// No version.
+    pub const NONE: Self =
+        Self { generation: 0, flags: 0, backend_count: 0, zero: 0, backends: [0; VERSION_BACKENDS] };
+}
+
+/// A name of a cookie or of a path parameter, packed so that it compares eight bytes at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Name {
+    /// The bytes as little-endian words, zeroes behind them.
+    pub words: [u64; MAX_NAME / 8],
+    /// How many bytes count.
+    pub len: u32,
+    pub zero: u32,
+}
+
+impl Name {
+    /// Packs `name`; `None` if it is empty or longer than [`MAX_NAME`].
+    pub fn new(name: &[u8]) -> Option<Self> {
+        if name.is_empty() || name.len() > MAX_NAME {
+            return None;
+        }
+        let mut words = [0u64; MAX_NAME / 8];
+        for (index, byte) in name.iter().enumerate() {
+            if let Some(word) = words.get_mut(index / 8) {
+                *word |= u64::from(*byte) << ((index % 8) * 8);
+            }
+        }
+        Some(Self { words, len: name.len() as u32, zero: 0 })
+    }
+}
+
+/// How a service's session ids are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct SessionRule {
+    /// The cookie's name, compared case-sensitively (C18).
+    pub cookie: Name,
+    /// The path parameter's name (C20).
+    pub parameter: Name,
+}
+
+/// A policy block: all that the data path needs to decide a request of a service, but for the bindings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Policy {
+    /// The service word's generation for which the block was written.
+    pub generation: u32,
+    /// The version that new sessions get: an index into `versions`.
+    pub active: u32,
+    /// Seconds after which a binding that no request refreshed expires (D3).
+    pub idle_seconds: u32,
+    /// The version that gets requests while the active one has no backend that takes work; may be the active one.
+    pub fallback: u32,
+    pub rule: SessionRule,
+    pub versions: [VersionPolicy; MAX_VERSIONS as usize],
+}

@@ -1,0 +1,84 @@
+//! What the core asks of a packet: the trait that TC, XDP and the simulation implement.
+
+use crate::layout::Buffer;
+
+/// Bytes of the Ethernet, IPv4 and TCP headers, without options.
+pub const HEADERS: usize = 54;
+/// The same with the options that nearly every segment has: two NOPs and a timestamp.
+pub const HEADERS_TS: usize = 66;
+/// Bytes of a crafted header with all of its options.
+pub const CRAFTED: usize = 96;
+
+/// Where a packet leaves: an interface, and whether it is handed straight to the other end of a veth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Egress {
+    /// The interface's index.
+    pub interface: u32,
+    /// [`crate::layout::INTERFACE_PEER`] or 0.
+    pub flags: u32,
+}
+
+/// A next hop: link-layer addresses and the interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Hop {
+    pub egress: Egress,
+    /// Destination and source MAC, in the order of the Ethernet header.
+    pub macs: [u8; 12],
+}
+
+/// One Ethernet frame, in the hands of a hook.
+///
+/// An Err is a packet shorter than it claims or one that the kernel will not change: the caller drops it and counts.
+pub trait Frame {
+    /// Bytes of the frame, from the Ethernet header on.
+    fn len(&self) -> u32;
+
+    /// The interface that it came in by.
+    fn ingress(&self) -> Egress;
+
+    /// The headers, for reading and writing in place.
+    fn headers(&mut self) -> Option<&mut [u8; HEADERS]>;
+
+    /// The headers with room for a timestamp option behind them.
+    fn headers_ts(&mut self) -> Option<&mut [u8; HEADERS_TS]>;
+
+    /// Copies eight bytes at `at`.
+    fn load8(&self, at: u32) -> Option<[u8; 8]>;
+
+    /// Overwrites eight bytes at `at`; the checksum is the caller's business.
+    fn store8(&mut self, at: u32, bytes: [u8; 8]) -> bool;
+
+    /// Copies `len` (at most 40) option bytes behind the headers into `options`.
+    fn load_options(&self, options: &mut [u8; 40], len: u32) -> bool;
+
+    /// Copies `len` (at least 1, bounded by the buffer) bytes from `at` into `buffer` from position `pos` on.
+    fn load(&self, at: u32, len: u32, buffer: &mut Buffer, pos: u32) -> bool;
+
+    /// Brings the checksums up to date after headers were changed: `addresses` is the difference that the addresses
+    /// made (IPv4 header and pseudo-header alike), `ip` that of other IPv4 fields, `tcp` that of TCP fields.
+    fn update_checksums(&mut self, addresses: u64, ip: u64, tcp: u64) -> bool;
+
+    /// Cuts the frame to `len` bytes.
+    fn truncate(&mut self, len: u32) -> bool;
+
+    /// Whether frames can grow, and several be sent for one: TC can, XDP cannot and passes the packet up to TC.
+    fn can_grow(&self) -> bool;
+
+    /// Makes the frame `header` (its first `header_len` bytes) and `len` bytes of `payload` from `pos` on. The header's
+    /// TCP checksum covers everything; `pseudo` is what the field holds if the hardware is to complete it.
+    fn rebuild(
+        &mut self,
+        header: &[u8; CRAFTED],
+        header_len: u32,
+        pseudo: u16,
+        payload: Option<(&Buffer, u32, u32)>,
+    ) -> bool;
+
+    /// Sends a copy of the frame as it is now, and keeps it.
+    fn send_copy(&mut self, to: Egress) -> bool;
+
+    /// The next hop towards an address (*network order*) from a source address: the kernel's route and neighbour.
+    fn route(&mut self, source: [u8; 4], destination: [u8; 4]) -> Option<Hop>;
+}

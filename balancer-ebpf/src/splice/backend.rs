@@ -1,0 +1,295 @@
+//! Segments of a backend: the leg's handshake, its end, and its data.
+
+use super::{Next, Now, Step, end, framed, has_leg, open, response, send};
+use crate::host::Maps;
+use crate::layout::{
+    BACKEND_FIN, CLIENT_FIN, CLIENT_TIMESTAMPS, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_SPLICED, Flow, Globals,
+    LAST_RESPONSE, NONE, RESPONSE_BODY, RESPONSES_UNFRAMED, STASH_OWNED,
+};
+use crate::net::{ACK, Draft, FIN, Frame, HEADERS, Hop, NO_SCALE, RST, SYN, Seq, read_options, read_timestamp};
+use crate::verdict::Verdict;
+use crate::work::Work;
+
+/// What a segment of the leg carries at most, where the backend does not say (RFC 9293, section 3.7.1).
+const DEFAULT_MSS: u32 = 536;
+/// And what Ethernet carries.
+const MAX_MSS: u32 = 1460;
+/// Bytes of the timestamp option.
+const TIMESTAMP_OPTION: u32 = 12;
+
+/// A packet to the source address and port of the leg in `slot`.
+#[inline(always)]
+pub(super) fn from_backend<M: Maps, F: Frame>(
+    maps: &M,
+    frame: &mut F,
+    work: &mut Work,
+    globals: &Globals,
+    now: Now,
+    slot: u32,
+) -> Verdict {
+    let Some(mut flow) = maps.flow(slot) else { return Verdict::Busy };
+    let segment = &work.segment;
+    let ours = flow.state != FLOW_FREE
+        && has_leg(&flow)
+        && flow.leg.address == segment.source
+        && flow.leg.port == segment.source_port;
+    if !ours {
+        let step = stray(frame, work);
+        return send::finish(maps, frame, work, &mut flow, step);
+    }
+    if !read_timestamp::<M::Cpu, F>(frame, &mut work.segment, &mut work.options) {
+        return Verdict::Unwritable;
+    }
+    flow.seen = now.ms;
+    let step = match flow.state {
+        FLOW_OPENING if !frame.can_grow() => (Next::Done, Verdict::NeedsGrowth),
+        FLOW_OPENING => opening(maps, frame, work, globals, &mut flow, now),
+        FLOW_SPLICED | FLOW_CLOSING => joined(maps, frame, work, globals, &mut flow, now),
+        _ => stray(frame, work),
+    };
+    send::finish(maps, frame, work, &mut flow, step)
+}
+
+/// A segment of a leg that is no more: its sender is told so, also if an earlier RST was lost.
+#[inline(always)]
+fn stray<F: Frame>(frame: &mut F, work: &mut Work) -> Step {
+    if work.segment.has(RST) || !work.segment.has(ACK) {
+        return (Next::Done, Verdict::OldLegReset);
+    }
+    if !frame.can_grow() {
+        return (Next::Done, Verdict::NeedsGrowth);
+    }
+    back(frame, work);
+    (Next::Draft, Verdict::OldLeg)
+}
+
+/// Drafts a RST to the sender of the segment, with the number that it expects.
+#[inline(always)]
+fn back<F: Frame>(frame: &mut F, work: &mut Work) {
+    let segment = &work.segment;
+    let egress = frame.ingress();
+    let Some(h) = frame.headers() else { return };
+    let macs = [h[6], h[7], h[8], h[9], h[10], h[11], h[0], h[1], h[2], h[3], h[4], h[5]];
+    let hop = Hop { egress, macs };
+    work.draft = Draft {
+        macs: hop.macs,
+        source: segment.destination,
+        destination: segment.source,
+        source_port: segment.destination_port,
+        destination_port: segment.source_port,
+        seq: segment.ack,
+        flags: u32::from(RST),
+        ..Draft::default()
+    };
+    work.egress = hop.egress;
+}
+
+/// A segment while the SYN is under way.
+#[inline(always)]
+fn opening<M: Maps, F: Frame>(
+    maps: &M,
+    frame: &mut F,
+    work: &mut Work,
+    globals: &Globals,
+    flow: &mut Flow,
+    now: Now,
+) -> Step {
+    let segment = &work.segment;
+    let answers = segment.ack == flow.leg.isn.plus(1);
+    if segment.has(RST) {
+        // A RST to a SYN has to acknowledge it (RFC 9293, section 3.10.7.3), or anybody could send it.
+        if !segment.has(ACK) || !answers {
+            return (Next::Done, Verdict::ForgedReset);
+        }
+        return open::refused(maps, frame, work, globals, flow, now);
+    }
+    if !segment.has(SYN) {
+        return if segment.has(ACK) {
+            open::challenged(work, flow, now)
+        } else {
+            (Next::Done, Verdict::StraySynAck)
+        };
+    }
+    if !segment.has(ACK) || !answers {
+        return (Next::Done, Verdict::StraySynAck);
+    }
+    if !read_options::<M::Cpu, F>(frame, segment.options, &mut work.options) {
+        return (Next::Done, Verdict::Unwritable);
+    }
+    let timestamps = flow.flags & CLIENT_TIMESTAMPS != 0;
+    if timestamps && work.options.timestamp_at == 0 {
+        // The client puts a timestamp into every segment and wants one in each: without them the ends do not fit.
+        return open::give_up(maps, work, flow, now, Verdict::OptionsMismatch);
+    }
+    up(work, flow, now, timestamps);
+    let len = flow.stash_len;
+    let first = flow.stash_first;
+    if flow.flags & STASH_OWNED == 0 {
+        // The client still has every byte of it and sends it again if need be. The data is read by `finish`.
+        flow.received = flow.received.max(first.plus(len));
+    }
+    flow.received = flow.received.max(first.plus(len));
+    send::from_stash(work, flow, first, len, Verdict::LegUp)
+}
+
+/// Joins the leg and the client.
+#[inline(always)]
+fn up(work: &Work, flow: &mut Flow, now: Now, timestamps: bool) {
+    let options = &work.options;
+    let sent = flow.sent;
+    let backend_scale = if options.scale == NO_SCALE { 0 } else { options.scale };
+    let leg = &mut flow.leg;
+    let next = work.segment.seq.plus(1);
+    leg.to_client = sent.since(next);
+    leg.tsval = options.tsval;
+    leg.shift_to_client = (16 + backend_scale).wrapping_sub(flow.our_scale & 15);
+    // A backend that does not scale would read the client's windows as they stand.
+    leg.shift_to_leg =
+        if options.scale == NO_SCALE && flow.client_scale != NO_SCALE { 16 + (flow.client_scale & 15) } else { 16 };
+    let mss = if options.mss == 0 { DEFAULT_MSS } else { options.mss.min(MAX_MSS) };
+    leg.mss = mss - if timestamps && mss > 2 * TIMESTAMP_OPTION { TIMESTAMP_OPTION } else { 0 };
+    if timestamps {
+        // What the client sees never goes back, whoever the backend is (PAWS, RFC 7323, section 5).
+        let clock = Seq(now.clock()).max(Seq(flow.clock)).0;
+        leg.clock_to_client = clock.wrapping_sub(options.tsval);
+        flow.clock = clock;
+    }
+    flow.response_next = sent;
+    flow.response_left = 0;
+    flow.flags &= !(RESPONSE_BODY | LAST_RESPONSE);
+    flow.state = FLOW_SPLICED;
+}
+
+/// A segment of the leg.
+#[inline(always)]
+fn joined<M: Maps, F: Frame>(
+    maps: &M,
+    frame: &mut F,
+    work: &mut Work,
+    globals: &Globals,
+    flow: &mut Flow,
+    now: Now,
+) -> Step {
+    let segment = &work.segment;
+    if segment.has(SYN) {
+        // The SYN-ACK again: our answer was lost, and comes again with the client's data.
+        return (Next::Done, Verdict::StraySynAck);
+    }
+    if segment.has(ACK) {
+        let acked = segment.ack.minus(flow.leg.to_leg);
+        if acked.after(flow.upstream_acked) && !acked.after(flow.received.plus(1)) {
+            flow.upstream_acked = acked;
+            stash_acked(maps, flow);
+        }
+    }
+    if segment.timestamp_at != 0 {
+        flow.leg.tsval = segment.tsval;
+    }
+    let from = segment.seq.plus(flow.leg.to_client);
+    if segment.has(RST) {
+        return reset(maps, frame, work, flow, from);
+    }
+    if segment.payload != 0 && flow.flags & RESPONSES_UNFRAMED == 0 && flow.state == FLOW_SPLICED {
+        return response::response(maps, frame, work, globals, flow, from, now);
+    }
+    passed(maps, frame, work, flow, from)
+}
+
+/// Frees a stash whose bytes the backend has.
+#[inline(always)]
+fn stash_acked<M: Maps>(maps: &M, flow: &mut Flow) {
+    if flow.stash != NONE
+        && flow.flags & crate::layout::STASH_RESPONSE == 0
+        && !flow.upstream_acked.before(flow.stash_first.plus(flow.stash_len))
+        && !flow.stash_first.plus(flow.stash_len).after(flow.request_next)
+    {
+        end::drop_stash(maps, flow);
+    }
+}
+
+/// A segment that may go to the client as it is, `from` in the client's numbers.
+#[inline(always)]
+pub(super) fn passed<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &mut Flow, from: Seq) -> Step {
+    let segment = &work.segment;
+    let mut until = from.plus(segment.payload);
+    if segment.has(FIN) {
+        if segment.payload == 0 && from == flow.sent && idle(flow) {
+            // An idle backend closes its side: the client's connection has no need to know.
+            if !frame.can_grow() {
+                return (Next::Done, Verdict::NeedsGrowth);
+            }
+            back(frame, work);
+            open::unjoin(maps, flow);
+            return (Next::Draft, Verdict::LegLost);
+        }
+        if unheard(flow) {
+            if !frame.can_grow() {
+                return (Next::Done, Verdict::NeedsGrowth);
+            }
+            back(frame, work);
+            restart(maps, flow);
+            return (Next::Draft, Verdict::LegLost);
+        }
+        until = until.plus(1);
+        flow.flags |= BACKEND_FIN;
+    }
+    flow.sent = flow.sent.max(until);
+    if segment.timestamp_at != 0 {
+        let clock = segment.tsval.wrapping_add(flow.leg.clock_to_client);
+        flow.clock = Seq(clock).max(Seq(flow.clock)).0;
+    }
+    response::completed(maps, flow);
+    if flow.flags & (BACKEND_FIN | CLIENT_FIN) == BACKEND_FIN | CLIENT_FIN {
+        end::close(maps, flow);
+    }
+    (Next::ToClient, Verdict::ToClient)
+}
+
+/// Nothing is under way on the leg, and the last response did not announce the end.
+#[inline(always)]
+fn idle(flow: &Flow) -> bool {
+    flow.state == FLOW_SPLICED
+        && flow.outstanding == 0
+        && framed(flow)
+        && flow.flags & (LAST_RESPONSE | CLIENT_FIN | BACKEND_FIN) == 0
+}
+
+/// One request is under way, and the backend has not acknowledged a byte of it: it closed without having seen it.
+#[inline(always)]
+fn unheard(flow: &Flow) -> bool {
+    flow.state == FLOW_SPLICED
+        && flow.outstanding == 1
+        && framed(flow)
+        && flow.upstream_acked == flow.request_first
+        && flow.flags & (CLIENT_FIN | BACKEND_FIN | STASH_OWNED) == 0
+}
+
+/// Forgets the last request: the client still has all of it and sends it again, to be decided anew.
+#[inline(always)]
+fn restart<M: Maps>(maps: &M, flow: &mut Flow) {
+    open::unjoin(maps, flow);
+    flow.request_next = flow.request_first;
+    flow.request_left = 0;
+    flow.received = flow.request_first;
+}
+
+/// The backend resets the leg.
+#[inline(always)]
+fn reset<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &Work, flow: &mut Flow, from: Seq) -> Step {
+    // In the window, if it is no forgery: what the client has not acknowledged, and a little on.
+    if from.since(flow.acked).wrapping_add(1 << 20) > 1 << 22 {
+        return (Next::Done, Verdict::ForgedReset);
+    }
+    let _ = (work, HEADERS);
+    if idle(flow) {
+        open::unjoin(maps, flow);
+        return (Next::Done, Verdict::OldLegReset);
+    }
+    if unheard(flow) {
+        restart(maps, flow);
+        return (Next::Done, Verdict::OldLegReset);
+    }
+    let _ = frame.len();
+    end::close(maps, flow);
+    (Next::ToClient, Verdict::BackendReset)
+}

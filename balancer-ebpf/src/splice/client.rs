@@ -1,0 +1,346 @@
+//! Segments of a client: what is known already, what begins something new, and what has to wait.
+
+use super::{Next, Now, Step, begin, client_key, end, has_leg, open, request, send};
+use crate::cookie::{self, Proof};
+use crate::host::Maps;
+use crate::layout::{
+    BACKEND_FIN, CLIENT_FIN, CLIENT_TIMESTAMPS, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_SPLICED, FLOW_UNBOUND,
+    Flow, Globals, NONE, REQUESTS_UNFRAMED, STASH_RESPONSE,
+};
+use crate::net::{ACK, Draft, FIN, Frame, RST, SYN, Seq, read_timestamp};
+use crate::verdict::Verdict;
+use crate::work::Work;
+
+/// How far behind the last acknowledgement one of the same connection may come: late ones, not a new connection's.
+const LATE_ACKS: u32 = 1 << 20;
+/// How far a RST's number may lie from what is expected.
+const RESET_WINDOW: u32 = 1 << 20;
+
+/// A packet to a listener's address. [`Verdict::NotOurs`] if there is no listener on the port.
+#[inline(always)]
+pub(super) fn from_client<M: Maps, F: Frame>(
+    maps: &M,
+    frame: &mut F,
+    work: &mut Work,
+    globals: &Globals,
+    now: Now,
+) -> Verdict {
+    let key = client_key(work);
+    let mut known = maps.flow_slot(&key);
+    let opening = work.segment.has(SYN) && !work.segment.has(ACK);
+    if known.is_none() || opening {
+        let Some(listener) = begin::listener(maps, work) else { return Verdict::NotOurs };
+        if opening {
+            // A live flow of the same port keeps its state: whoever forged the SYN gains nothing by it, and a client that
+            // really begins anew proves it by its next segment.
+            // One that has ended gives its entry away.
+            if let Some(slot) = known
+                && let Some(flow) = maps.flow(slot)
+                && flow.state == FLOW_CLOSING
+                && flow.key == key
+            {
+                maps.leave(&key);
+            }
+            let step = begin::syn::<M, F>(frame, work, globals, listener, &key, now);
+            return send::finish_stateless(frame, work, step);
+        }
+        if !read_timestamp::<M::Cpu, F>(frame, &mut work.segment, &mut work.options) {
+            return Verdict::Unwritable;
+        }
+        match begin::begin(maps, frame, work, globals, listener, &key, now) {
+            Ok(slot) => known = Some(slot),
+            Err(step) => return send::finish_stateless(frame, work, step),
+        }
+    } else if !read_timestamp::<M::Cpu, F>(frame, &mut work.segment, &mut work.options) {
+        return Verdict::Unwritable;
+    }
+    let Some(slot) = known else { return Verdict::Unknown };
+    let Some(mut flow) = maps.flow(slot) else { return Verdict::Busy };
+    if flow.state == FLOW_FREE || flow.key != key {
+        // The slot was collected between the look-up and the lock.
+        return Verdict::Unknown;
+    }
+    if renewed(work, globals, &flow, now) {
+        // The client has used the port for a new connection. The old flow gives its entry away and ends.
+        end::close(maps, &mut flow);
+        maps.leave(&key);
+        return Verdict::EarlySegment;
+    }
+    let step = segment(maps, frame, work, globals, &mut flow, now);
+    send::finish(maps, frame, work, &mut flow, step)
+}
+
+/// Whether the segment's acknowledgement cannot be this flow's and is a good cookie: the client's port was used again.
+#[inline(always)]
+fn renewed(work: &Work, globals: &Globals, flow: &Flow, now: Now) -> bool {
+    let segment = &work.segment;
+    if !segment.has(ACK) {
+        return false;
+    }
+    let plausible = !segment.ack.after(flow.sent) && !segment.ack.before(flow.acked.minus(LATE_ACKS));
+    !plausible
+        && matches!(
+            cookie::check(globals.cookie_key, &flow.key, segment.seq, segment.ack, now.ms),
+            Proof::First(_)
+        )
+}
+
+/// A segment of a flow that is locked.
+#[inline(always)]
+fn segment<M: Maps, F: Frame>(
+    maps: &M,
+    frame: &mut F,
+    work: &mut Work,
+    globals: &Globals,
+    flow: &mut Flow,
+    now: Now,
+) -> Step {
+    let segment = &work.segment;
+    flow.seen = now.ms;
+    if segment.has(RST) {
+        return reset(maps, work, flow);
+    }
+    if segment.has(SYN) || !segment.has(ACK) {
+        return (Next::Done, Verdict::Malformed);
+    }
+    if !segment.ack.after(flow.sent) && segment.ack.after(flow.acked) {
+        flow.acked = segment.ack;
+    }
+    flow.window = segment.window;
+    if segment.timestamp_at != 0 {
+        flow.tsval = segment.tsval;
+    }
+    match flow.state {
+        FLOW_SPLICED | FLOW_CLOSING if has_leg(flow) => joined(maps, frame, work, globals, flow, now),
+        _ if !frame.can_grow() => (Next::Done, Verdict::NeedsGrowth),
+        FLOW_UNBOUND => unbound(maps, frame, work, globals, flow, now),
+        FLOW_OPENING => waiting(maps, frame, work, globals, flow, now),
+        _ => closed(work, flow, now),
+    }
+}
+
+/// A RST is believed if its number is near what is expected next; the backend checks it exactly (RFC 5961, section 3).
+#[inline(always)]
+fn reset<M: Maps>(maps: &M, work: &Work, flow: &mut Flow) -> Step {
+    let expected = flow.received.max(flow.request_next);
+    if work.segment.seq.since(expected).wrapping_add(RESET_WINDOW) > 2 * RESET_WINDOW {
+        return (Next::Done, Verdict::ForgedReset);
+    }
+    let joined = has_leg(flow) && flow.state != FLOW_OPENING;
+    end::close(maps, flow);
+    if joined { (Next::ToLeg, Verdict::ClientReset) } else { (Next::Done, Verdict::ClientResetAlone) }
+}
+
+/// A segment of a flow that has its leg.
+#[inline(always)]
+fn joined<M: Maps, F: Frame>(
+    maps: &M,
+    frame: &mut F,
+    work: &mut Work,
+    globals: &Globals,
+    flow: &mut Flow,
+    now: Now,
+) -> Step {
+    let segment = &work.segment;
+    if segment.payload == 0 {
+        if segment.has(FIN) {
+            if flow.flags & REQUESTS_UNFRAMED == 0 && segment.seq.after(flow.request_next) {
+                return (Next::Done, Verdict::BeyondHead);
+            }
+            return client_fin(maps, flow);
+        }
+        return (Next::ToLeg, Verdict::ToBackend);
+    }
+    if flow.flags & REQUESTS_UNFRAMED != 0 || flow.state == FLOW_CLOSING {
+        return known(maps, work, flow);
+    }
+    if segment.seq.before(flow.leg.first) {
+        return (Next::Done, Verdict::BeforeLeg);
+    }
+    advance(flow, segment.end());
+    if !segment.end().after(flow.request_next) && !head_in_stash(flow) {
+        return known(maps, work, flow);
+    }
+    head(maps, frame, work, globals, flow, now)
+}
+
+/// Data that was decided before: the leg's.
+#[inline(always)]
+fn known<M: Maps>(maps: &M, work: &Work, flow: &mut Flow) -> Step {
+    flow.received = flow.received.max(work.segment.end());
+    if work.segment.has(FIN) {
+        return client_fin(maps, flow);
+    }
+    (Next::ToLeg, Verdict::ToBackend)
+}
+
+/// The client's last segment goes to the leg.
+#[inline(always)]
+fn client_fin<M: Maps>(maps: &M, flow: &mut Flow) -> Step {
+    flow.flags |= CLIENT_FIN;
+    if flow.flags & BACKEND_FIN != 0 {
+        end::close(maps, flow);
+    }
+    (Next::ToLeg, Verdict::ToBackend)
+}
+
+/// Moves the cursor on through a body that is longer than sequence numbers can tell apart.
+#[inline(always)]
+fn advance(flow: &mut Flow, end: Seq) {
+    if flow.request_left != 0 && end.plus(1 << 28).after(flow.request_next) {
+        let step = flow.request_left.min(1 << 29);
+        flow.request_next = flow.request_next.plus(step as u32);
+        flow.request_left -= step;
+    }
+}
+
+/// Whether part of a request head lies in the stash.
+#[inline(always)]
+fn head_in_stash(flow: &Flow) -> bool {
+    flow.stash != NONE && flow.flags & STASH_RESPONSE == 0
+}
+
+/// Where the next unseen byte of a request is expected.
+#[inline(always)]
+fn expected(flow: &Flow) -> Seq {
+    if head_in_stash(flow) { flow.stash_first.plus(flow.stash_len) } else { flow.request_next }
+}
+
+/// A segment that reaches beyond what was decided: somewhere in it a head begins or goes on.
+#[inline(always)]
+fn head<M: Maps, F: Frame>(
+    maps: &M,
+    frame: &mut F,
+    work: &mut Work,
+    globals: &Globals,
+    flow: &mut Flow,
+    now: Now,
+) -> Step {
+    let segment = &work.segment;
+    let expected = expected(flow);
+    if segment.seq.after(expected) {
+        return (Next::Done, Verdict::BeyondHead);
+    }
+    if !segment.end().after(expected) {
+        // Bytes of the stash again: the acknowledgement was lost.
+        return acknowledge(frame, work, flow, now, Verdict::ProbeAnswered);
+    }
+    if has_leg(flow) && !head_in_stash(flow) && segment.seq.before(flow.request_next) {
+        // A body's end and a new head in one segment. The body goes; the head comes again, at the front of a segment.
+        let len = flow.request_next.since(segment.seq);
+        return send::trimmed(maps, frame, work, flow, len);
+    }
+    request::request(maps, frame, work, globals, flow, expected.since(segment.seq), now)
+}
+
+/// A segment of a flow without a leg.
+#[inline(always)]
+fn unbound<M: Maps, F: Frame>(
+    maps: &M,
+    frame: &mut F,
+    work: &mut Work,
+    globals: &Globals,
+    flow: &mut Flow,
+    now: Now,
+) -> Step {
+    let segment = &work.segment;
+    let expected = expected(flow);
+    if segment.payload != 0 {
+        return head(maps, frame, work, globals, flow, now);
+    }
+    if segment.has(FIN) {
+        if segment.seq.after(expected) {
+            return (Next::Done, Verdict::BeyondHead);
+        }
+        end::close(maps, flow);
+        flow.flags |= CLIENT_FIN;
+        return closed(work, flow, now);
+    }
+    if segment.seq.before(expected) {
+        // A keep-alive probe (RFC 9293, section 3.8.4).
+        return acknowledge(frame, work, flow, now, Verdict::ProbeAnswered);
+    }
+    (Next::Done, Verdict::FlowBegun)
+}
+
+/// A segment while the leg is being opened.
+#[inline(always)]
+fn waiting<M: Maps, F: Frame>(
+    maps: &M,
+    frame: &mut F,
+    work: &mut Work,
+    globals: &Globals,
+    flow: &mut Flow,
+    now: Now,
+) -> Step {
+    let segment = &work.segment;
+    let have = flow.stash_first.plus(flow.stash_len);
+    if segment.payload == 0 {
+        return (Next::Done, Verdict::NoLeg);
+    }
+    if !segment.end().after(have) || segment.seq.before(have) {
+        // What waits came again: the client's retransmission is the timer of the director's SYN.
+        return open::again(maps, frame, work, globals, flow, now);
+    }
+    if segment.seq != have {
+        return (Next::Done, Verdict::BeyondStash);
+    }
+    request::append_body(maps, frame, work, flow)
+}
+
+/// A segment of a flow that ended without a leg: the director answers a FIN in the backend's place.
+#[inline(always)]
+fn closed(work: &mut Work, flow: &mut Flow, now: Now) -> Step {
+    if !work.segment.has(FIN) {
+        return (Next::Done, Verdict::NoLeg);
+    }
+    let ack = work.segment.end().plus(1);
+    to_client(work, flow, now, FIN | ACK, ack);
+    (Next::Draft, Verdict::FinAnswered)
+}
+
+/// Answers with an acknowledgement of all that the director answers for.
+#[inline(always)]
+pub(super) fn acknowledge<F: Frame>(frame: &mut F, work: &mut Work, flow: &mut Flow, now: Now, verdict: Verdict) -> Step {
+    if !frame.can_grow() {
+        return (Next::Done, Verdict::NeedsGrowth);
+    }
+    let ack = expected(flow);
+    to_client(work, flow, now, ACK, ack);
+    (Next::Draft, verdict)
+}
+
+/// Drafts a segment of the director's own to the client.
+#[inline(always)]
+pub(super) fn to_client(work: &mut Work, flow: &mut Flow, now: Now, flags: u8, ack: Seq) {
+    let clock = Seq(now.clock()).max(Seq(flow.clock)).0;
+    flow.clock = clock;
+    let room = (crate::layout::BUFFER_BYTES as u32).saturating_sub(flow.stash_len);
+    let scale = flow.our_scale & 15;
+    work.draft = Draft {
+        macs: flow.client_hop.macs,
+        source: flow.key.vip,
+        destination: flow.key.client,
+        source_port: flow.key.port,
+        destination_port: flow.key.client_port,
+        seq: flow.sent,
+        ack,
+        flags: u32::from(flags),
+        window: room >> scale,
+        timestamps: u32::from(flow.flags & CLIENT_TIMESTAMPS != 0),
+        tsval: clock,
+        tsecr: flow.tsval,
+        ..Draft::default()
+    };
+    work.egress = flow.client_hop.egress;
+}
+
+/// Drafts a RST to the client.
+#[inline(always)]
+pub(super) fn reset_client<M: Maps>(maps: &M, work: &mut Work, flow: &mut Flow, now: Now, verdict: Verdict) -> Step {
+    let ack = work.segment.end();
+    end::close(maps, flow);
+    to_client(work, flow, now, RST | ACK, ack);
+    work.draft.timestamps = 0;
+    (Next::Draft, verdict)
+}

@@ -1,0 +1,80 @@
+//! How flows end: by FINs, by a RST, or by silence; and how their slots come free without anybody's help.
+
+use super::{count_flow, count_in_flight, has_leg};
+use crate::host::{Cpu, Maps};
+use crate::layout::{
+    FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, Flow, Globals, NONE, STASH_OWNED, STASH_RESPONSE,
+};
+use crate::verdict::Note;
+
+/// Milliseconds for which a closed flow still translates what is on its way. Longer silence frees the slot when a new
+/// flow wants it.
+const LINGER: u64 = 2_000;
+/// Milliseconds after which a leg that never came up frees the slot.
+const OPENING_PATIENCE: u64 = 60_000;
+
+/// Whether a slot may be given to a new flow.
+#[inline(always)]
+pub(super) fn collectable(flow: &Flow, globals: &Globals, now: u64) -> bool {
+    let silent = now.saturating_sub(flow.seen);
+    let patience = match flow.state {
+        FLOW_FREE => 0,
+        FLOW_CLOSING => LINGER,
+        FLOW_OPENING => OPENING_PATIENCE,
+        _ => u64::from(globals.flow_idle_seconds) * 1000,
+    };
+    flow.state == FLOW_FREE || silent > patience
+}
+
+/// Empties a slot, whatever is in it.
+#[inline(always)]
+pub(super) fn collect<M: Maps>(maps: &M, flow: &mut Flow, slot: u32) {
+    if flow.state == FLOW_FREE {
+        return;
+    }
+    if flow.state != FLOW_CLOSING {
+        maps.note(Note::FlowCollected.counter());
+        settle(maps, flow);
+    }
+    // The client may have used the same port for a newer flow, which then owns the entry.
+    if maps.flow_slot(&flow.key) == Some(slot) {
+        maps.leave(&flow.key);
+    }
+    flow.state = FLOW_FREE;
+}
+
+/// Gives back what a flow holds besides its slot: its stash, its place in the counts.
+#[inline(always)]
+pub(super) fn settle<M: Maps>(maps: &M, flow: &mut Flow) {
+    drop_stash(maps, flow);
+    if has_leg(flow) {
+        let version = flow.leg.version;
+        if flow.outstanding != 0 {
+            count_in_flight(maps, flow.service, version, u64::from(flow.outstanding).wrapping_neg());
+        }
+        count_flow(maps, flow.service, version, u64::MAX);
+    }
+    flow.outstanding = 0;
+}
+
+/// Both ends know that it is over. The flow still translates what comes late, until its slot is wanted.
+#[inline(always)]
+pub(super) fn close<M: Maps>(maps: &M, flow: &mut Flow) {
+    if flow.state != FLOW_CLOSING {
+        settle(maps, flow);
+        flow.state = FLOW_CLOSING;
+    }
+}
+
+/// Frees the flow's stash, if it has one.
+#[inline(always)]
+pub(super) fn drop_stash<M: Maps>(maps: &M, flow: &mut Flow) {
+    if flow.stash != NONE {
+        if let Some(stash) = maps.stash(flow.stash) {
+            M::Cpu::store(&stash.owner, 0);
+        }
+        flow.stash = NONE;
+    }
+    flow.stash_len = 0;
+    flow.flags &= !(STASH_OWNED | STASH_RESPONSE);
+}

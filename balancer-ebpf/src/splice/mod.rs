@@ -1,0 +1,164 @@
+//! The splice: what happens to a packet, from its arrival to the verdict.
+//!
+//! [`direct`] is the whole data path. A packet is parsed, its flow found and locked; a step decides what is to be done
+//! ([`Next`]) and changes the flow; [`send`] does it to the frame. Steps never touch the frame but to read from it, so
+//! that there is one place that writes packets.
+//!
+//! | file | what |
+//! |---|---|
+//! | `begin` | SYNs and the segments that begin a flow |
+//! | `client` | segments of a client: what is known, what is new, what waits |
+//! | `request` | a request: scanned, decided, counted, and sent where it belongs |
+//! | `open` | legs: opening, trying the next backend |
+//! | `backend` | segments of a backend: handshake, ends, data |
+//! | `response` | response heads: framing and learning |
+//! | `end` | how flows end and slots are collected |
+//! | `send` | translation and new packets |
+
+mod backend;
+mod begin;
+mod client;
+mod end;
+mod open;
+mod request;
+mod response;
+mod send;
+
+pub use request::Lookup;
+pub use send::Emission;
+
+
+use crate::host::Maps;
+use crate::layout::{Flow, FlowKey, MAX_VERSIONS, NONE, ROLE_INDEX, ROLE_LISTENER, ROLE_SOURCE, Traffic, slot};
+use crate::layout::Place;
+use crate::net::{Frame, Parsed, destination, parse};
+use crate::verdict::Verdict;
+use crate::work::Work;
+
+/// What a step wants done with the packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Next {
+    /// Nothing more: the verdict says it all.
+    Done,
+    /// Translate it and send it to the leg.
+    ToLeg,
+    /// Translate it and send it to the client.
+    ToClient,
+    /// Replace it by the header in the work's draft.
+    Draft,
+    /// The same, after the farewell went out.
+    FarewellAndDraft,
+    /// Replace it by segments made of the emission.
+    Emit,
+}
+
+/// A step's answer.
+pub type Step = (Next, Verdict);
+
+/// Milliseconds since boot, the clock of everything here.
+#[inline(always)]
+pub const fn milliseconds(nanoseconds: u64) -> u64 {
+    nanoseconds / 1_000_000
+}
+
+/// The present moment in the units that are needed.
+#[derive(Clone, Copy)]
+pub struct Now {
+    pub ns: u64,
+    pub ms: u64,
+}
+
+impl Now {
+    /// The director's timestamp clock: milliseconds, as Linux has it.
+    #[inline(always)]
+    pub const fn clock(self) -> u32 {
+        self.ms as u32
+    }
+    #[inline(always)]
+    pub const fn seconds(self) -> u32 {
+        (self.ms / 1000) as u32
+    }
+}
+
+/// The whole data path of one packet.
+#[inline(always)]
+pub fn direct<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work) -> Verdict {
+    let Some(headers) = frame.headers() else { return Verdict::NotOurs };
+    let Some(address) = destination(headers) else { return Verdict::NotOurs };
+    let Some(role) = maps.role(address) else { return Verdict::NotOurs };
+    let Some(globals) = maps.globals() else { return Verdict::NoConfig };
+    match parse(frame, &mut work.segment) {
+        Parsed::Segment => {}
+        Parsed::Other => return Verdict::NotOurs,
+        Parsed::IpOptions => return Verdict::IpOptions,
+        Parsed::Fragment => return Verdict::Fragment,
+        Parsed::Malformed => return Verdict::Malformed,
+    }
+    let ns = maps.now();
+    let now = Now { ns, ms: milliseconds(ns) };
+    if role & ROLE_LISTENER != 0 {
+        let verdict = client::from_client(maps, frame, work, globals, now);
+        if verdict as u32 != Verdict::NotOurs as u32 {
+            return verdict;
+        }
+    }
+    if role & ROLE_SOURCE != 0 {
+        let port = u16::from_be_bytes(work.segment.destination_port);
+        if let Some(slot) = slot(Place { source: role & ROLE_INDEX, port })
+            && slot < globals.flows
+        {
+            return backend::from_backend(maps, frame, work, globals, now, slot);
+        }
+    }
+    Verdict::NotOurs
+}
+
+/// The client's side of a segment: who it is from.
+#[inline(always)]
+fn client_key(work: &Work) -> FlowKey {
+    let segment = &work.segment;
+    FlowKey {
+        client: segment.source,
+        vip: segment.destination,
+        client_port: segment.source_port,
+        port: segment.destination_port,
+    }
+}
+
+/// The live counts of the version that a flow's leg belongs to.
+#[inline(always)]
+fn traffic<'a, M: Maps>(maps: &'a M, service: u32, version: u32) -> Option<&'a Traffic> {
+    maps.traffic(service * MAX_VERSIONS + (version & (MAX_VERSIONS - 1)))
+}
+
+/// Adds `by` (two's complement) to the requests in flight on a version.
+#[inline(always)]
+fn count_in_flight<M: Maps>(maps: &M, service: u32, version: u32, by: u64) {
+    use crate::host::Cpu;
+    if let Some(traffic) = traffic(maps, service, version) {
+        M::Cpu::fetch_add(&traffic.in_flight, by);
+    }
+}
+
+/// Adds `by` to the flows of a version.
+#[inline(always)]
+fn count_flow<M: Maps>(maps: &M, service: u32, version: u32, by: u64) {
+    use crate::host::Cpu;
+    if let Some(traffic) = traffic(maps, service, version) {
+        M::Cpu::fetch_add(&traffic.flows, by);
+    }
+}
+
+/// Whether a flow has a leg.
+#[inline(always)]
+fn has_leg(flow: &Flow) -> bool {
+    flow.leg.backend != NONE
+}
+
+/// Whether the flow's requests and responses are both framed.
+#[inline(always)]
+fn framed(flow: &Flow) -> bool {
+    flow.flags & (crate::layout::REQUESTS_UNFRAMED | crate::layout::RESPONSES_UNFRAMED) == 0
+}
+

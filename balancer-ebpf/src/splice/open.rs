@@ -1,0 +1,281 @@
+//! Legs: opening one, opening it again, and turning to the next backend when one refuses or is silent.
+
+use super::{Next, Now, Step, client, count_flow, count_in_flight, end, has_leg, request};
+use crate::decide::{Choice, decide};
+use crate::host::{Cpu, Maps};
+use crate::layout::{
+    BACKEND_UP, CLIENT_SACK, CLIENT_TIMESTAMPS, FLOW_OPENING, Flow, Globals, HAS_PRESENTED, MAX_SOURCES, NONE,
+    Place, ServiceWord, place,
+};
+use crate::net::{ACK, Draft, Frame, Hop, NO_SCALE, RST, SYN, Seq};
+use crate::sessions;
+use crate::sip::sip64;
+use crate::verdict::{Note, Verdict};
+use crate::work::Work;
+
+/// Milliseconds between two SYNs of one leg at least: less is a duplicate of the client's segment, not its timer.
+const PATIENCE: u64 = 150;
+/// SYNs to one backend before it is given up: one may be lost on a bad link, and a session on a backend that lives
+/// should not move for that.
+const SYNS: u32 = 2;
+/// SYNs for one request at all.
+const MOST_SYNS: u32 = 24;
+/// Milliseconds for which a backend is passed over that refused, or that did not answer.
+const SHUN_REFUSED: u64 = 1_000;
+const SHUN_SILENT: u64 = 3_000;
+
+/// The SYN's window before the client's is known to the leg: unscaled, so at most this.
+const MAX_WINDOW: u32 = 65_535;
+
+/// Opens a leg to the backend of the work's choice for the request in the stash. If the flow has a leg (`rebind`), that
+/// one is reset first.
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "inlined: the arguments are the driver's own variables")]
+pub(super) fn open<M: Maps, F: Frame>(
+    maps: &M,
+    frame: &mut F,
+    work: &mut Work,
+    globals: &Globals,
+    flow: &mut Flow,
+    now: Now,
+    rebind: bool,
+) -> Step {
+    if rebind {
+        farewell(work, flow, flow.stash_first);
+    }
+    flow.tried = 0;
+    flow.tries = 0;
+    if !aim(maps, frame, &work.choice, globals, flow, now) {
+        return (Next::Done, Verdict::NoRoute);
+    }
+    syn(work, flow, now);
+    if rebind { (Next::FarewellAndDraft, Verdict::RequestRebind) } else { (Next::Draft, Verdict::RequestOpen) }
+}
+
+/// Drafts the RST that ends the present leg; `at` is the client's number that the backend expects next.
+#[inline(always)]
+fn farewell(work: &mut Work, flow: &Flow, at: Seq) {
+    let leg = &flow.leg;
+    work.farewell = Draft {
+        macs: leg.hop.macs,
+        source: leg.source,
+        destination: leg.address,
+        source_port: leg.source_port,
+        destination_port: leg.port,
+        seq: at.plus(leg.to_leg),
+        ack: flow.sent.minus(leg.to_client),
+        flags: u32::from(RST | ACK),
+        ..Draft::default()
+    };
+    work.farewell_egress = leg.hop.egress;
+}
+
+/// Points the flow at a backend. False if there is no way to it; the flow waits all the same, and its client's
+/// retransmission tries again.
+#[inline(always)]
+fn aim<M: Maps, F: Frame>(
+    maps: &M,
+    frame: &mut F,
+    choice: &Choice,
+    globals: &Globals,
+    flow: &mut Flow,
+    now: Now,
+) -> bool {
+    let Place { source, port } = place(flow.slot);
+    if has_leg(flow) {
+        count_flow(maps, flow.service, flow.leg.version, u64::MAX);
+    }
+    count_flow(maps, flow.service, choice.version, 1);
+    flow.state = FLOW_OPENING;
+    flow.asked = now.ms;
+    let leg = &mut flow.leg;
+    leg.backend = choice.backend;
+    leg.version = choice.version;
+    leg.generation = choice.generation;
+    leg.position = choice.position;
+    leg.source = globals.sources[source as usize & (MAX_SOURCES - 1)];
+    leg.source_port = port.to_be_bytes();
+    leg.hop = Hop::default();
+    if let Some(backend) = maps.backend(choice.backend) {
+        leg.address = backend.address;
+        leg.port = backend.port;
+    }
+    // RFC 6528: a clock of 4 µs and a keyed hash of the connection, so that numbers rise from one use of a port to the next.
+    let tuple = u64::from(u32::from_ne_bytes(leg.source)) | u64::from(u32::from_ne_bytes(leg.address)) << 32;
+    let ports = u64::from(u16::from_ne_bytes(leg.source_port)) | u64::from(u16::from_ne_bytes(leg.port)) << 16;
+    leg.isn = Seq((sip64(globals.isn_key, [tuple, ports]) as u32).wrapping_add((now.ns >> 12) as u32));
+    leg.first = flow.stash_first;
+    leg.to_leg = leg.isn.plus(1).since(flow.stash_first);
+    leg.to_client = 0;
+    leg.clock_to_leg = now.clock().wrapping_sub(flow.tsval);
+    leg.shift_to_client = 16;
+    leg.shift_to_leg = 16;
+    leg.tsval = 0;
+    flow.upstream_acked = flow.stash_first;
+    match frame.route(leg.source, leg.address) {
+        Some(hop) => {
+            leg.hop = hop;
+            true
+        }
+        None => false,
+    }
+}
+
+/// Drafts the SYN of the flow's leg, with the client's own options: what they mean is for the two ends to agree on.
+#[inline(always)]
+fn syn(work: &mut Work, flow: &mut Flow, now: Now) {
+    flow.asked = now.ms;
+    let leg = &flow.leg;
+    let shift = if flow.client_scale == NO_SCALE { 0 } else { flow.client_scale & 15 };
+    work.draft = Draft {
+        macs: leg.hop.macs,
+        source: leg.source,
+        destination: leg.address,
+        source_port: leg.source_port,
+        destination_port: leg.port,
+        seq: leg.isn,
+        ack: Seq(0),
+        flags: u32::from(SYN),
+        window: (flow.window << shift).min(MAX_WINDOW),
+        timestamps: u32::from(flow.flags & CLIENT_TIMESTAMPS != 0),
+        tsval: flow.tsval.wrapping_add(leg.clock_to_leg),
+        tsecr: 0,
+        mss: flow.client_mss,
+        sack: u32::from(flow.flags & CLIENT_SACK != 0),
+        scale: flow.client_scale,
+        ..Draft::default()
+    };
+    work.egress = leg.hop.egress;
+}
+
+/// The client sent again what waits for the leg: so must the SYN, and at last to somebody else.
+#[inline(always)]
+pub(super) fn again<M: Maps, F: Frame>(
+    maps: &M,
+    frame: &mut F,
+    work: &mut Work,
+    globals: &Globals,
+    flow: &mut Flow,
+    now: Now,
+) -> Step {
+    if now.ms.saturating_sub(flow.asked) < PATIENCE {
+        return (Next::Done, Verdict::NoLeg);
+    }
+    flow.tries += 1;
+    if flow.tries % SYNS == 0 && flow.leg.hop.egress.interface != 0 {
+        shun(maps, flow, now.ms + SHUN_SILENT);
+        if next(maps, frame, work, globals, flow, now) {
+            syn(work, flow, now);
+            return (Next::Draft, Verdict::BackendSilent);
+        }
+    }
+    if flow.leg.hop.egress.interface == 0 {
+        let Some(hop) = frame.route(flow.leg.source, flow.leg.address) else { return (Next::Done, Verdict::NoRoute) };
+        flow.leg.hop = hop;
+    }
+    syn(work, flow, now);
+    (Next::Draft, Verdict::SynAgain)
+}
+
+/// The backend refused: the next one gets the SYN at once.
+#[inline(always)]
+pub(super) fn refused<M: Maps, F: Frame>(
+    maps: &M,
+    frame: &mut F,
+    work: &mut Work,
+    globals: &Globals,
+    flow: &mut Flow,
+    now: Now,
+) -> Step {
+    flow.tries += 1;
+    shun(maps, flow, now.ms + SHUN_REFUSED);
+    if flow.tries < MOST_SYNS && next(maps, frame, work, globals, flow, now) {
+        syn(work, flow, now);
+        return (Next::Draft, Verdict::BackendRefused);
+    }
+    client::reset_client(maps, work, flow, now, Verdict::NoBackend)
+}
+
+/// An old connection of the same ports answered the SYN: a RST with the number that it expects, and the SYN again.
+#[inline(always)]
+pub(super) fn challenged(work: &mut Work, flow: &mut Flow, now: Now) -> Step {
+    let leg = &flow.leg;
+    work.farewell = Draft {
+        macs: leg.hop.macs,
+        source: leg.source,
+        destination: leg.address,
+        source_port: leg.source_port,
+        destination_port: leg.port,
+        seq: work.segment.ack,
+        flags: u32::from(RST),
+        ..Draft::default()
+    };
+    work.farewell_egress = leg.hop.egress;
+    syn(work, flow, now);
+    (Next::FarewellAndDraft, Verdict::ChallengeAck)
+}
+
+/// Both ends are reset: nothing else would be certain.
+#[inline(always)]
+pub(super) fn give_up<M: Maps>(maps: &M, work: &mut Work, flow: &mut Flow, now: Now, verdict: Verdict) -> Step {
+    farewell(work, flow, flow.received);
+    let (_, verdict) = client::reset_client(maps, work, flow, now, verdict);
+    (Next::FarewellAndDraft, verdict)
+}
+
+/// Passes the leg's backend over for a while, whoever asks.
+#[inline(always)]
+fn shun<M: Maps>(maps: &M, flow: &mut Flow, until: u64) {
+    flow.tried |= 1 << (flow.leg.position & 31);
+    if let Some(backend) = maps.backend(flow.leg.backend)
+        && backend.flags & BACKEND_UP != 0
+    {
+        M::Cpu::store(&backend.shunned_until, until);
+    }
+}
+
+/// Decides again for the request in the stash, without those that were tried. False if nobody else is there.
+#[inline(always)]
+fn next<M: Maps, F: Frame>(
+    maps: &M,
+    frame: &mut F,
+    work: &mut Work,
+    globals: &Globals,
+    flow: &mut Flow,
+    now: Now,
+) -> bool {
+    let word = ServiceWord(maps.service_word(flow.service));
+    let Some(policy) = maps.policy(word.block()) else { return false };
+    let binding = if flow.flags & HAS_PRESENTED != 0 {
+        sessions::present(maps, globals, &flow.presented, now.seconds(), policy.idle_seconds).binding
+    } else {
+        0
+    };
+    work.lookup.binding = binding;
+    request::search(&mut work.search, &work.lookup, flow, false, now);
+    work.search.tried = flow.tried;
+    work.search.tried_version = flow.leg.version;
+    if !decide(maps, policy, &mut work.search, &mut work.choice) {
+        return false;
+    }
+    let choice = work.choice;
+    if choice.version != flow.leg.version {
+        let requests = u64::from(flow.outstanding);
+        count_in_flight(maps, flow.service, choice.version, requests);
+        count_in_flight(maps, flow.service, flow.leg.version, requests.wrapping_neg());
+        maps.note(Note::VersionDown.counter());
+        flow.tried = 0;
+    }
+    aim(maps, frame, &choice, globals, flow, now)
+}
+
+/// The flow loses its leg and is as it was before its first request: the next one opens another.
+#[inline(always)]
+pub(super) fn unjoin<M: Maps>(maps: &M, flow: &mut Flow) {
+    end::settle(maps, flow);
+    flow.leg.backend = NONE;
+    flow.leg.version = NONE;
+    flow.state = crate::layout::FLOW_UNBOUND;
+    flow.response_next = flow.sent;
+    flow.response_left = 0;
+}

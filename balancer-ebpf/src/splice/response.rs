@@ -1,0 +1,283 @@
+//! Response heads: where responses end, and what they say of sessions.
+
+use super::{Next, Now, Step, backend, count_in_flight, open, send, traffic};
+use crate::host::{Cpu, Maps};
+use crate::http::{HEAD_CHUNKED, HEAD_CLOSE, HEAD_LENGTH, Scan, Scanned, scan_response};
+use crate::layout::{
+    BUFFER_BYTES, Binding, Buffer, Flow, Globals, HAS_PRESENTED, KIND_ISSUED, LAST_RESPONSE, NONE, Policy,
+    REQUESTS_UNFRAMED, RESPONSE_BODY, RESPONSES_UNFRAMED, STASH_RESPONSE, ServiceWord, SessionRule,
+};
+use crate::net::{Frame, Seq};
+use crate::sessions::{self, Bound};
+use crate::sip::session_hash;
+use crate::verdict::{Note, Verdict};
+use crate::work::Work;
+
+/// Sequence numbers that a cursor may run ahead.
+const STRIDE: u64 = 1 << 29;
+/// Heads in one segment that are followed: a 100, a final one, and the next.
+const HEADS: u32 = 3;
+
+/// The scan, as a program of its own.
+#[inline(never)]
+fn scan<C: Cpu>(scan: &mut Scan, buffer: &Buffer, len: u32, rule: &SessionRule) -> Scanned {
+    scan_response::<C>(scan, buffer, len, rule)
+}
+
+/// A segment with payload that is not known to lie inside a body; it begins at `from` in the client's numbers.
+#[inline(always)]
+pub(super) fn response<M: Maps, F: Frame>(
+    maps: &M,
+    frame: &mut F,
+    work: &mut Work,
+    globals: &Globals,
+    flow: &mut Flow,
+    from: Seq,
+    now: Now,
+) -> Step {
+    let until = from.plus(work.segment.payload);
+    if flow.response_left != 0 && until.plus(1 << 28).after(flow.response_next) {
+        let step = flow.response_left.min(STRIDE);
+        flow.response_next = flow.response_next.plus(step as u32);
+        flow.response_left -= step;
+    }
+    for _ in 0..HEADS {
+        if !until.after(flow.response_next) || flow.flags & RESPONSES_UNFRAMED != 0 {
+            break;
+        }
+        if let Some(step) = head(maps, frame, work, globals, flow, from, until, now) {
+            return step;
+        }
+    }
+    if until.after(flow.response_next) && flow.flags & RESPONSES_UNFRAMED == 0 {
+        if flow.stash != NONE && flow.flags & STASH_RESPONSE != 0 {
+            // The rest of the segment is a part of a head, and kept.
+            return backend::passed(maps, frame, work, flow, from);
+        }
+        // More heads than are followed at once: what is known goes, the rest comes again.
+        if !frame.can_grow() {
+            return (Next::Done, Verdict::NeedsGrowth);
+        }
+        maps.note(Note::Trimmed.counter());
+        let len = flow.response_next.since(from);
+        flow.sent = flow.sent.max(from.plus(len));
+        completed(maps, flow);
+        return send::trimmed_to_client(frame, work, flow, len);
+    }
+    backend::passed(maps, frame, work, flow, from)
+}
+
+/// A head at the cursor, somewhere in the segment. `Some` ends the segment's way.
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "inlined: the arguments are the driver's own variables")]
+fn head<M: Maps, F: Frame>(
+    maps: &M,
+    frame: &mut F,
+    work: &mut Work,
+    globals: &Globals,
+    flow: &mut Flow,
+    from: Seq,
+    until: Seq,
+    now: Now,
+) -> Option<Step> {
+    completed(maps, flow);
+    if flow.outstanding == 0 {
+        if flow.flags & REQUESTS_UNFRAMED != 0 {
+            flow.flags |= RESPONSES_UNFRAMED;
+            return None;
+        }
+        if !frame.can_grow() {
+            return Some((Next::Done, Verdict::NeedsGrowth));
+        }
+        return Some(open::give_up(maps, work, flow, now, Verdict::ResponseUnasked));
+    }
+    let stashed = flow.stash != NONE && flow.flags & STASH_RESPONSE != 0;
+    let before = if stashed { flow.stash_len } else { 0 };
+    let cursor = flow.response_next.plus(before);
+    if from.after(cursor) {
+        return Some((Next::Done, Verdict::BeyondResponseHead));
+    }
+    if !until.after(cursor) {
+        return Some(backend::passed(maps, frame, work, flow, from));
+    }
+    let offset = cursor.since(from);
+    let at = work.segment.payload_at() + offset;
+    let take = (work.segment.payload - offset).min((BUFFER_BYTES as u32).saturating_sub(before));
+    let word = ServiceWord(maps.service_word(flow.service));
+    let Some(policy) = maps.policy(word.block()) else { return Some((Next::Done, Verdict::NoConfig)) };
+    if take == 0 {
+        return Some((Next::Done, Verdict::NoConfig));
+    }
+    let mut guard = None;
+    let Work { scan: scanning, buffer, .. } = work;
+    let buffer: &Buffer = if stashed {
+        let Some(mut stash) = maps.stash(flow.stash) else { return Some((Next::Done, Verdict::NoConfig)) };
+        if !frame.load(at, take, &mut stash.data, before) {
+            return Some((Next::Done, Verdict::Unwritable));
+        }
+        &guard.insert(stash).data
+    } else {
+        if !frame.load(at, take, buffer, 0) {
+            return Some((Next::Done, Verdict::Unwritable));
+        }
+        buffer
+    };
+    let scanned = scan::<M::Cpu>(scanning, buffer, before + take, &policy.rule);
+    match scanned {
+        Scanned::Complete => {
+            learn(maps, globals, work_head(scanning), buffer, flow, policy, now);
+        }
+        Scanned::Incomplete => {
+            drop(guard);
+            return part(maps, frame, work, globals, flow, from, at, before + take, now);
+        }
+        other => {
+            maps.note(crate::verdict::unframed(other));
+            unframe(maps, flow);
+            return None;
+        }
+    }
+    drop(guard);
+    if stashed {
+        super::end::drop_stash(maps, flow);
+    }
+    frame_body(maps, &work.scan, flow);
+    None
+}
+
+/// The head that was scanned.
+#[inline(always)]
+fn work_head(scan: &Scan) -> &crate::http::Head {
+    &scan.head
+}
+
+/// Sets the cursor behind the response whose head was read.
+#[inline(always)]
+fn frame_body<M: Maps>(maps: &M, scan: &Scan, flow: &mut Flow) {
+    let head = &scan.head;
+    let start = flow.response_next;
+    flow.response_next = start.plus(head.len);
+    if head.status == 101 {
+        // Another protocol from here on, in both directions.
+        flow.flags |= REQUESTS_UNFRAMED | RESPONSES_UNFRAMED;
+        return;
+    }
+    if head.status < 200 {
+        return;
+    }
+    if head.flags & HEAD_CLOSE != 0 {
+        flow.flags |= LAST_RESPONSE;
+    } else {
+        flow.flags &= !LAST_RESPONSE;
+    }
+    let early = flow.flags & REQUESTS_UNFRAMED == 0
+        && (flow.request_left != 0 || flow.received.before(flow.request_next) && flow.outstanding == 1);
+    let bodyless = flow.heads & 1 != 0 || head.status == 204 || head.status == 304;
+    let body = if bodyless {
+        0
+    } else if head.flags & HEAD_CHUNKED == 0 && head.flags & HEAD_LENGTH != 0 {
+        head.content_length
+    } else {
+        maps.note(Note::ResponseUnframed.counter());
+        unframe(maps, flow);
+        return;
+    };
+    if early {
+        // A final response before the request's body ended (RFC 9112, section 9.3): what the client sends now nobody knows.
+        maps.note(Note::ResponseUnframed.counter());
+        flow.flags |= REQUESTS_UNFRAMED;
+        unframe(maps, flow);
+        return;
+    }
+    let near = body.min(STRIDE);
+    flow.response_next = flow.response_next.plus(near as u32);
+    flow.response_left = body - near;
+    flow.flags |= RESPONSE_BODY;
+}
+
+/// From here on responses are not followed: the flow stays where it is.
+#[inline(always)]
+fn unframe<M: Maps>(maps: &M, flow: &mut Flow) {
+    flow.flags |= RESPONSES_UNFRAMED;
+    if flow.stash != NONE && flow.flags & STASH_RESPONSE != 0 {
+        super::end::drop_stash(maps, flow);
+    }
+}
+
+/// A head that goes on in the next segment: its beginning is kept, and goes to the client meanwhile.
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "inlined: the arguments are the driver's own variables")]
+fn part<M: Maps, F: Frame>(
+    maps: &M,
+    frame: &mut F,
+    work: &mut Work,
+    globals: &Globals,
+    flow: &mut Flow,
+    from: Seq,
+    at: u32,
+    have: u32,
+    _now: Now,
+) -> Option<Step> {
+    if flow.stash == NONE || flow.flags & STASH_RESPONSE == 0 {
+        // A request's stash has done its duty: the backend answers it.
+        super::end::drop_stash(maps, flow);
+        if !super::request::stash(maps, frame, globals, flow, at, have) {
+            return Some((Next::Done, Verdict::StashesFull));
+        }
+        flow.flags |= STASH_RESPONSE;
+    }
+    flow.stash_first = flow.response_next;
+    flow.stash_len = have;
+    Some(backend::passed(maps, frame, work, flow, from))
+}
+
+/// Binds what the response issues, before it leaves; forgets what it deletes.
+#[inline(always)]
+fn learn<M: Maps>(
+    maps: &M,
+    globals: &Globals,
+    head: &crate::http::Head,
+    buffer: &Buffer,
+    flow: &Flow,
+    policy: &Policy,
+    now: Now,
+) {
+    if head.set_id.len != 0 {
+        let hash = session_hash(globals.session_key, flow.service, buffer, head.set_id);
+        let leg = &flow.leg;
+        let binding = Binding::new(leg.version, leg.generation, leg.backend, KIND_ISSUED);
+        let times = u64::from(now.seconds()) | u64::from(policy.idle_seconds) << 32;
+        match sessions::bind(maps, globals, &hash, binding.0, times) {
+            Bound::New | Bound::Changed => {}
+            Bound::Evicted => maps.note(Note::SessionEvicted.counter()),
+            Bound::Full => {
+                maps.note(Note::SessionsFull.counter());
+                return;
+            }
+        }
+        maps.note(Note::SessionIssued.counter());
+        if let Some(traffic) = traffic(maps, flow.service, leg.version) {
+            M::Cpu::fetch_add(&traffic.issued, 1);
+        }
+    } else if head.deletes != 0
+        && flow.flags & HAS_PRESENTED != 0
+        && sessions::forget(maps, globals, &flow.presented)
+    {
+        maps.note(Note::SessionDeleted.counter());
+    }
+}
+
+/// Counts a response as complete once its last byte has gone to the client.
+#[inline(always)]
+pub(super) fn completed<M: Maps>(maps: &M, flow: &mut Flow) {
+    if flow.flags & RESPONSE_BODY != 0
+        && flow.response_left == 0
+        && flow.outstanding != 0
+        && !flow.sent.before(flow.response_next)
+    {
+        flow.flags &= !RESPONSE_BODY;
+        flow.outstanding -= 1;
+        flow.heads >>= 1;
+        count_in_flight(maps, flow.service, flow.leg.version, u64::MAX);
+    }
+}

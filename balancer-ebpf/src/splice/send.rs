@@ -1,0 +1,365 @@
+//! The one place that writes packets: translation, headers made anew, and segments out of a buffer.
+
+use super::{Next, Step};
+use crate::host::{Cpu, Maps, Step as LoopStep};
+use crate::layout::{Buffer, CLIENT_TIMESTAMPS, Flow, NONE};
+use crate::net::{
+    ACK, Crafted, Draft, Egress, Frame, Hop, PSH, Segment, Seq, Sum, craft, diff, diff16, sum,
+};
+use crate::verdict::{Note, Verdict};
+use crate::work::Work;
+
+/// Segments that one emission makes at most: a full buffer in segments of 536 bytes.
+const MOST_SEGMENTS: u32 = 32;
+
+/// Bytes of a buffer on their way out as segments. The work's draft says everything else of them.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct Emission {
+    pub pos: u32,
+    pub left: u32,
+    pub mss: u32,
+    /// 1: from the flow's stash; 0: from the work's buffer.
+    pub from_stash: u32,
+    /// 1: the frame holds a segment that has not left yet.
+    loaded: u32,
+    failed: u32,
+}
+
+/// How a segment is changed on its way: what is added to each of its numbers.
+struct Translation {
+    source: [u8; 4],
+    destination: [u8; 4],
+    source_port: [u8; 2],
+    destination_port: [u8; 2],
+    seq: u32,
+    ack: u32,
+    tsval: u32,
+    tsecr: u32,
+    /// Window shift + 16.
+    shift: u32,
+    hop: Hop,
+}
+
+/// A window as the other side reads it: shifted, and at most what the field holds.
+#[inline(always)]
+fn shifted(window: u32, shift: u32) -> u32 {
+    let wide = if shift >= 16 { window << ((shift - 16) & 15) } else { window >> ((16 - shift) & 15) };
+    wide.min(0xffff)
+}
+
+/// Does what a step wants for a packet of no flow.
+#[inline(always)]
+pub(super) fn finish_stateless<F: Frame>(frame: &mut F, work: &mut Work, (next, verdict): Step) -> Verdict {
+    match next {
+        Next::Draft => {}
+        _ => return verdict,
+    }
+    build(&work.draft, &mut work.crafted);
+    if !frame.can_grow() && work.crafted.len > frame.len() {
+        return Verdict::NeedsGrowth;
+    }
+    if !frame.rebuild(&work.crafted.bytes, work.crafted.len, work.crafted.pseudo as u16, None) {
+        return Verdict::Unwritable;
+    }
+    verdict
+}
+
+/// Does what a step wants.
+#[inline(always)]
+pub(super) fn finish<M: Maps, F: Frame>(
+    maps: &M,
+    frame: &mut F,
+    work: &mut Work,
+    flow: &mut Flow,
+    (next, verdict): Step,
+) -> Verdict {
+    match next {
+        Next::Done => verdict,
+        Next::ToLeg | Next::ToClient => {
+            let translation = if next as u32 == Next::ToLeg as u32 { to_leg(flow) } else { to_client(flow) };
+            work.egress = translation.hop.egress;
+            if translate(frame, &work.segment, &translation) { verdict } else { Verdict::Unwritable }
+        }
+        Next::Draft | Next::FarewellAndDraft => {
+            if next as u32 == Next::FarewellAndDraft as u32 {
+                build(&work.farewell, &mut work.crafted);
+                let made =
+                    frame.rebuild(&work.crafted.bytes, work.crafted.len, work.crafted.pseudo as u16, None);
+                if !made || !frame.send_copy(work.farewell_egress) {
+                    maps.note(Note::CopyFailed.counter());
+                }
+            }
+            build(&work.draft, &mut work.crafted);
+            if frame.rebuild(&work.crafted.bytes, work.crafted.len, work.crafted.pseudo as u16, None) {
+                verdict
+            } else {
+                Verdict::Unwritable
+            }
+        }
+        Next::Emit => emit(maps, frame, work, flow, verdict),
+    }
+}
+
+/// [`craft`], as a program of its own: it is long and has several callers.
+#[inline(never)]
+fn build(draft: &Draft, crafted: &mut Crafted) {
+    craft(draft, crafted);
+}
+
+#[inline(always)]
+fn to_leg(flow: &Flow) -> Translation {
+    let leg = &flow.leg;
+    Translation {
+        source: leg.source,
+        destination: leg.address,
+        source_port: leg.source_port,
+        destination_port: leg.port,
+        seq: leg.to_leg,
+        ack: leg.to_client.wrapping_neg(),
+        tsval: leg.clock_to_leg,
+        tsecr: leg.clock_to_client.wrapping_neg(),
+        shift: leg.shift_to_leg,
+        hop: leg.hop,
+    }
+}
+
+#[inline(always)]
+fn to_client(flow: &Flow) -> Translation {
+    let leg = &flow.leg;
+    Translation {
+        source: flow.key.vip,
+        destination: flow.key.client,
+        source_port: flow.key.port,
+        destination_port: flow.key.client_port,
+        seq: leg.to_client,
+        ack: leg.to_leg.wrapping_neg(),
+        tsval: leg.clock_to_client,
+        tsecr: leg.clock_to_leg.wrapping_neg(),
+        shift: leg.shift_to_client,
+        hop: flow.client_hop,
+    }
+}
+
+#[inline(always)]
+fn word4(bytes: [u8; 4]) -> u32 {
+    u32::from_ne_bytes(bytes)
+}
+
+/// Rewrites a segment for the other side: addresses, ports, sequence and acknowledgement numbers, window, timestamps and
+/// SACK blocks, and brings its checksums up to date by what changed.
+#[inline(always)]
+fn translate<F: Frame>(frame: &mut F, segment: &Segment, to: &Translation) -> bool {
+    let Some(h) = frame.headers() else { return false };
+    let addresses = diff(word4(segment.source), word4(to.source)) + diff(word4(segment.destination), word4(to.destination));
+    let seq = segment.seq.plus(to.seq);
+    // Without ACK the field means nothing, and is left alone.
+    let ack = if segment.has(ACK) { segment.ack.plus(to.ack) } else { segment.ack };
+    let window = if to.shift == 16 { segment.window } else { shifted(segment.window, to.shift) };
+    let mut tcp = diff16(u16::from_ne_bytes(segment.source_port), u16::from_ne_bytes(to.source_port))
+        + diff16(u16::from_ne_bytes(segment.destination_port), u16::from_ne_bytes(to.destination_port))
+        + diff(segment.seq.0.to_be(), seq.0.to_be())
+        + diff(segment.ack.0.to_be(), ack.0.to_be())
+        + diff16((segment.window as u16).to_be(), (window as u16).to_be());
+    for (to, from) in h.iter_mut().zip(to.hop.macs.iter()) {
+        *to = *from;
+    }
+    [h[26], h[27], h[28], h[29]] = to.source;
+    [h[30], h[31], h[32], h[33]] = to.destination;
+    [h[34], h[35]] = to.source_port;
+    [h[36], h[37]] = to.destination_port;
+    [h[38], h[39], h[40], h[41]] = seq.0.to_be_bytes();
+    [h[42], h[43], h[44], h[45]] = ack.0.to_be_bytes();
+    [h[48], h[49]] = (window as u16).to_be_bytes();
+    if segment.timestamp_at != 0 {
+        let tsval = segment.tsval.wrapping_add(to.tsval);
+        let tsecr = if segment.has(ACK) { segment.tsecr.wrapping_add(to.tsecr) } else { segment.tsecr };
+        let before = diff(segment.tsval.to_be(), tsval.to_be()) + diff(segment.tsecr.to_be(), tsecr.to_be());
+        let v = tsval.to_be_bytes();
+        let e = tsecr.to_be_bytes();
+        if segment.timestamp_at == 58 {
+            let Some(h) = frame.headers_ts() else { return false };
+            [h[58], h[59], h[60], h[61]] = v;
+            [h[62], h[63], h[64], h[65]] = e;
+            tcp += before;
+        } else {
+            if !frame.store8(segment.timestamp_at, [v[0], v[1], v[2], v[3], e[0], e[1], e[2], e[3]]) {
+                return false;
+            }
+            tcp += aligned(before, segment.timestamp_at);
+        }
+    }
+    if segment.sacks != 0 {
+        for block in 0..4 {
+            if block < segment.sacks {
+                let at = segment.sack_at + block * 8;
+                let Some(b) = frame.load8(at) else { return false };
+                let left = u32::from_be_bytes([b[0], b[1], b[2], b[3]]);
+                let right = u32::from_be_bytes([b[4], b[5], b[6], b[7]]);
+                // Blocks speak of what the other side sent, like the acknowledgement.
+                let (new_left, new_right) = (left.wrapping_add(to.ack), right.wrapping_add(to.ack));
+                let l = new_left.to_be_bytes();
+                let r = new_right.to_be_bytes();
+                if !frame.store8(at, [l[0], l[1], l[2], l[3], r[0], r[1], r[2], r[3]]) {
+                    return false;
+                }
+                tcp += aligned(diff(left.to_be(), new_left.to_be()) + diff(right.to_be(), new_right.to_be()), at);
+            }
+        }
+    }
+    frame.update_checksums(addresses, 0, tcp)
+}
+
+/// A difference made at an odd place of the segment counts with its bytes swapped (RFC 1071, section 2(B)).
+#[inline(always)]
+fn aligned(diff: u64, at: u32) -> u64 {
+    if at & 1 == 0 { diff } else { u64::from(crate::net::fold(diff).swap_bytes()) }
+}
+
+/// What all segments made for the leg have in common.
+#[inline(always)]
+fn draft_to_leg(work: &mut Work, flow: &Flow, first: Seq) {
+    let leg = &flow.leg;
+    work.draft = Draft {
+        macs: leg.hop.macs,
+        source: leg.source,
+        destination: leg.address,
+        source_port: leg.source_port,
+        destination_port: leg.port,
+        seq: first.plus(leg.to_leg),
+        ack: flow.acked.minus(leg.to_client),
+        flags: u32::from(ACK | PSH),
+        window: shifted(flow.window, leg.shift_to_leg),
+        timestamps: u32::from(flow.flags & CLIENT_TIMESTAMPS != 0),
+        tsval: flow.tsval.wrapping_add(leg.clock_to_leg),
+        tsecr: leg.tsval,
+        ..Draft::default()
+    };
+    work.egress = leg.hop.egress;
+}
+
+/// The stash's first `len` bytes go to the leg; they begin at `first` in the client's numbers.
+#[inline(always)]
+pub(super) fn from_stash(work: &mut Work, flow: &Flow, first: Seq, len: u32, verdict: Verdict) -> Step {
+    draft_to_leg(work, flow, first);
+    work.emission = Emission { left: len, mss: flow.leg.mss, from_stash: 1, ..Emission::default() };
+    (Next::Emit, verdict)
+}
+
+/// The same from the work's buffer.
+#[inline(always)]
+pub(super) fn from_buffer(work: &mut Work, flow: &Flow, first: Seq, len: u32, verdict: Verdict) -> Step {
+    draft_to_leg(work, flow, first);
+    work.emission = Emission { left: len, mss: flow.leg.mss, ..Emission::default() };
+    (Next::Emit, verdict)
+}
+
+/// Only the first `len` bytes of the client's segment go to the leg.
+#[inline(always)]
+pub(super) fn trimmed<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &mut Flow, len: u32) -> Step {
+    if !frame.can_grow() {
+        return (Next::Done, Verdict::NeedsGrowth);
+    }
+    let len = len.min(crate::layout::BUFFER_BYTES as u32);
+    if !frame.load(work.segment.payload_at(), len, &mut work.buffer, 0) {
+        return (Next::Done, Verdict::Unwritable);
+    }
+    maps.note(Note::Trimmed.counter());
+    let first = work.segment.seq;
+    flow.received = flow.received.max(first.plus(len));
+    from_buffer(work, flow, first, len, Verdict::ToBackend)
+}
+
+/// Only the first `len` bytes of the backend's segment go to the client.
+#[inline(always)]
+pub(super) fn trimmed_to_client<F: Frame>(frame: &mut F, work: &mut Work, flow: &mut Flow, len: u32) -> Step {
+    let len = len.min(crate::layout::BUFFER_BYTES as u32);
+    if len == 0 || !frame.load(work.segment.payload_at(), len, &mut work.buffer, 0) {
+        return (Next::Done, Verdict::BeyondResponseHead);
+    }
+    let segment = &work.segment;
+    let leg = &flow.leg;
+    let clock = Seq(segment.tsval.wrapping_add(leg.clock_to_client)).max(Seq(flow.clock)).0;
+    work.draft = Draft {
+        macs: flow.client_hop.macs,
+        source: flow.key.vip,
+        destination: flow.key.client,
+        source_port: flow.key.port,
+        destination_port: flow.key.client_port,
+        seq: segment.seq.plus(leg.to_client),
+        ack: segment.ack.minus(leg.to_leg),
+        flags: u32::from(ACK | PSH),
+        window: shifted(segment.window, leg.shift_to_client),
+        timestamps: u32::from(flow.flags & CLIENT_TIMESTAMPS != 0),
+        tsval: clock,
+        tsecr: segment.tsecr.wrapping_sub(leg.clock_to_leg),
+        ..Draft::default()
+    };
+    flow.clock = clock;
+    work.egress = flow.client_hop.egress;
+    work.emission = Emission { left: len, mss: flow.client_mss.saturating_sub(12).max(512), ..Emission::default() };
+    (Next::Emit, Verdict::ToClient)
+}
+
+struct Emitting<'a, M: Maps, F: Frame> {
+    maps: &'a M,
+    frame: &'a mut F,
+    draft: &'a mut Draft,
+    crafted: &'a mut Crafted,
+    emission: &'a mut Emission,
+    summing: &'a mut Sum,
+    buffer: &'a Buffer,
+    egress: Egress,
+}
+
+struct OneSegment;
+impl<M: Maps, F: Frame> LoopStep<Emitting<'_, M, F>> for OneSegment {
+    #[inline(always)]
+    fn step(out: &mut Emitting<'_, M, F>) -> bool {
+        if out.emission.left == 0 {
+            return false;
+        }
+        // The frame is one packet: what it holds leaves as a copy before it becomes the next segment.
+        if out.emission.loaded != 0 && !out.frame.send_copy(out.egress) {
+            out.maps.note(Note::CopyFailed.counter());
+        }
+        let len = out.emission.left.min(out.emission.mss);
+        out.draft.payload = len;
+        out.draft.payload_sum = sum::<M::Cpu>(out.summing, out.buffer, out.emission.pos, len);
+        build(out.draft, out.crafted);
+        let crafted = &*out.crafted;
+        let payload = Some((out.buffer, out.emission.pos, len));
+        if !out.frame.rebuild(&crafted.bytes, crafted.len, crafted.pseudo as u16, payload) {
+            out.emission.failed = 1;
+            return false;
+        }
+        out.emission.loaded = 1;
+        out.emission.pos += len;
+        out.emission.left -= len;
+        out.draft.seq = out.draft.seq.plus(len);
+        out.emission.left != 0
+    }
+}
+
+/// Makes segments of the emission: all but the last leave as copies, the last is the packet.
+#[inline(always)]
+fn emit<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &Flow, verdict: Verdict) -> Verdict {
+    let Work { draft, crafted, emission, sum: summing, buffer, egress, .. } = work;
+    let guard;
+    let buffer: &Buffer = if emission.from_stash != 0 {
+        if flow.stash == NONE {
+            return Verdict::NoConfig;
+        }
+        let Some(stash) = maps.stash(flow.stash) else { return Verdict::NoConfig };
+        guard = stash;
+        &guard.data
+    } else {
+        buffer
+    };
+    let mut out = Emitting { maps, frame, draft, crafted, emission, summing, buffer, egress: *egress };
+    M::Cpu::repeat::<_, OneSegment>(&mut out, MOST_SEGMENTS);
+    if emission.failed != 0 || emission.loaded == 0 {
+        return Verdict::Unwritable;
+    }
+    verdict
+}

@@ -1,0 +1,210 @@
+//! Every outcome of a packet, each with its counter and its action: the table of the data path.
+
+/// What is done with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// The host's stack gets it.
+    Pass,
+    /// It ends here.
+    Drop,
+    /// It leaves, as it is now, by the work's egress.
+    Send,
+    /// XDP only: the TC program of the same interface gets it, unchanged.
+    Up,
+}
+
+macro_rules! verdicts {
+    ($($(#[$doc:meta])* $name:ident $label:literal $action:ident,)*) => {
+        /// Every outcome of a packet.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u32)]
+        pub enum Verdict { $($(#[$doc])* $name,)* }
+
+        impl Verdict {
+            /// What is done with the packet.
+            #[inline(always)]
+            pub const fn action(self) -> Action {
+                match self { $(Self::$name => Action::$action,)* }
+            }
+            /// All of them, in the order of their counters.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+            /// The names of the counters, by index.
+            pub const NAMES: &[&str] = &[$($label,)*];
+        }
+    };
+}
+
+verdicts! {
+    /// Not for a listener and not from a leg.
+    NotOurs "not_ours" Pass,
+    /// TCP for a listener with options in the IP header.
+    IpOptions "drop_ip_options" Drop,
+    /// A fragment for a listener.
+    Fragment "drop_fragment" Drop,
+    /// Lengths that contradict each other.
+    Malformed "drop_malformed" Drop,
+    /// The packet could not be read or changed by the kernel's helpers.
+    Unwritable "drop_unwritable" Drop,
+    /// Only TC can do what this packet needs.
+    NeedsGrowth "up_to_tc" Up,
+    /// A SYN was answered with a cookie.
+    SynCookie "syn_answered" Send,
+    /// A cookie came back and a flow began.
+    FlowBegun "flow_begun" Drop,
+    /// A segment of no flow whose cookie does not hold, but that may belong to one that is about to begin.
+    EarlySegment "drop_early_segment" Drop,
+    /// A segment of no flow, answered with RST.
+    UnknownReset "unknown_reset" Send,
+    /// The same, over the rate that RSTs are limited to; or a RST itself.
+    Unknown "drop_unknown" Drop,
+    /// No slot was free.
+    FlowsFull "drop_flows_full" Drop,
+    /// No stash was free.
+    StashesFull "drop_stashes_full" Drop,
+    /// Another CPU held the flow for too long.
+    Busy "drop_busy" Drop,
+    /// The kernel's hash table refused an update.
+    MapError "drop_map_error" Drop,
+    /// The daemon has not written what this needs.
+    NoConfig "drop_no_config" Drop,
+    /// To the backend, translated.
+    ToBackend "to_backend" Send,
+    /// To the client, translated.
+    ToClient "to_client" Send,
+    /// A request was decided and went to the leg that was there.
+    RequestSame "request_same_leg" Send,
+    /// A request was decided and opened the first leg.
+    RequestOpen "request_new_leg" Send,
+    /// A request was decided for another backend in mid-connection.
+    RequestRebind "request_rebound" Send,
+    /// A request of several segments left its stash for the leg that was there.
+    RequestFromStash "request_from_stash" Send,
+    /// Part of a request head: stashed and acknowledged.
+    HeadPart "request_head_part" Send,
+    /// More of a request that waits for its leg.
+    Stashed "request_stashed" Drop,
+    /// A request belongs elsewhere while the previous response is not complete: it comes again.
+    RebindWaits "drop_rebind_waits" Drop,
+    /// The policy changed while the request was decided, again and again.
+    Undecided "drop_undecided" Drop,
+    /// Client's data beyond a head that has not been seen.
+    BeyondHead "drop_beyond_request_head" Drop,
+    /// Client's data that does not fit the stash.
+    BeyondStash "drop_beyond_stash" Drop,
+    /// Client's data from before the present leg.
+    BeforeLeg "drop_before_leg" Drop,
+    /// Client's segment without data while there is no leg.
+    NoLeg "drop_no_leg" Drop,
+    /// A probe while there is no leg, answered by the director.
+    ProbeAnswered "probe_answered" Send,
+    /// A client's FIN without a leg, answered by the director.
+    FinAnswered "fin_answered" Send,
+    /// The client reset the connection.
+    ClientReset "client_reset" Send,
+    /// The same, and there was no leg.
+    ClientResetAlone "client_reset_no_leg" Drop,
+    /// A RST whose sequence number is not in the window.
+    ForgedReset "drop_forged_reset" Drop,
+    /// The SYN was sent to the same backend again.
+    SynAgain "syn_again" Send,
+    /// A silent backend was given up for another.
+    BackendSilent "backend_silent" Send,
+    /// A backend refused the SYN; another got it.
+    BackendRefused "backend_refused" Send,
+    /// No backend is left to try.
+    NoBackend "no_backend_reset" Send,
+    /// The kernel knows no route or neighbour towards the backend.
+    NoRoute "drop_no_route" Drop,
+    /// The leg is up; the stash went out on it.
+    LegUp "leg_up" Send,
+    /// A SYN-ACK that is no answer to our SYN, or came twice.
+    StraySynAck "drop_stray_syn_ack" Drop,
+    /// The backend's options are not what the listener promised.
+    OptionsMismatch "options_mismatch_reset" Send,
+    /// An old connection answered the SYN: RST and the SYN again.
+    ChallengeAck "challenge_ack" Send,
+    /// A segment of an old leg, answered with RST.
+    OldLeg "old_leg_reset" Send,
+    /// The same, a RST: nothing to answer.
+    OldLegReset "drop_old_leg" Drop,
+    /// Backend's data beyond a head that has not been seen.
+    BeyondResponseHead "drop_beyond_response_head" Drop,
+    /// Response bytes without a request: both ends are reset.
+    ResponseUnasked "response_unasked_reset" Send,
+    /// An idle backend closed or reset its leg; the client does not notice.
+    LegLost "leg_lost_idle" Send,
+    /// The backend reset the connection while it worked on a request.
+    BackendReset "backend_reset" Send,
+    /// The next request of a flow whose response is not framed belongs elsewhere: both ends are reset.
+    UnframedMoved "unframed_moved_reset" Send,
+    /// A request that cannot be framed: from here on the flow stays where it is.
+    Unframed "request_unframed" Send,
+}
+
+/// Counters that are not a packet's verdict but something noticed on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Note {
+    /// A response issued a session id, and it was bound.
+    SessionIssued,
+    /// An issued id came back.
+    SessionPresented,
+    /// A binding of an old generation was moved.
+    SessionMoved,
+    /// A response deleted its session.
+    SessionDeleted,
+    /// Both buckets of an id were full of presented sessions.
+    SessionsFull,
+    /// An issued id that nobody presented made room for another.
+    SessionEvicted,
+    /// A binding's backend takes no work: another one of the version got the request.
+    BoundBackendDown,
+    /// A version has no backend that takes work: another version got the request.
+    VersionDown,
+    /// More candidate ids than are tried.
+    MoreIds,
+    /// An idle flow was collected.
+    FlowCollected,
+    /// A response without a length, or otherwise not framed.
+    ResponseUnframed,
+    /// A segment was cut at a boundary.
+    Trimmed,
+    /// A copy could not be sent.
+    CopyFailed,
+}
+
+impl Note {
+    /// The names of the counters, by index from [`Verdict::NAMES`]`.len()` on.
+    pub const NAMES: &[&str] = &[
+        "session_issued",
+        "session_presented",
+        "session_moved",
+        "session_deleted",
+        "sessions_full",
+        "session_evicted",
+        "bound_backend_down",
+        "version_down",
+        "more_ids",
+        "flow_collected",
+        "response_unframed",
+        "trimmed",
+        "copy_failed",
+    ];
+}
+
+/// Counters in all: verdicts first, then notes, then one for each reason that a head is not framed.
+pub const COUNTERS: u32 = (Verdict::NAMES.len() + Note::NAMES.len() + 32) as u32;
+
+impl Note {
+    /// The counter's index.
+    #[inline(always)]
+    pub const fn counter(self) -> u32 {
+        Verdict::NAMES.len() as u32 + self as u32
+    }
+}
+
+/// The counter of a reason for which a head is not framed.
+#[inline(always)]
+pub const fn unframed(reason: crate::http::Scanned) -> u32 {
+    Verdict::NAMES.len() as u32 + Note::NAMES.len() as u32 + (reason as u32 & 31)
+}

@@ -1,0 +1,31 @@
+//! Scratch memory: one per CPU, for whatever would crowd the stack.
+
+use crate::http::Scan;
+use crate::layout::Buffer;
+use crate::net::{Crafted, Draft, Egress, Options, Segment, Sum};
+use crate::splice::Emission;
+
+/// What one packet needs. Nothing in it outlives the packet.
+#[repr(C)]
+pub struct Work {
+    pub segment: Segment,
+    pub options: Options,
+    pub draft: Draft,
+    /// A RST to a leg that is given up while another one is opened.
+    pub farewell: Draft,
+    pub farewell_egress: Egress,
+    pub crafted: Crafted,
+    pub sum: Sum,
+    pub scan: Scan,
+    /// Where the packet leaves.
+    pub egress: Egress,
+    /// Which of the presented ids is known.
+    pub lookup: crate::splice::Lookup,
+    /// What was decided.
+    pub choice: crate::decide::Choice,
+    pub search: crate::decide::Search,
+    /// What leaves a buffer as segments.
+    pub emission: Emission,
+    /// Payload for scanning.
+    pub buffer: Buffer,
+}

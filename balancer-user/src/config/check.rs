@@ -1,0 +1,202 @@
+//! What the values have to do with each other, and the defaults.
+
+use std::{collections::BTreeSet, ops::Range, path::PathBuf, time::Duration};
+
+use balancer_ebpf::layout::{MAX_NAME, MAX_SERVICES, MAX_SOURCES, MAX_VERSIONS, VERSION_BACKENDS};
+use toml::Spanned;
+
+use super::{Config, ConfigError, Health, Service, Version, raw};
+
+/// Room for flows, unless the config says otherwise.
+const FLOWS: u32 = 262_144;
+/// Room for sessions, unless the config says otherwise.
+const SESSIONS: u32 = 1_048_576;
+
+pub(super) fn check(text: &str, raw: raw::Config) -> Result<Config, ConfigError> {
+    let name = raw.name.into_inner().0;
+    let at = |span: Range<usize>, what: String, fix: &str| Err(ConfigError::at(text, span, what, fix));
+
+    if raw.interfaces.as_ref().is_empty() {
+        return at(raw.interfaces.span(), "`interfaces` is empty".into(), "name the interfaces of clients and backends");
+    }
+    let interfaces = unique(text, "interface", raw.interfaces.into_inner(), Clone::clone)?;
+
+    let span = raw.sources.span();
+    if raw.sources.as_ref().is_empty() {
+        return at(span, "`sources` is empty".into(), "name at least one address that backends answer to");
+    }
+    if raw.sources.as_ref().len() > MAX_SOURCES {
+        return at(span, format!("`sources` has more than {MAX_SOURCES} addresses"), "remove some");
+    }
+    let sources = unique(text, "source", raw.sources.into_inner(), |source| source.0)?;
+
+    let flows = number(text, "flows", raw.flows, FLOWS, 64..=4_194_304)?;
+    let sessions = number(text, "sessions", raw.sessions, SESSIONS, 64..=268_435_456)?;
+    let flow_idle = seconds(text, "flow_idle", raw.flow_idle, Duration::from_secs(15 * 60))?;
+
+    if raw.service.is_empty() {
+        return Err(ConfigError::whole("there is no [[service]]", "add one, with `name` and `listen`"));
+    }
+    if raw.service.len() > MAX_SERVICES as usize {
+        return Err(ConfigError::whole(format!("there are more than {MAX_SERVICES} services"), "remove some"));
+    }
+    let (mut names, mut listeners) = (BTreeSet::new(), BTreeSet::new());
+    let mut services = Vec::new();
+    for service in raw.service {
+        let service = service.into_inner();
+        let (name_span, listen_span) = (service.name.span(), service.listen.span());
+        let service = check_service(text, service)?;
+        if !names.insert(service.name.clone()) {
+            return at(name_span, format!("there are two services `{}`", service.name), "give each a name of its own");
+        }
+        if !listeners.insert(service.listen) {
+            let what = format!("two services listen on {}", service.listen);
+            return at(listen_span, what, "give each an address or port of its own: rules by host or path are not there yet");
+        }
+        if sources.contains(service.listen.ip()) {
+            let what = format!("{} is both a listener and a source", service.listen.ip());
+            return at(listen_span, what, "use different addresses: a leg's answer must not look like a client's packet");
+        }
+        services.push(service);
+    }
+
+    Ok(Config {
+        socket: raw.socket.unwrap_or_else(|| PathBuf::from(format!("/run/balancer/{name}.sock"))),
+        state: raw.state.unwrap_or_else(|| PathBuf::from(format!("/var/lib/balancer/{name}"))),
+        bpffs: raw.bpffs.unwrap_or_else(|| PathBuf::from("/sys/fs/bpf")),
+        hook: raw.hook,
+        name,
+        interfaces,
+        sources,
+        flows,
+        sessions,
+        flow_idle,
+        services,
+    })
+}
+
+fn check_service(text: &str, raw: raw::Service) -> Result<Service, ConfigError> {
+    let name = raw.name.into_inner().0;
+    let cookie = token(text, "cookie", raw.cookie, "JSESSIONID")?;
+    // C20: the path parameter is `jsessionid`, unless the cookie has a name of its own: then that.
+    let parameter_default = if cookie == "JSESSIONID" { "jsessionid" } else { &cookie };
+    let parameter = token(text, "parameter", raw.parameter, parameter_default)?;
+    let idle = seconds(text, "idle", raw.idle, Duration::from_secs(30 * 60))?;
+    let health = check_health(text, raw.health)?;
+
+    if raw.version.len() > MAX_VERSIONS as usize {
+        let what = format!("service `{name}` has more than {MAX_VERSIONS} versions");
+        return Err(ConfigError::whole(what, "remove some"));
+    }
+    let mut labels = BTreeSet::new();
+    let mut versions = Vec::new();
+    for version in raw.version {
+        let (span, label) = (version.label.span(), version.label.into_inner());
+        if !labels.insert(label.clone()) {
+            let what = format!("service `{name}` has the version `{label}` twice");
+            return Err(ConfigError::at(text, span, what, "give each version a label of its own"));
+        }
+        if let Some(what) = raw.order.refuses(&label) {
+            return Err(ConfigError::at(text, span, what, "write it as 1.2.3, or set another `order`"));
+        }
+        let backends_span = version.backends.span();
+        let backends = unique(text, "backend", version.backends.into_inner(), |backend| backend.0)?;
+        if backends.is_empty() || backends.len() > VERSION_BACKENDS {
+            let what = format!("version `{label}` has {} backends", backends.len());
+            return Err(ConfigError::at(text, backends_span, what, format!("name 1 to {VERSION_BACKENDS}")));
+        }
+        versions.push(Version { label, backends });
+    }
+
+    Ok(Service {
+        name,
+        listen: raw.listen.into_inner().0,
+        select: raw.select,
+        order: raw.order,
+        cookie,
+        parameter,
+        idle,
+        health,
+        versions,
+    })
+}
+
+fn check_health(text: &str, raw: Option<Spanned<raw::Health>>) -> Result<Health, ConfigError> {
+    let (span, raw) = raw.map_or((0..0, raw::Health::default()), |raw| (raw.span(), raw.into_inner()));
+    let second = Duration::from_secs(1);
+    let health = Health {
+        path: raw.path.map(|path| path.0),
+        interval: raw.interval.map_or(second, |interval| interval.0),
+        timeout: raw.timeout.map_or(second, |timeout| timeout.0),
+        rise: raw.rise.unwrap_or(1),
+        fall: raw.fall.unwrap_or(2),
+    };
+    if health.rise == 0 || health.fall == 0 {
+        return Err(ConfigError::at(text, span, "`rise` and `fall` are at least 1", "write 1 for the first check that says so"));
+    }
+    if health.interval < Duration::from_millis(50) {
+        return Err(ConfigError::at(text, span, "`interval` is below 50ms", "write at least \"50ms\""));
+    }
+    Ok(health)
+}
+
+/// The values without their places; an error if one is there twice.
+fn unique<T, U: Ord + Clone + std::fmt::Display>(
+    text: &str,
+    what: &str,
+    values: Vec<Spanned<T>>,
+    of: impl Fn(&T) -> U,
+) -> Result<Vec<U>, ConfigError> {
+    let mut seen = BTreeSet::new();
+    let mut unique = Vec::new();
+    for value in values {
+        let (span, value) = (value.span(), of(value.as_ref()));
+        if !seen.insert(value.clone()) {
+            return Err(ConfigError::at(text, span, format!("the {what} {value} is there twice"), "remove one"));
+        }
+        unique.push(value);
+    }
+    Ok(unique)
+}
+
+fn number(
+    text: &str,
+    key: &str,
+    value: Option<Spanned<u32>>,
+    default: u32,
+    range: std::ops::RangeInclusive<u32>,
+) -> Result<u32, ConfigError> {
+    let Some(value) = value else { return Ok(default) };
+    if range.contains(value.as_ref()) {
+        return Ok(value.into_inner());
+    }
+    let fix = format!("write a number from {} to {}", range.start(), range.end());
+    Err(ConfigError::at(text, value.span(), format!("`{key}` = {} is out of range", value.as_ref()), fix))
+}
+
+/// A time that the data path counts in whole seconds.
+fn seconds(
+    text: &str,
+    key: &str,
+    value: Option<Spanned<super::value::Duration>>,
+    default: Duration,
+) -> Result<Duration, ConfigError> {
+    let Some(value) = value else { return Ok(default) };
+    let (span, duration) = (value.span(), value.into_inner().0);
+    if duration.as_secs() >= 1 && duration.as_secs() <= u64::from(u32::MAX) / 2 {
+        return Ok(duration);
+    }
+    Err(ConfigError::at(text, span, format!("`{key}` is out of range"), "write at least \"1s\""))
+}
+
+/// A name of a cookie or of a path parameter (RFC 6265: a token).
+fn token(text: &str, key: &str, value: Option<Spanned<String>>, default: &str) -> Result<String, ConfigError> {
+    let Some(value) = value else { return Ok(default.to_owned()) };
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let name = value.as_ref();
+    if !name.is_empty() && name.len() <= MAX_NAME && name.bytes().all(good) {
+        return Ok(value.into_inner());
+    }
+    let fix = format!("write 1 to {MAX_NAME} letters, digits or any of !#$%&'*+-.^_`|~");
+    Err(ConfigError::at(text, value.span(), format!("`{key}` = {name:?} is not a name of a cookie"), fix))
+}

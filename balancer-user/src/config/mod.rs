@@ -1,0 +1,137 @@
+//! `balancer.toml`: what an operator wrote, checked.
+//!
+//! `raw` is the file's shape, `value` what a single value may be, `check` what values have to do with each other. Every
+//! error names the key, the line and the fix, so that nobody has to guess.
+//!
+//! The versions in the file are the *initial* ones: once the director has run, its state file knows the versions, and
+//! `balancer version add` and `rm` change them. A version that is added to the file afterwards is not added to a director
+//! that has a state.
+
+#![forbid(unsafe_code)]
+
+mod check;
+mod error;
+mod raw;
+mod value;
+
+use std::{
+    net::{Ipv4Addr, SocketAddrV4},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+pub use self::{error::ConfigError, value::parse_backend};
+use crate::{label::Label, order::Order};
+
+/// A checked configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Names the pins, the default socket and the default state directory.
+    pub name: String,
+    pub socket: PathBuf,
+    pub state: PathBuf,
+    pub bpffs: PathBuf,
+    pub hook: Hook,
+    pub interfaces: Vec<String>,
+    /// Source addresses of legs.
+    pub sources: Vec<Ipv4Addr>,
+    /// Flows that there is room for, before the limit of the sources.
+    pub flows: u32,
+    /// Sessions that there is room for.
+    pub sessions: u32,
+    pub flow_idle: Duration,
+    pub services: Vec<Service>,
+}
+
+/// An application behind a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    pub name: String,
+    pub listen: SocketAddrV4,
+    pub select: Select,
+    pub order: Order,
+    pub cookie: String,
+    pub parameter: String,
+    /// After this time without a request a binding expires (D3).
+    pub idle: Duration,
+    pub health: Health,
+    /// The versions that a director without a state begins with.
+    pub versions: Vec<Version>,
+}
+
+/// How backends are checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// `None`: a backend is healthy if it accepts a connection.
+    pub path: Option<String>,
+    pub interval: Duration,
+    pub timeout: Duration,
+    /// Good checks in a row that make a backend healthy.
+    pub rise: u32,
+    /// Bad checks in a row that make it unhealthy.
+    pub fall: u32,
+}
+
+/// A version to begin with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    pub label: Label,
+    pub backends: Vec<SocketAddrV4>,
+}
+
+/// Where the programs are attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hook {
+    /// XDP where the driver has it natively and is not veth, TC elsewhere.
+    #[default]
+    Auto,
+    Tc,
+    Xdp,
+}
+
+/// How the version for new sessions is chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Select {
+    /// The highest that is healthy and not held: parallel deployment.
+    #[default]
+    Highest,
+    /// The one that an operator flipped to.
+    Explicit,
+}
+
+impl Config {
+    /// Reads and checks `path`.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::unreadable(path, &error))?;
+        Self::parse(&text).map_err(|error| error.in_file(path))
+    }
+
+    /// Checks the text of a config file.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let raw: raw::Config = toml::from_str(text).map_err(|error| ConfigError::from_toml(text, &error))?;
+        check::check(text, raw)
+    }
+
+    /// The service of that name.
+    pub fn service(&self, name: &str) -> Option<&Service> {
+        self.services.iter().find(|service| service.name == name)
+    }
+
+    /// Where everything of this director is pinned.
+    pub fn pin_dir(&self) -> PathBuf {
+        pin_dir(&self.bpffs, &self.name)
+    }
+}
+
+/// Where a director of that name pins: the layout's version is part of the path, so that maps of another layout are
+/// never adopted.
+pub fn pin_dir(bpffs: &Path, name: &str) -> PathBuf {
+    bpffs.join("balancer").join(name).join(format!("v{}", balancer_ebpf::layout::VERSION))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,64 @@
+//! The shape of the file, with the place of every value that is checked against others.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{
+    Hook, Select,
+    value::{Backend, Duration, Listen, Name, Path, Source},
+};
+use crate::{label::Label, order::Order};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Config {
+    pub(super) name: Spanned<Name>,
+    pub(super) socket: Option<PathBuf>,
+    pub(super) state: Option<PathBuf>,
+    pub(super) bpffs: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) hook: Hook,
+    pub(super) interfaces: Spanned<Vec<Spanned<String>>>,
+    pub(super) sources: Spanned<Vec<Spanned<Source>>>,
+    pub(super) flows: Option<Spanned<u32>>,
+    pub(super) sessions: Option<Spanned<u32>>,
+    pub(super) flow_idle: Option<Spanned<Duration>>,
+    #[serde(default)]
+    pub(super) service: Vec<Spanned<Service>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Service {
+    pub(super) name: Spanned<Name>,
+    pub(super) listen: Spanned<Listen>,
+    #[serde(default)]
+    pub(super) select: Select,
+    #[serde(default)]
+    pub(super) order: Order,
+    pub(super) cookie: Option<Spanned<String>>,
+    pub(super) parameter: Option<Spanned<String>>,
+    pub(super) idle: Option<Spanned<Duration>>,
+    pub(super) health: Option<Spanned<Health>>,
+    #[serde(default)]
+    pub(super) version: Vec<Version>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Health {
+    pub(super) path: Option<Path>,
+    pub(super) interval: Option<Duration>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) rise: Option<u32>,
+    pub(super) fall: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Version {
+    pub(super) label: Spanned<Label>,
+    pub(super) backends: Spanned<Vec<Spanned<Backend>>>,
+}

@@ -1,0 +1,90 @@
+//! The config's errors as a table: what is written, and what the operator reads.
+
+use super::*;
+
+const GOOD: &str = r#"
+name = "lab"
+interfaces = ["client0", "b1"]
+sources = ["10.60.254.1"]
+
+[[service]]
+name = "shop"
+listen = "10.60.255.1:80"
+[service.health]
+path = "/health"
+[[service.version]]
+label = "001"
+backends = ["10.60.1.2:8080"]
+"#;
+
+#[test]
+fn defaults() {
+    let config = Config::parse(GOOD).unwrap();
+    assert_eq!(config.socket, Path::new("/run/balancer/lab.sock"));
+    assert_eq!(config.state, Path::new("/var/lib/balancer/lab"));
+    assert_eq!(config.pin_dir(), PathBuf::from(format!("/sys/fs/bpf/balancer/lab/v{}", balancer_ebpf::layout::VERSION)));
+    assert_eq!((config.flows, config.sessions), (262_144, 1_048_576));
+    assert_eq!(config.flow_idle, Duration::from_secs(900));
+    let shop = config.service("shop").unwrap();
+    assert_eq!((shop.select, shop.order), (Select::Highest, Order::String));
+    assert_eq!((shop.cookie.as_str(), shop.parameter.as_str()), ("JSESSIONID", "jsessionid"));
+    assert_eq!(shop.idle, Duration::from_secs(1800));
+    assert_eq!((shop.health.rise, shop.health.fall), (1, 2));
+}
+
+/// C20.
+#[test]
+fn a_named_cookie_names_the_parameter() {
+    let text = GOOD.replace("listen =", "cookie = \"SID\"\nlisten =");
+    assert_eq!(Config::parse(&text).unwrap().services[0].parameter, "SID");
+}
+
+#[test]
+fn errors_name_the_key_the_line_and_the_fix() {
+    let table: &[(&str, &str, usize, &str, &str)] = &[
+        ("name = \"lab\"", "name = \"lab\"\ncolour = 1", 3, "unknown key `colour`", "remove it, or write one of: name, socket"),
+        ("path = \"/health\"", "pth = \"/health\"", 10, "unknown key `pth`", "path, interval"),
+        ("label = \"001\"", "label = \"00 1\"", 12, "the version label `00 1` has a blank", "write it without"),
+        ("\"10.60.1.2:8080\"", "\"10.60.1.2\"", 13, "`10.60.1.2` has no port", "write \"10.60.1.2:8080\""),
+        ("\"10.60.1.2:8080\"", "\"10.60.1.300:80\"", 13, "`backends`: `10.60.1.300:80` is not an IPv4 address", "for example"),
+        ("\"10.60.1.2:8080\"", "", 13, "version `001` has 0 backends", "name 1 to"),
+        ("10.60.255.1:80", "[::1]:80", 8, "looks like IPv6", "write an IPv4 address"),
+        ("10.60.255.1:80", "10.60.254.1:80", 8, "both a listener and a source", "different addresses"),
+        ("\"10.60.254.1\"", "\"nowhere\"", 4, "`nowhere` is not an IPv4 address", "write one"),
+        ("\"10.60.254.1\"", "", 4, "`sources` is empty", "at least one"),
+        ("\"client0\", \"b1\"", "\"b1\", \"b1\"", 3, "the interface b1 is there twice", "remove one"),
+        ("name = \"lab\"", "", 1, "the key `name` is missing", "add `name"),
+        ("name = \"lab\"", "name = \"a/b\"", 2, "`a/b` is not a name", "write 1 to 32"),
+        ("name = \"shop\"", "name = \"shop\"\nselect = \"newest\"", 8, "`newest` is not a possible value", "\"highest\""),
+        ("name = \"shop\"", "name = \"shop\"\nidle = \"soon\"", 8, "`soon` is not a time", "a unit"),
+        ("name = \"shop\"", "name = \"shop\"\ncookie = \"a b\"", 8, "is not a name of a cookie", "write 1 to 64"),
+        ("name = \"shop\"", "name = \"shop\"\norder = \"semver\"", 13, "`001` is not a semantic version", "1.2.3"),
+        ("sources", "flows = 1\nsources", 4, "`flows` = 1 is out of range", "from 64"),
+        ("name = \"lab\"", "name = \"lab", 2, "", ""),
+    ];
+    for (from, to, line, what, fix) in table {
+        let text = GOOD.replace(from, to);
+        assert_ne!(text, GOOD, "{from}");
+        let error = Config::parse(&text).expect_err(to);
+        assert!(error.what.contains(what), "{to}: {error:?}");
+        assert!(error.fix.contains(fix), "{to}: {error:?}");
+        assert_eq!(error.line, Some(*line), "{to}: {error:?}");
+    }
+}
+
+#[test]
+fn the_file_is_named() {
+    let error = Config::load(Path::new("/nowhere/balancer.toml")).unwrap_err();
+    assert!(error.to_string().starts_with("/nowhere/balancer.toml: the config cannot be read"), "{error}");
+}
+
+#[test]
+fn two_services_are_told_apart() {
+    let second = "[[service]]\nname = \"NAME\"\nlisten = \"LISTEN\"\n";
+    let with = |name: &str, listen: &str| {
+        Config::parse(&format!("{GOOD}{}", second.replace("NAME", name).replace("LISTEN", listen)))
+    };
+    assert!(with("blog", "10.60.255.1:81").is_ok());
+    assert!(with("shop", "10.60.255.1:81").unwrap_err().what.contains("two services `shop`"));
+    assert!(with("blog", "10.60.255.1:80").unwrap_err().what.contains("two services listen"));
+}

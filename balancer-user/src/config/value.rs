@@ -1,0 +1,119 @@
+//! What a single value may be. Messages say what is wrong, then `: write` and the fix; [`super::ConfigError`] splits them.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use serde::Deserialize;
+
+/// A name of a director or a service: it becomes a file's name and a part of a URL.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Name(pub(super) String);
+
+impl TryFrom<String> for Name {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let good = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if text.is_empty() || text.len() > 32 || !text.chars().all(good) {
+            return Err(format!("`{text}` is not a name: write 1 to 32 letters, digits, - or _"));
+        }
+        Ok(Self(text))
+    }
+}
+
+/// A time such as `30m`.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Duration(pub(super) std::time::Duration);
+
+impl TryFrom<String> for Duration {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match humantime::parse_duration(&text) {
+            Ok(duration) if !duration.is_zero() => Ok(Self(duration)),
+            _ => Err(format!("`{text}` is not a time: write a number and a unit, for example \"30m\" or \"500ms\"")),
+        }
+    }
+}
+
+/// The path of a health check.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Path(pub(super) String);
+
+impl TryFrom<String> for Path {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if !text.starts_with('/') || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(format!("`{text}` is not a path: write one that begins with / and has no blanks"));
+        }
+        Ok(Self(text))
+    }
+}
+
+/// A source address of legs.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Source(pub(super) Ipv4Addr);
+
+impl TryFrom<String> for Source {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.parse() {
+            Ok(address) if is_host(address) => Ok(Self(address)),
+            _ => Err(format!("`{text}` is not an IPv4 address of a host: write one, for example \"10.60.254.1\"")),
+        }
+    }
+}
+
+/// The address and port of a listener.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Listen(pub(super) SocketAddrV4);
+
+impl TryFrom<String> for Listen {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        parse_socket(&text, "80").map(Self)
+    }
+}
+
+/// The address and port of a backend.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Backend(pub(super) SocketAddrV4);
+
+impl TryFrom<String> for Backend {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        parse_backend(&text).map(Self)
+    }
+}
+
+/// Reads a backend's address and port, as in the config and on the command line.
+pub fn parse_backend(text: &str) -> Result<SocketAddrV4, String> {
+    parse_socket(text, "8080")
+}
+
+fn parse_socket(text: &str, port: &str) -> Result<SocketAddrV4, String> {
+    if text.starts_with('[') || text.matches(':').count() > 1 {
+        return Err(format!("`{text}` looks like IPv6, which is not there yet: write an IPv4 address and a port"));
+    }
+    if text.parse::<Ipv4Addr>().is_ok() {
+        return Err(format!("`{text}` has no port: write \"{text}:{port}\""));
+    }
+    match text.parse::<SocketAddrV4>() {
+        Ok(address) if address.port() != 0 && is_host(*address.ip()) => Ok(address),
+        _ => Err(format!("`{text}` is not an IPv4 address and a port: write both, for example \"10.60.1.2:{port}\"")),
+    }
+}
+
+/// Loopback is none: the programs see what arrives on interfaces.
+fn is_host(address: Ipv4Addr) -> bool {
+    !address.is_unspecified() && !address.is_multicast() && !address.is_broadcast() && !address.is_loopback()
+}

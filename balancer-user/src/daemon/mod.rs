@@ -1,0 +1,109 @@
+//! `balancer run`: checks, loads, attaches, then keeps maps, health and the socket until it is told to end.
+//!
+//! Ending takes nothing out of the kernel. Whatever is checked is checked before the first change, so that a refusal
+//! leaves everything as it was.
+
+mod checks;
+mod director;
+mod report;
+mod setup;
+mod sync;
+#[cfg(test)]
+mod tests;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use log::{info, warn};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{Mutex, Notify, mpsc},
+};
+
+pub use self::director::{Caller, Director};
+use crate::{
+    api,
+    config::Config,
+    exit::Failure,
+    health::{Checkers, Report},
+};
+
+/// The director as everything in the daemon shares it.
+pub type Shared = Arc<Mutex<Director>>;
+
+/// What `balancer run` was told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub config: PathBuf,
+    pub socket: Option<PathBuf>,
+    /// Another kernel object than the embedded one.
+    pub object: Option<PathBuf>,
+}
+
+/// How long the first round of checks may delay the start.
+const FIRST_ROUND: Duration = Duration::from_secs(3);
+
+/// Runs until a signal or `detach`.
+pub async fn run(options: Options) -> Result<(), Failure> {
+    let mut config = Config::load(&options.config)?;
+    if let Some(socket) = options.socket {
+        config.socket = socket;
+    }
+    let interfaces = checks::preflight(&config).await?;
+    let store = crate::store::Store::open(&config.state)?;
+    let listener = api::socket::bind(&config.socket).await?;
+    let mut director = setup::director(config, store, interfaces, options.object.as_deref())?;
+
+    // Health first: which version is the newest *healthy* one has to be known before anybody is served (C6). Where
+    // traffic flows already, the pinned flags say it.
+    let (reports, mut incoming) = mpsc::channel(256);
+    let mut checkers = Checkers::new(reports);
+    checkers.sync(&director.targets());
+    first_round(&mut director, &mut incoming).await;
+    let logs = setup::attach(&mut director)?;
+    director.announce();
+
+    let director: Shared = Arc::new(Mutex::new(director));
+    let stop = Arc::new(Notify::new());
+    let changed = Arc::new(Notify::new());
+    let server = tokio::spawn(api::serve(listener, director.clone(), stop.clone(), changed.clone()));
+    if let Some(logs) = logs {
+        tokio::spawn(setup::flush_logs(logs));
+    }
+    // Not running under systemd is no error.
+    let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
+
+    let mut terminate = signal(SignalKind::terminate()).map_err(anyhow::Error::from)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(anyhow::Error::from)?;
+    loop {
+        tokio::select! {
+            Some(report) = incoming.recv() => director.lock().await.take_report(&report),
+            () = changed.notified() => checkers.sync(&director.lock().await.targets()),
+            () = stop.notified() => {
+                info!("detached: ending");
+                // The answer to whoever asked is still on its way.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                break;
+            }
+            _ = terminate.recv() => { info!("SIGTERM: ending; the kernel goes on steering"); break; }
+            _ = interrupt.recv() => { info!("SIGINT: ending; the kernel goes on steering"); break; }
+        }
+    }
+    server.abort();
+    let socket = director.lock().await.config.socket.clone();
+    if let Err(error) = std::fs::remove_file(&socket) {
+        warn!("{} cannot be removed: {error}", socket.display());
+    }
+    Ok(())
+}
+
+/// Waits until every backend was checked once, or long enough.
+async fn first_round(director: &mut Director, incoming: &mut mpsc::Receiver<Report>) {
+    let deadline = tokio::time::Instant::now() + FIRST_ROUND;
+    while director.unchecked() {
+        match tokio::time::timeout_at(deadline, incoming.recv()).await {
+            // The maps are not there for anybody yet, so only the conditions are noted.
+            Ok(Some(report)) => director.note_report(&report),
+            Ok(None) | Err(_) => break,
+        }
+    }
+}

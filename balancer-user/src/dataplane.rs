@@ -1,0 +1,39 @@
+//! What the daemon asks of the kernel's maps, so that everything above can be tested without a kernel.
+
+#![forbid(unsafe_code)]
+
+use balancer_ebpf::layout::{Backend, Bucket, Globals, Listener, ListenerKey, Policy, Traffic};
+
+/// The maps of a running director.
+pub trait Dataplane: Send {
+    fn globals(&self) -> anyhow::Result<Globals>;
+
+    fn listeners(&self) -> anyhow::Result<Vec<(ListenerKey, Listener)>>;
+    fn set_listener(&mut self, key: ListenerKey, listener: Listener) -> anyhow::Result<()>;
+    fn remove_listener(&mut self, key: ListenerKey) -> anyhow::Result<()>;
+
+    fn backend(&self, id: u16) -> anyhow::Result<Backend>;
+    /// Writes a backend, but for what the programs keep in it.
+    fn set_backend(&mut self, id: u16, backend: &Backend) -> anyhow::Result<()>;
+
+    /// The policy that decides the service's requests now.
+    fn policy(&self, service: u32) -> anyhow::Result<Option<Policy>>;
+    /// Makes `policy` decide from one instant on; false if it does already.
+    fn publish(&mut self, service: u32, policy: Policy) -> anyhow::Result<bool>;
+
+    fn traffic(&self, service: u32, version: u32) -> anyhow::Result<Traffic>;
+    /// Forgets what a former version counted at this index, but for what still goes on.
+    fn reset_traffic(&mut self, service: u32, version: u32) -> anyhow::Result<()>;
+    /// By index, over all CPUs.
+    fn counters(&self) -> anyhow::Result<Vec<u64>>;
+
+    /// Buckets of the session table.
+    fn buckets(&self) -> u32;
+    /// A copy of a bucket.
+    fn bucket(&self, index: u32) -> Option<Bucket>;
+    /// Visits the entries in use: tag, binding, times.
+    fn each_session(&self, visit: &mut dyn FnMut(u64, u64, u64));
+
+    /// Takes links and pins away; answers what was removed.
+    fn detach(&mut self) -> anyhow::Result<Vec<String>>;
+}

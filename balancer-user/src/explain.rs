@@ -1,0 +1,236 @@
+//! `explain`: what the data path would do with a request, and why.
+//!
+//! It *is* the data path's code: a head is written, scanned, looked up and decided by the same core that the kernel runs
+//! (D1), on copies of the maps, so that asking marks no session as seen.
+
+#![forbid(unsafe_code)]
+
+use std::{
+    cell::{Cell, OnceCell},
+    collections::BTreeMap,
+};
+
+use balancer_ebpf::{
+    decide::{Backends, Choice, Search, Why, decide},
+    host::{Cpu, Machine, Step},
+    http::{Scan, Scanned, Span, scan_request},
+    layout::{Backend, Binding, Bucket, Buffer, Globals, MAX_BACKENDS, NONE, Policy},
+    sessions::{Table, present},
+    sip::session_hash,
+};
+
+use crate::{
+    config,
+    dataplane::Dataplane,
+    exit::Failure,
+    model,
+    wire::{ExplainRequest, Explanation},
+};
+
+/// One CPU of user space, whose memory nobody shares: everything it works on is a copy.
+#[derive(Clone, Copy, Debug)]
+pub struct Host;
+
+impl Cpu for Host {
+    fn repeat<C, S: Step<C>>(context: &mut C, max: u32) {
+        for _ in 0..max {
+            if !S::step(context) {
+                break;
+            }
+        }
+    }
+    fn load(word: &Cell<u64>) -> u64 {
+        word.get()
+    }
+    fn store(word: &Cell<u64>, value: u64) {
+        word.set(value);
+    }
+    fn compare_exchange(word: &Cell<u64>, old: u64, new: u64) -> bool {
+        let same = word.get() == old;
+        if same {
+            word.set(new);
+        }
+        same
+    }
+    fn fetch_add(word: &Cell<u64>, value: u64) -> u64 {
+        word.replace(word.get().wrapping_add(value))
+    }
+}
+
+/// Copies of what a decision reads, made when they are read.
+struct Copies<'a> {
+    plane: &'a dyn Dataplane,
+    buckets: BTreeMap<u32, OnceCell<Option<Bucket>>>,
+    backends: Vec<OnceCell<Option<Backend>>>,
+}
+
+impl Machine for Copies<'_> {
+    type Cpu = Host;
+}
+
+impl Table for Copies<'_> {
+    fn bucket(&self, index: u32) -> Option<&Bucket> {
+        self.buckets.get(&index)?.get_or_init(|| self.plane.bucket(index)).as_ref()
+    }
+}
+
+impl Backends for Copies<'_> {
+    fn backend(&self, id: u32) -> Option<&Backend> {
+        let cell = self.backends.get(id as usize)?;
+        cell.get_or_init(|| self.plane.backend(u16::try_from(id).ok()?).ok()).as_ref()
+    }
+}
+
+/// Now, on the clocks of the data path.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    pub seconds: u32,
+    pub milliseconds: u64,
+}
+
+/// Explains a request to `service`.
+pub fn explain(
+    plane: &dyn Dataplane,
+    service: &model::Service,
+    config: &config::Service,
+    request: &ExplainRequest,
+    now: Now,
+) -> Result<Explanation, Failure> {
+    let globals = plane.globals()?;
+    let Some(policy) = plane.policy(service.id)? else {
+        return Err(Failure::other(format!("service `{}` has no policy in the kernel", service.name), ""));
+    };
+    let mut steps = Vec::new();
+    let (buffer, ids) = scan(config, request, &policy, &mut steps)?;
+    let copies = Copies {
+        plane,
+        buckets: ids.iter().flat_map(|id| buckets(&globals, service.id, &buffer, *id)).collect(),
+        backends: (0..MAX_BACKENDS).map(|_| OnceCell::new()).collect(),
+    };
+    let binding = look_up(&copies, &globals, service, &policy, &buffer, &ids, now, &mut steps);
+
+    let mut search = Search::default();
+    search.binding = binding;
+    search.now = now.milliseconds;
+    search.source = u32::from(request.source);
+    search.present_version = NONE;
+    search.present_backend = NONE;
+    search.tried_version = NONE;
+    let mut choice = Choice::default();
+    let decided = decide(&copies, &policy, &mut search, &mut choice);
+    Ok(say(service, request, decided.then_some(choice), steps))
+}
+
+/// Writes the request's head and lets the core find the ids in it, in the order in which they are tried.
+fn scan(
+    config: &config::Service,
+    request: &ExplainRequest,
+    policy: &Policy,
+    steps: &mut Vec<String>,
+) -> Result<(Buffer, Vec<Span>), Failure> {
+    let path = request.path.as_deref().unwrap_or("/");
+    let cookies: Vec<String> = request.cookies.iter().map(|id| format!("{}={id}", config.cookie)).collect();
+    let cookies = if cookies.is_empty() { String::new() } else { format!("Cookie: {}\r\n", cookies.join("; ")) };
+    let head = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{cookies}\r\n", config.listen);
+
+    let mut buffer = Buffer::new();
+    buffer.fill(0, head.as_bytes());
+    let mut scan = Scan::new();
+    let len = u32::try_from(head.len()).unwrap_or(u32::MAX);
+    let scanned = scan_request::<Host>(&mut scan, &buffer, len, &policy.rule);
+    if scanned != Scanned::Complete {
+        return Err(Failure::usage(
+            format!("that is no request that the director would steer by session: {scanned:?}"),
+            "give a path that begins with / and a cookie without blanks, as the client sends them",
+        ));
+    }
+    let head = &scan.head;
+    let from_cookies = head.ids.iter().take(head.id_count as usize).copied();
+    // C21: the path counts only if no cookie has an id.
+    let ids: Vec<Span> = if head.id_count > 0 {
+        from_cookies.collect()
+    } else {
+        [head.path_id].into_iter().filter(|id| id.len > 0).collect()
+    };
+    steps.push(match (head.id_count, ids.len()) {
+        (0, 0) => format!("no session id: no cookie `{}`, no `;{}=` in the path", config.cookie, config.parameter),
+        (0, _) => format!("a session id in the path, as `;{}=`", config.parameter),
+        (1, _) => format!("a session id in the cookie `{}`", config.cookie),
+        (count, _) => format!("{count} session ids in cookies `{}`: the first that is known counts", config.cookie),
+    });
+    Ok((buffer, ids))
+}
+
+fn buckets(globals: &Globals, service: u32, buffer: &Buffer, id: Span) -> [(u32, OnceCell<Option<Bucket>>); 2] {
+    let hash = session_hash(globals.session_key, service, buffer, id);
+    [hash.bucket as u32, (hash.bucket >> 32) as u32].map(|index| (index & globals.bucket_mask, OnceCell::new()))
+}
+
+/// The binding of the first id that is known, or 0.
+#[expect(clippy::too_many_arguments, reason = "a step of `explain`, apart only to be read apart")]
+fn look_up(
+    copies: &Copies<'_>,
+    globals: &Globals,
+    service: &model::Service,
+    policy: &Policy,
+    buffer: &Buffer,
+    ids: &[Span],
+    now: Now,
+    steps: &mut Vec<String>,
+) -> u64 {
+    for id in ids {
+        let hash = session_hash(globals.session_key, service.id, buffer, *id);
+        let found = present(copies, globals, &hash, now.seconds, policy.idle_seconds);
+        if found.binding == 0 {
+            steps.push(format!("id {}: not known", short_hash(hash.tag)));
+            continue;
+        }
+        let binding = Binding(found.binding);
+        let version = service.versions.iter().find(|version| version.index == binding.version());
+        steps.push(match version {
+            Some(version) if version.generation == binding.generation() => {
+                format!("id {}: bound to {}", short_hash(hash.tag), version.label)
+            }
+            _ => format!("id {}: bound to a version that was removed or that it was moved from", short_hash(hash.tag)),
+        });
+        return found.binding;
+    }
+    0
+}
+
+fn say(
+    service: &model::Service,
+    request: &ExplainRequest,
+    choice: Option<Choice>,
+    mut steps: Vec<String>,
+) -> Explanation {
+    let Some(choice) = choice else {
+        steps.push("no version has a backend that takes work".to_owned());
+        return Explanation { version: None, backend: None, reason: "none".to_owned(), steps };
+    };
+    let version = service.versions.iter().find(|version| version.index == choice.version);
+    let label = version.map(|version| version.label.clone());
+    let backend = version.and_then(|version| version.backends.iter().find(|b| u32::from(b.id) == choice.backend));
+    let shown = label.as_ref().map_or("?", |label| label.as_str());
+    let why = [Why::Active, Why::Bound, Why::Moved].into_iter().find(|why| *why as u32 == choice.why);
+    let reason = why.map_or("?", Why::label).to_owned();
+    if choice.version_down != 0 {
+        steps.push(format!("its version has no backend that takes work: {shown} stands in"));
+    } else if reason != Why::Bound.label() {
+        steps.push(format!("new sessions get {shown}"));
+    }
+    let address = backend.map(|backend| backend.address);
+    if let Some(address) = address {
+        steps.push(match (reason == Why::Bound.label(), choice.backend_down != 0) {
+            (true, false) => format!("the session lives on {address}"),
+            (true, true) => format!("the session's backend takes no work: {address} gets the request"),
+            (false, _) => format!("of its backends, {address} is the one for {}", request.source),
+        });
+    }
+    Explanation { version: label, backend: address, reason, steps }
+}
+
+/// How sessions are told apart in print.
+pub fn short_hash(tag: u64) -> String {
+    format!("{:08x}", tag >> 32)
+}

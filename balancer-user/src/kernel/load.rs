@@ -1,0 +1,84 @@
+//! Loading the object onto the maps that are pinned, or onto new ones.
+
+use anyhow::Context as _;
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::MapInfo,
+    programs::{ProgramError, ProgramInfo},
+};
+
+use super::{
+    object::{self, MapPlan},
+    pins::Pins,
+};
+use crate::{exit::Failure, sizes::Sizes};
+
+/// Refuses pinned maps that are not what this daemon would make: aya adopts whatever lies at the path.
+pub fn check_pinned(pins: &Pins, plans: &[MapPlan]) -> Result<(), Failure> {
+    for plan in plans.iter().filter(|plan| plan.pinned) {
+        let path = pins.map(&plan.name);
+        if !path.exists() {
+            continue;
+        }
+        let info = MapInfo::from_pin(&path).with_context(|| format!("read {}", path.display()))?;
+        if info.max_entries() != plan.entries {
+            return Err(Failure::refused(
+                format!(
+                    "the config changed the size of a map that is in use: {} has {} entries, `{}` now asks for {}",
+                    plan.name,
+                    info.max_entries(),
+                    Sizes::key(&plan.name),
+                    plan.entries
+                ),
+                format!(
+                    "put the old `{}` back; or end all connections and sessions with `balancer detach`, then run again",
+                    Sizes::key(&plan.name)
+                ),
+            ));
+        }
+        let pinned = (info.key_size(), info.value_size(), info.map_flags());
+        if pinned != (plan.key_size, plan.value_size, plan.flags) {
+            return Err(Failure::refused(
+                format!("the pinned map {} has another layout than this balancer's", path.display()),
+                "run the balancer that made it; or `balancer detach`, which ends connections and sessions, then run again",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Loads the object; maps that are pinned are used, others are made and pinned.
+pub fn load(bytes: &[u8], pins: &Pins, plans: &[MapPlan]) -> anyhow::Result<Ebpf> {
+    let mut loader = EbpfLoader::new();
+    for plan in plans {
+        loader.map_max_entries(&plan.name, plan.entries);
+        if plan.pinned {
+            loader.map_pin_path(&plan.name, pins.map(&plan.name));
+        }
+    }
+    loader.load(bytes).context("load the kernel program's object and make its maps")
+}
+
+/// Whether the program that is pinned as `name` has the instructions of `new`.
+pub fn same_program(pins: &Pins, name: &str, new: &ProgramInfo) -> bool {
+    match ProgramInfo::from_pin(pins.program(name)) {
+        Ok(pinned) => pinned.tag() == new.tag(),
+        Err(_) => false,
+    }
+}
+
+/// Puts a verifier's refusal into a form that a person can read: the kernel's last words, which name the reason.
+pub fn explain_refusal(name: &str, error: ProgramError) -> anyhow::Error {
+    if let ProgramError::LoadError { io_error, verifier_log } = &error {
+        let log = verifier_log.to_string();
+        let last: Vec<&str> = log.lines().rev().filter(|line| !line.trim().is_empty()).take(6).collect();
+        let last: Vec<&str> = last.into_iter().rev().collect();
+        return anyhow::anyhow!("the kernel refuses the program {name}: {io_error}\n    {}", last.join("\n    "));
+    }
+    anyhow::Error::new(error).context(format!("load the program {name}"))
+}
+
+/// The object's programs that this daemon needs.
+pub fn program_names(with_xdp: bool) -> &'static [&'static str] {
+    if with_xdp { &[object::TC, object::XDP] } else { &[object::TC] }
+}

@@ -1,0 +1,242 @@
+//! The pinned maps as typed values: the daemon's [`Dataplane`].
+
+use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    mem::size_of,
+    os::fd::AsFd as _,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
+use balancer_ebpf::layout::{
+    BUCKET_WAYS, Backend, Bucket, Entry, Globals, Listener, ListenerKey, MAX_VERSIONS, Policy,
+    SERVICE_BLOCKS, ServiceWord, Traffic, map,
+};
+
+use super::{
+    mmap::{Access, MappedArray},
+    pins::Pins,
+    values::{from_bytes, to_bytes},
+};
+use crate::dataplane::Dataplane;
+
+/// A block is written again only when no CPU can still be reading it: a program runs for microseconds.
+const GRACE: Duration = Duration::from_millis(100);
+const BUCKET_WORDS: usize = size_of::<Bucket>() / 8;
+const ENTRY_WORDS: usize = size_of::<Entry>() / 8;
+
+type Bytes<const N: usize> = Array<MapData, [u8; N]>;
+
+/// Handles of the maps.
+pub struct Maps {
+    pins: Pins,
+    globals: Bytes<{ size_of::<Globals>() }>,
+    listeners: HashMap<MapData, [u8; size_of::<ListenerKey>()], [u8; size_of::<Listener>()]>,
+    addresses: HashMap<MapData, [u8; 4], u32>,
+    interfaces: HashMap<MapData, u32, u32>,
+    backends: Bytes<{ size_of::<Backend>() }>,
+    policies: Bytes<{ size_of::<Policy>() }>,
+    traffic: Bytes<{ size_of::<Traffic>() }>,
+    counters: PerCpuArray<MapData, u64>,
+    /// Service words: a flip is one store here.
+    services: MappedArray,
+    sessions: MappedArray,
+    /// When a policy block was replaced, by its index.
+    replaced: BTreeMap<u32, Instant>,
+    started: Instant,
+}
+
+impl Maps {
+    /// Opens the pinned maps: handles of our own, since the loaded object's have to stay open until its programs are loaded.
+    pub fn open(pins: Pins) -> anyhow::Result<Self> {
+        fn open<T: TryFrom<Map>>(pins: &Pins, name: &str, kind: fn(MapData) -> Map) -> anyhow::Result<T>
+        where
+            T::Error: std::error::Error + Send + Sync + 'static,
+        {
+            let data = MapData::from_pin(pins.map(name)).with_context(|| format!("open the map {name}"))?;
+            T::try_from(kind(data)).with_context(|| format!("use the map {name}"))
+        }
+        let services: Array<MapData, u64> = open(&pins, map::SERVICES, Map::Array)?;
+        let services = mapped(&services, Access::ReadWrite).context("map SERVICES into memory")?;
+        let sessions: Bytes<{ size_of::<Bucket>() }> = open(&pins, map::SESSIONS, Map::Array)?;
+        let sessions = mapped(&sessions, Access::Read).context("map SESSIONS into memory")?;
+        Ok(Self {
+            globals: open(&pins, map::GLOBALS, Map::Array)?,
+            listeners: open(&pins, map::LISTENERS, Map::HashMap)?,
+            addresses: open(&pins, map::ADDRESSES, Map::HashMap)?,
+            interfaces: open(&pins, map::INTERFACES, Map::HashMap)?,
+            backends: open(&pins, map::BACKENDS, Map::Array)?,
+            policies: open(&pins, map::POLICIES, Map::Array)?,
+            traffic: open(&pins, map::TRAFFIC, Map::Array)?,
+            counters: open(&pins, map::COUNTERS, Map::PerCpuArray)?,
+            services,
+            sessions,
+            replaced: BTreeMap::new(),
+            started: Instant::now(),
+            pins,
+        })
+    }
+
+    pub fn set_globals(&mut self, globals: &Globals) -> anyhow::Result<()> {
+        self.globals.set(0, to_bytes(globals), 0).context("write GLOBALS")
+    }
+
+    /// Makes the map say `wanted`: new entries first, so that nothing is missing meanwhile.
+    pub fn set_addresses(&mut self, wanted: &BTreeMap<[u8; 4], u32>) -> anyhow::Result<()> {
+        sync(&mut self.addresses, wanted).context("write ADDRESSES")
+    }
+
+    /// The same for interfaces.
+    pub fn set_interfaces(&mut self, wanted: &BTreeMap<u32, u32>) -> anyhow::Result<()> {
+        sync(&mut self.interfaces, wanted).context("write INTERFACES")
+    }
+
+    fn word(&self, service: u32) -> ServiceWord {
+        ServiceWord(self.services.load(service as usize).unwrap_or_default())
+    }
+
+    fn read_policy(&self, block: u32) -> anyhow::Result<Policy> {
+        let bytes = self.policies.get(&block, 0).with_context(|| format!("read policy block {block}"))?;
+        Ok(from_bytes(&bytes))
+    }
+}
+
+/// The mapping outlives the descriptor.
+fn mapped<V: aya::Pod>(array: &Array<MapData, V>, access: Access) -> anyhow::Result<MappedArray> {
+    MappedArray::new(array.map().fd().as_fd(), size_of::<V>() as u32, array.len(), access)
+}
+
+fn sync<K: aya::Pod + Ord>(map: &mut HashMap<MapData, K, u32>, wanted: &BTreeMap<K, u32>) -> anyhow::Result<()> {
+    for (key, value) in wanted {
+        if !matches!(map.get(key, 0), Ok(present) if present == *value) {
+            map.insert(*key, value, 0)?;
+        }
+    }
+    let present: Vec<K> = map.keys().collect::<Result<_, _>>()?;
+    for key in present.iter().filter(|key| !wanted.contains_key(key)) {
+        map.remove(key)?;
+    }
+    Ok(())
+}
+
+impl Dataplane for Maps {
+    fn globals(&self) -> anyhow::Result<Globals> {
+        Ok(from_bytes(&self.globals.get(&0, 0).context("read GLOBALS")?))
+    }
+
+    fn listeners(&self) -> anyhow::Result<Vec<(ListenerKey, Listener)>> {
+        let entries: Result<Vec<_>, _> = self.listeners.iter().collect();
+        let entries = entries.context("read LISTENERS")?;
+        Ok(entries.iter().map(|(key, value)| (from_bytes(key), from_bytes(value))).collect())
+    }
+
+    fn set_listener(&mut self, key: ListenerKey, listener: Listener) -> anyhow::Result<()> {
+        self.listeners.insert(to_bytes(&key), to_bytes(&listener), 0).context("write LISTENERS")
+    }
+
+    fn remove_listener(&mut self, key: ListenerKey) -> anyhow::Result<()> {
+        self.listeners.remove(&to_bytes(&key)).context("write LISTENERS")
+    }
+
+    fn backend(&self, id: u16) -> anyhow::Result<Backend> {
+        Ok(from_bytes(&self.backends.get(&u32::from(id), 0).with_context(|| format!("read backend {id}"))?))
+    }
+
+    fn set_backend(&mut self, id: u16, backend: &Backend) -> anyhow::Result<()> {
+        let present = self.backend(id)?;
+        let same = present.address == backend.address && present.port == backend.port;
+        // The programs' word about a server that failed a moment ago stays, unless it is another server. One that they
+        // write between our two calls is lost, which costs one more attempt.
+        let shunned = if same { present.shunned_until.get() } else { 0 };
+        let value = Backend { shunned_until: Cell::new(shunned), ..backend.clone() };
+        self.backends.set(u32::from(id), to_bytes(&value), 0).with_context(|| format!("write backend {id}"))
+    }
+
+    fn policy(&self, service: u32) -> anyhow::Result<Option<Policy>> {
+        match self.word(service) {
+            ServiceWord(0) => Ok(None),
+            word => self.read_policy(word.block()).map(Some),
+        }
+    }
+
+    fn publish(&mut self, service: u32, mut policy: Policy) -> anyhow::Result<bool> {
+        let word = self.word(service);
+        let first = service * SERVICE_BLOCKS;
+        let next = if word.0 == 0 { 0 } else { (word.block().wrapping_sub(first) + 1) % SERVICE_BLOCKS };
+        if let Some(present) = self.policy(service)? {
+            policy.generation = present.generation;
+            if policy == present {
+                return Ok(false);
+            }
+        }
+        let block = first + next;
+        // A daemon that was just started does not know what its predecessor replaced when.
+        let replaced = self.replaced.get(&block).copied().unwrap_or(self.started);
+        std::thread::sleep((replaced + GRACE).saturating_duration_since(Instant::now()));
+
+        policy.generation = word.generation().checked_add(1).unwrap_or(1);
+        self.policies
+            .set(block, to_bytes(&policy), 0)
+            .with_context(|| format!("write policy block {block}"))?;
+        if !self.services.store(service as usize, ServiceWord::new(block, policy.generation).0) {
+            anyhow::bail!("there is no service {service}");
+        }
+        if word.0 != 0 {
+            self.replaced.insert(word.block(), Instant::now());
+        }
+        Ok(true)
+    }
+
+    fn traffic(&self, service: u32, version: u32) -> anyhow::Result<Traffic> {
+        let bytes = self.traffic.get(&(service * MAX_VERSIONS + version), 0).context("read TRAFFIC")?;
+        Ok(from_bytes(&bytes))
+    }
+
+    fn reset_traffic(&mut self, service: u32, version: u32) -> anyhow::Result<()> {
+        let traffic = self.traffic(service, version)?;
+        traffic.requests.set(0);
+        traffic.issued.set(0);
+        self.traffic.set(service * MAX_VERSIONS + version, to_bytes(&traffic), 0).context("write TRAFFIC")
+    }
+
+    fn counters(&self) -> anyhow::Result<Vec<u64>> {
+        let values: Result<Vec<_>, _> = self.counters.iter().collect();
+        let values = values.context("read COUNTERS")?;
+        Ok(values.iter().map(|cpus| cpus.iter().sum()).collect())
+    }
+
+    fn buckets(&self) -> u32 {
+        (self.sessions.words() / BUCKET_WORDS) as u32
+    }
+
+    fn bucket(&self, index: u32) -> Option<Bucket> {
+        let first = index as usize * BUCKET_WORDS;
+        self.sessions.load(first)?;
+        let word = |at: usize| Cell::new(self.sessions.load(first + at).unwrap_or_default());
+        let entries: [Entry; BUCKET_WAYS] = std::array::from_fn(|way| Entry {
+            tag: word(way * ENTRY_WORDS),
+            binding: word(way * ENTRY_WORDS + 1),
+            times: word(way * ENTRY_WORDS + 2),
+            bucket_hash: word(way * ENTRY_WORDS + 3),
+        });
+        Some(Bucket { entries })
+    }
+
+    fn each_session(&self, visit: &mut dyn FnMut(u64, u64, u64)) {
+        for first in (0..self.sessions.words()).step_by(ENTRY_WORDS) {
+            let word = |at: usize| self.sessions.load(first + at).unwrap_or_default();
+            match word(0) {
+                // Free, or being written.
+                0 | u64::MAX => {}
+                tag => visit(tag, word(1), word(2)),
+            }
+        }
+    }
+
+    fn detach(&mut self) -> anyhow::Result<Vec<String>> {
+        let indexes: Vec<u32> = self.interfaces.keys().filter_map(Result::ok).collect();
+        super::pins::detach(&self.pins, &indexes)
+    }
+}

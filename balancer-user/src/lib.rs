@@ -1,0 +1,27 @@
+//! The balancer's user space: a daemon that fills the kernel's maps, and a command line that talks to it.
+//!
+//! What is wanted is planned purely ([`config`], [`model`], [`order`], [`plan`]): it needs no kernel, no root and no
+//! clock, and is tested as tables. What touches the world is thin: [`kernel`] (maps, pins, links), [`store`] (the state
+//! file), [`health`] (checks), [`api`] (the socket), [`cli`] (one file a verb). [`daemon`] ties them together. No request
+//! of a client passes through any of it.
+
+#![deny(unsafe_code)]
+
+pub mod api;
+pub mod cli;
+pub mod config;
+pub mod daemon;
+pub mod dataplane;
+pub mod exit;
+pub mod explain;
+pub mod health;
+pub mod host;
+pub mod kernel;
+pub mod label;
+pub mod logging;
+pub mod model;
+pub mod order;
+pub mod plan;
+pub mod sizes;
+pub mod store;
+pub mod wire;

@@ -1,0 +1,109 @@
+//! `version add`.
+
+use std::{collections::BTreeSet, net::SocketAddrV4};
+
+use balancer_ebpf::layout::VERSION_BACKENDS;
+
+use super::{
+    Backend, Conditions, Outcome, Refusal, Rules, Service, State, Version,
+    change::find,
+    select::reselect,
+};
+use crate::{config::Select, label::Label, order::padding_trap};
+
+pub(super) fn add(
+    state: &mut State,
+    name: &str,
+    rules: Rules,
+    conditions: &Conditions,
+    label: &Label,
+    addresses: &[SocketAddrV4],
+) -> Result<Outcome, Refusal> {
+    let service = find(state, name)?;
+    if service.version(label).is_some() {
+        return Err(Refusal::Exists { service: name.to_owned(), label: label.clone() });
+    }
+    if let Some(what) = rules.order.refuses(label) {
+        return Err(Refusal::NoOrder(what));
+    }
+    check_addresses(label, addresses)?;
+    let mut warnings = shared_addresses(service, addresses);
+
+    let index = service.take_index()?;
+    let generation = service.take_generation();
+    let mut backends = Vec::new();
+    for address in addresses {
+        backends.push(Backend { id: state.take_backend_id()?, address: *address });
+    }
+    let service = find(state, name)?;
+    service.versions.push(Version {
+        label: label.clone(),
+        index,
+        generation,
+        held: None,
+        was_active: false,
+        backends,
+    });
+    // The first version of a service has no choice but to be active.
+    reselect(service, rules, conditions);
+
+    let mut outcome = Outcome {
+        verb: "version add",
+        did: vec![format!("{name}: {label} is added with {} backends", addresses.len())],
+        undo: format!("balancer version rm {name} {label}"),
+        version: Some(label.clone()),
+        changed: true,
+        ..Outcome::default()
+    };
+    if let Some((low, high)) = padding_trap(rules.order, &service.labels()) {
+        warnings.push(format!(
+            "`{low}` sorts below `{high}` by string (order = \"string\"): new sessions will get {}. \
+             Pad the labels alike, or set order = \"numeric\"",
+            highest(service, rules),
+        ));
+    }
+    outcome.warnings = warnings;
+    outcome.will.push(prospect(service, rules, label));
+    outcome.will.push("sessions that are bound stay where they are".to_owned());
+    Ok(outcome)
+}
+
+fn check_addresses(label: &Label, addresses: &[SocketAddrV4]) -> Result<(), Refusal> {
+    if addresses.is_empty() || addresses.len() > VERSION_BACKENDS {
+        let (count, limit) = (addresses.len(), VERSION_BACKENDS);
+        return Err(Refusal::Backends { label: label.clone(), count, limit });
+    }
+    let mut seen = BTreeSet::new();
+    match addresses.iter().find(|address| !seen.insert(**address)) {
+        Some(address) => Err(Refusal::TwiceBackend { label: label.clone(), address: *address }),
+        None => Ok(()),
+    }
+}
+
+/// A server that runs one release at a time may serve two versions on paper while it is updated, so this only warns.
+fn shared_addresses(service: &Service, addresses: &[SocketAddrV4]) -> Vec<String> {
+    let pairs = service.versions.iter().flat_map(|v| v.backends.iter().map(move |b| (&v.label, b.address)));
+    pairs
+        .filter(|(_, address)| addresses.contains(address))
+        .map(|(label, address)| format!("{address} also serves version `{label}`: is that meant?"))
+        .collect()
+}
+
+fn highest(service: &Service, rules: Rules) -> String {
+    service.sorted(rules.order).iter().rev().find(|v| v.held.is_none()).map_or("nothing".into(), |v| v.label.to_string())
+}
+
+/// What will become of the new version.
+fn prospect(service: &Service, rules: Rules, label: &Label) -> String {
+    if service.is_active(label) {
+        return format!("new sessions get {label}, the only version");
+    }
+    let active = service.active.as_ref().map_or("nothing", Label::as_str);
+    match rules.select {
+        Select::Explicit => format!("new sessions go on getting {active}, until a flip"),
+        Select::Highest if highest(service, rules) == label.as_str() => {
+            format!("new sessions get {label} as soon as a backend of it is healthy, {active} until then")
+        }
+        Select::Highest => format!("new sessions go on getting {active}: {label} is not the highest"),
+    }
+}

@@ -1,0 +1,107 @@
+//! `flip`.
+
+use super::{
+    Conditions, Hold, Mode, Outcome, Refusal, Rules, Service, State,
+    change::{check_healthy, check_version, find},
+};
+use crate::{config::Select, label::Label};
+
+pub(super) fn flip(
+    state: &mut State,
+    name: &str,
+    rules: Rules,
+    conditions: &Conditions,
+    label: &Label,
+    mode: Mode,
+) -> Result<Outcome, Refusal> {
+    let service = find(state, name)?;
+    check_version(service, label)?;
+    check_healthy(service, conditions, label)?;
+    let before = service.clone();
+
+    service.activate(label);
+    let held = hold_above(service, rules, label, Hold::Above);
+    let moved = match mode {
+        Mode::NewSessions => Vec::new(),
+        Mode::Forced => move_sessions(service, |other| other != label),
+    };
+
+    let old = before.active.as_ref().map_or("nothing", Label::as_str);
+    let mut outcome = Outcome {
+        verb: "flip",
+        undo: format!("balancer flip {name} {old}{}", if mode == Mode::Forced { " --mode forced" } else { "" }),
+        version: Some(label.clone()),
+        mode: Some(mode.as_str().to_owned()),
+        changed: *service != before,
+        ..Outcome::default()
+    };
+    if !outcome.changed {
+        outcome.will.push(format!("nothing: new sessions get {label} already"));
+        outcome.did.push(format!("{name}: {label} was active already; nothing changed"));
+        outcome.undo.clear();
+        return Ok(outcome);
+    }
+    if before.is_active(label) {
+        outcome.will.push(format!("new sessions go on getting {label}"));
+        outcome.did.push(format!("{name}: {label} stays active"));
+        // There is no flip that takes back a flip to what was active already.
+        outcome.undo.clear();
+    } else {
+        outcome.will.push(format!("new sessions get {label} instead of {old}"));
+        outcome.did.push(format!("{name}: {label} is active (was {old})"));
+    }
+    match mode {
+        Mode::NewSessions => outcome.will.push("sessions that are bound stay where they are".to_owned()),
+        Mode::Forced => {
+            let from = if moved.is_empty() { "other versions".to_owned() } else { join(&moved) };
+            outcome.will.push(format!("sessions of {from} get {label} at their next request, also on open connections"));
+            outcome.will.push("those that the versions do not share begin anew".to_owned());
+            outcome.did.push(format!("every session gets {label} at its next request"));
+        }
+    }
+    if !held.is_empty() {
+        outcome.will.push(format!("{} will be held: not chosen on its own until flipped to", join(&held)));
+        outcome.did.push(format!("{} held", join(&held)));
+    }
+    Ok(outcome)
+}
+
+/// Under `highest`, pins `label` as the top: holds what is above it and lifts such holds at and below it.
+///
+/// Answers what is newly held.
+pub(super) fn hold_above(service: &mut Service, rules: Rules, label: &Label, hold: Hold) -> Vec<Label> {
+    if rules.select == Select::Explicit {
+        return Vec::new();
+    }
+    let above = service.above(rules.order, label);
+    let mut newly = Vec::new();
+    for version in &mut service.versions {
+        if version.label == *label {
+            version.held = None;
+        } else if above.contains(&version.label) {
+            if version.held.is_none() {
+                newly.push(version.label.clone());
+                version.held = Some(hold);
+            }
+        } else if version.held == Some(Hold::Above) {
+            version.held = None;
+        }
+    }
+    newly
+}
+
+/// Gives the versions that `which` names a new generation: their bindings count no more.
+pub(super) fn move_sessions(service: &mut Service, which: impl Fn(&Label) -> bool) -> Vec<Label> {
+    let labels: Vec<Label> = service.labels().into_iter().filter(which).collect();
+    for label in &labels {
+        let generation = service.take_generation();
+        if let Some(version) = service.version_mut(label) {
+            version.generation = generation;
+        }
+    }
+    labels
+}
+
+fn join(labels: &[Label]) -> String {
+    labels.iter().map(Label::as_str).collect::<Vec<_>>().join(", ")
+}

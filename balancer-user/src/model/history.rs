@@ -1,0 +1,40 @@
+//! What was changed, when, by whom, and how to take it back.
+
+use serde::{Deserialize, Serialize};
+
+use super::State;
+use crate::label::Label;
+
+/// Changes that are kept; older ones are forgotten.
+pub const MAX_HISTORY: usize = 1000;
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    /// RFC 3339, UTC.
+    pub at: String,
+    /// The user at the other end of the socket, or `health` for what the checks did.
+    pub who: String,
+    pub service: String,
+    /// `version add`, `version rm`, `flip`, `rollback` or `select`.
+    pub verb: String,
+    /// What was active before.
+    pub from: Option<Label>,
+    /// What is active since.
+    pub to: Option<Label>,
+    /// What the verb was about, where that is not `to`.
+    pub version: Option<Label>,
+    pub mode: Option<String>,
+    /// The command that takes it back; empty for what nobody commanded.
+    pub undo: String,
+}
+
+impl State {
+    /// Writes a change down.
+    pub fn record(&mut self, change: Change) {
+        self.history.push(change);
+        let surplus = self.history.len().saturating_sub(MAX_HISTORY);
+        self.history.drain(..surplus);
+    }
+}

@@ -1,0 +1,189 @@
+//! What an operator made: versions, which is active, and how it came to that.
+//!
+//! Pure: a verb takes a state and answers a changed one, or a refusal. Nothing here knows a map or a socket. What is
+//! allocated (service ids, version indexes, backend ids, generations) is allocated here and kept in the state file, since
+//! bindings in the kernel refer to it over restarts.
+
+#![forbid(unsafe_code)]
+
+mod add;
+mod alloc;
+mod change;
+mod condition;
+mod flip;
+mod history;
+mod refusal;
+mod remove;
+mod rollback;
+mod select;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddrV4;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    change::{Mode, Outcome, Rules, Sessions, Verb, apply},
+    condition::{Condition, Conditions},
+    history::{Change, MAX_HISTORY},
+    refusal::Refusal,
+    select::{Switch, reselect},
+};
+use crate::label::Label;
+
+/// The format of the state file; another one is refused rather than guessed at.
+pub const FORMAT: u32 = 1;
+
+/// All that survives a restart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    pub format: u32,
+    /// Also those that the config does not name at the moment: their ids stay theirs.
+    pub services: Vec<Service>,
+    /// Where the search for a free backend id goes on: an id is used again as late as possible, since flows may still
+    /// refer to it.
+    pub next_backend: u16,
+    /// Oldest first.
+    pub history: Vec<Change>,
+    /// Fingerprint of the kernel object that the attached programs were loaded from.
+    #[serde(default)]
+    pub object: Option<u64>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self { format: FORMAT, services: Vec::new(), next_backend: 0, history: Vec::new(), object: None }
+    }
+}
+
+/// One service's versions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    pub name: String,
+    /// Index into the kernel's service words.
+    pub id: u32,
+    /// The generation that the next version gets; never used twice (C15).
+    pub next_generation: u32,
+    /// Where the search for a free version index goes on.
+    pub next_index: u32,
+    /// In order of adding.
+    pub versions: Vec<Version>,
+    /// What new sessions get.
+    pub active: Option<Label>,
+    /// Formerly active versions that still exist, the latest last: where `rollback` goes.
+    pub past: Vec<Label>,
+}
+
+/// One release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Version {
+    pub label: Label,
+    /// Its place in the service's policy block.
+    pub index: u32,
+    /// What its bindings carry.
+    pub generation: u32,
+    /// Not to be chosen on its own.
+    pub held: Option<Hold>,
+    /// It has been active at some time: it may have sessions, and its return is no news.
+    pub was_active: bool,
+    pub backends: Vec<Backend>,
+}
+
+/// Why a version is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hold {
+    /// A lower version was flipped to. A flip to this one or a higher one lifts the hold.
+    Above,
+    /// It was rolled back from. Only a flip to it lifts the hold.
+    RolledBack,
+}
+
+/// An address that serves a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Backend {
+    /// Index into the kernel's backends.
+    pub id: u16,
+    pub address: SocketAddrV4,
+}
+
+impl State {
+    pub fn service(&self, name: &str) -> Option<&Service> {
+        self.services.iter().find(|service| service.name == name)
+    }
+
+    pub fn service_mut(&mut self, name: &str) -> Option<&mut Service> {
+        self.services.iter_mut().find(|service| service.name == name)
+    }
+
+    /// The service and version that a backend id belongs to.
+    pub fn backend(&self, id: u16) -> Option<(&Service, &Version, Backend)> {
+        self.services.iter().find_map(|service| {
+            service.versions.iter().find_map(|version| {
+                let backend = version.backends.iter().find(|backend| backend.id == id)?;
+                Some((service, version, *backend))
+            })
+        })
+    }
+}
+
+impl Service {
+    pub fn version(&self, label: &Label) -> Option<&Version> {
+        self.versions.iter().find(|version| version.label == *label)
+    }
+
+    pub fn version_mut(&mut self, label: &Label) -> Option<&mut Version> {
+        self.versions.iter_mut().find(|version| version.label == *label)
+    }
+
+    /// The version that new sessions get.
+    pub fn active(&self) -> Option<&Version> {
+        self.version(self.active.as_ref()?)
+    }
+
+    fn is_active(&self, label: &Label) -> bool {
+        self.active.as_ref() == Some(label)
+    }
+
+    /// The service's versions, lowest first.
+    pub fn sorted(&self, order: crate::order::Order) -> Vec<&Version> {
+        order.sort(&self.labels()).into_iter().map(|at| &self.versions[at]).collect()
+    }
+
+    /// All labels, in order of adding.
+    pub fn labels(&self) -> Vec<Label> {
+        self.versions.iter().map(|version| version.label.clone()).collect()
+    }
+
+    /// The versions above `label`.
+    fn above(&self, order: crate::order::Order, label: &Label) -> Vec<Label> {
+        let sorted = self.sorted(order).into_iter().map(|version| version.label.clone());
+        sorted.skip_while(|other| other != label).skip(1).collect()
+    }
+
+    /// Makes `label` the active version and remembers the present one for a rollback.
+    fn activate(&mut self, label: &Label) {
+        if self.is_active(label) {
+            return;
+        }
+        if let Some(old) = self.active.take()
+            && self.past.last() != Some(&old)
+        {
+            self.past.push(old);
+        }
+        self.set_active(label);
+    }
+
+    /// Makes `label` the active version without remembering the present one.
+    fn set_active(&mut self, label: &Label) {
+        self.active = Some(label.clone());
+        if let Some(version) = self.version_mut(label) {
+            version.was_active = true;
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Why a verb is refused, and what to do instead.
+
+use thiserror::Error;
+
+use crate::{exit::Failure, label::Label};
+
+/// A verb that was understood and not done; the state is as it was.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refusal {
+    #[error("there is no service `{name}`")]
+    NoService { name: String, known: Vec<String> },
+    #[error("service `{service}` has no version `{label}`")]
+    NoVersion { service: String, label: Label, known: Vec<Label> },
+    #[error("service `{service}` already has a version `{label}`")]
+    Exists { service: String, label: Label },
+    #[error("{0}")]
+    NoOrder(String),
+    #[error("`{label}` is the active version of `{service}`: removing it would leave new sessions without one")]
+    Active { service: String, label: Label },
+    #[error("`{label}` is the only version of `{service}`: without it nothing would be served")]
+    Last { service: String, label: Label },
+    #[error("version `{label}` of `{service}` has no healthy backend: {backends} fail their checks")]
+    Unhealthy { service: String, label: Label, backends: String },
+    #[error("service `{service}` has no version to go back to")]
+    NothingBefore { service: String },
+    #[error("version `{label}` has {count} backends; 1 to {limit} are possible")]
+    Backends { label: Label, count: usize, limit: usize },
+    #[error("version `{label}` names the backend {address} twice")]
+    TwiceBackend { label: Label, address: std::net::SocketAddrV4 },
+    #[error("there is no room for more {what}: {limit} are in use")]
+    NoRoom { what: &'static str, limit: u32 },
+}
+
+impl Refusal {
+    /// The fix, as a sentence or a command.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::NoService { known, .. } => format!("the services are: {}", known.join(", ")),
+            Self::NoVersion { known, .. } => {
+                let known: Vec<&str> = known.iter().map(Label::as_str).collect();
+                format!("the versions are: {}", known.join(", "))
+            }
+            Self::Exists { service, label } => {
+                format!("remove it first: balancer version rm {service} {label}; or add another label")
+            }
+            Self::NoOrder(_) => "use a label like 1.2.3, or set another `order` in the config".to_owned(),
+            Self::Active { service, .. } => format!("flip to another version first: balancer flip {service} VERSION"),
+            Self::Last { service, .. } => {
+                format!("add another first: balancer version add {service} VERSION --backend IP:PORT")
+            }
+            Self::Unhealthy { service, label, .. } => {
+                format!("start it, then: balancer wait {service} --for healthy={label}")
+            }
+            Self::NothingBefore { service } => format!("name the version: balancer flip {service} VERSION"),
+            Self::Backends { .. } => "give --backend IP:PORT for each server of the version".to_owned(),
+            Self::TwiceBackend { .. } => "name each backend once".to_owned(),
+            Self::NoRoom { .. } => "remove what is no longer used: balancer version ls SERVICE shows it".to_owned(),
+        }
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::refused(refusal.to_string(), refusal.hint())
+    }
+}

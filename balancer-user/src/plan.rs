@@ -1,0 +1,198 @@
+//! From config and state to what the kernel's maps have to say. Pure: values in, values out.
+
+#![forbid(unsafe_code)]
+
+use std::cell::Cell;
+
+use balancer_ebpf::layout::{
+    BACKEND_UP, BACKEND_USED, Backend, Listener, ListenerKey, MAX_VERSIONS, Name, OFFER_SACK, OFFER_SCALE,
+    OFFER_TIMESTAMPS, Policy, SessionRule, VERSION_BACKENDS, VERSION_SERVES, VersionPolicy,
+};
+
+use crate::{
+    config::{self, Select},
+    model::{self, Condition, Conditions},
+};
+
+/// What a listener promises before anything was learned of the backends.
+pub const UNLEARNED: Offers =
+    Offers { bits: OFFER_TIMESTAMPS | OFFER_SACK | OFFER_SCALE, mss: MAX_MSS, scale: 7 };
+/// The largest segment on Ethernet.
+pub const MAX_MSS: u32 = 1460;
+
+/// What SYN-ACKs promise in the backends' name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offers {
+    /// `OFFER_*` bits.
+    pub bits: u32,
+    pub mss: u32,
+    pub scale: u32,
+}
+
+impl Offers {
+    /// What both can keep.
+    pub fn intersect(self, other: Self) -> Self {
+        Self { bits: self.bits & other.bits, mss: self.mss.min(other.mss), scale: self.scale.min(other.scale) }
+    }
+}
+
+/// What a service's listener may promise.
+///
+/// `learned` has an item per healthy backend, `None` for one that was not looked at yet; until all were, the promise that
+/// stands is only narrowed: a wider one could be broken by the backend that is still unknown.
+pub fn offers(standing: Offers, learned: &[Option<Offers>]) -> Offers {
+    let known = learned.iter().flatten().copied().reduce(Offers::intersect);
+    match known {
+        None => standing,
+        Some(known) if learned.iter().all(Option::is_some) => known,
+        Some(known) => known.intersect(standing),
+    }
+}
+
+/// The map key of a service's listener.
+pub fn listener_key(service: &config::Service) -> ListenerKey {
+    ListenerKey {
+        address: service.listen.ip().octets(),
+        port: service.listen.port().to_be_bytes(),
+        zero: [0; 2],
+    }
+}
+
+/// The map value of a service's listener.
+pub fn listener(service: u32, offers: Offers) -> Listener {
+    Listener { service, offers: offers.bits, mss: offers.mss, scale: offers.scale }
+}
+
+/// The policy block of a service; the writer puts the generation of the service word into it.
+pub fn policy(service: &model::Service, config: &config::Service, conditions: &Conditions) -> Policy {
+    let mut versions = [VersionPolicy::NONE; MAX_VERSIONS as usize];
+    for version in &service.versions {
+        if let Some(slot) = versions.get_mut(version.index as usize) {
+            *slot = version_policy(version);
+        }
+    }
+    Policy {
+        generation: 0,
+        // Without any version the index points to a free slot, which the data path takes for "nothing to serve".
+        active: service.active().map_or(0, |version| version.index),
+        idle_seconds: u32::try_from(config.idle.as_secs()).unwrap_or(u32::MAX),
+        fallback: fallback(service, config, conditions).map_or(0, |version| version.index),
+        rule: SessionRule { cookie: name(&config.cookie), parameter: name(&config.parameter) },
+        versions,
+    }
+}
+
+/// The version that stands in while the active one has no backend that takes work and the daemon has not noticed yet, or
+/// is dead: the active one itself if there is no better.
+fn fallback<'a>(
+    service: &'a model::Service,
+    config: &config::Service,
+    conditions: &Conditions,
+) -> Option<&'a model::Version> {
+    let active = service.active()?;
+    let usable = |version: &&model::Version| {
+        version.label != active.label && version.held.is_none() && conditions.of_version(version) == Condition::Up
+    };
+    let other = match config.select {
+        Select::Highest => service.sorted(config.order).into_iter().rev().find(usable),
+        // What an operator chose before is the only other choice that somebody made.
+        Select::Explicit => service.past.iter().rev().filter_map(|label| service.version(label)).find(usable),
+    };
+    Some(other.unwrap_or(active))
+}
+
+fn version_policy(version: &model::Version) -> VersionPolicy {
+    let mut backends = [0u16; VERSION_BACKENDS];
+    for (slot, backend) in backends.iter_mut().zip(&version.backends) {
+        *slot = backend.id;
+    }
+    VersionPolicy {
+        generation: version.generation,
+        flags: VERSION_SERVES,
+        backend_count: version.backends.len().min(VERSION_BACKENDS) as u32,
+        zero: 0,
+        backends,
+    }
+}
+
+/// Names were checked with the config; an impossible one matches nothing.
+fn name(text: &str) -> Name {
+    Name::new(text.as_bytes()).unwrap_or(Name { words: [0; 8], len: 0, zero: 0 })
+}
+
+/// The map value of a backend.
+pub fn backend(backend: &model::Backend, up: bool) -> Backend {
+    Backend {
+        address: backend.address.ip().octets(),
+        port: backend.address.port().to_be_bytes(),
+        zero: [0; 2],
+        flags: BACKEND_USED | if up { BACKEND_UP } else { 0 },
+        weight: 100,
+        shunned_until: Cell::new(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Rules, State, Verb, apply};
+
+    const TOML: &str = r#"
+        name = "lab"
+        interfaces = ["b1"]
+        sources = ["10.60.254.1"]
+        [[service]]
+        name = "shop"
+        listen = "10.60.255.1:80"
+        idle = "20m"
+    "#;
+
+    #[test]
+    fn a_policy_says_what_the_state_says() {
+        let config = config::Config::parse(TOML).unwrap();
+        let mut state = State::default();
+        state.ensure_service("shop").unwrap();
+        let rules = Rules { select: config.services[0].select, order: config.services[0].order };
+        for (label, address) in [("001", "10.60.1.2:8080"), ("002", "10.60.2.2:8080")] {
+            let verb = Verb::Add { label: label.parse().unwrap(), backends: vec![address.parse().unwrap()] };
+            apply(&mut state, "shop", rules, &Conditions::default(), &verb).unwrap();
+        }
+        let service = state.service("shop").unwrap();
+        let mut conditions = Conditions::default();
+        assert_eq!(policy(service, &config.services[0], &conditions).fallback, 0, "nothing else is known to be healthy");
+        conditions.0.insert(1, Condition::Up);
+        let policy = policy(service, &config.services[0], &conditions);
+        assert_eq!((policy.active, policy.fallback, policy.idle_seconds), (0, 1, 1200));
+        assert_eq!(policy.rule.cookie, Name::new(b"JSESSIONID").unwrap());
+        assert_eq!((policy.versions[0].generation, policy.versions[1].generation), (1, 2));
+        assert_eq!((policy.versions[1].backend_count, policy.versions[1].backends[0]), (1, 1));
+        assert_eq!(policy.versions[1].flags, VERSION_SERVES);
+        assert_eq!(policy.versions[2], VersionPolicy::NONE);
+
+        let backend = backend(&service.versions[1].backends[0], true);
+        assert_eq!((backend.address, backend.port), ([10, 60, 2, 2], [0x1f, 0x90]));
+        assert_eq!(backend.flags, BACKEND_USED | BACKEND_UP);
+        let key = listener_key(&config.services[0]);
+        assert_eq!((key.address, key.port), ([10, 60, 255, 1], [0, 80]));
+    }
+
+    #[test]
+    fn promises_are_what_every_backend_keeps() {
+        let poor = Offers { bits: OFFER_SACK, mss: 1400, scale: 2 };
+        let rich = UNLEARNED;
+        // (standing, learned, expected)
+        let table = [
+            (UNLEARNED, vec![], UNLEARNED),
+            (poor, vec![None], poor),
+            (UNLEARNED, vec![Some(poor), Some(rich)], poor),
+            // The one that is unknown may be the poor one.
+            (poor, vec![Some(rich), None], poor),
+            (UNLEARNED, vec![Some(poor), None], poor),
+            // All are known: a promise may grow again.
+            (poor, vec![Some(rich)], rich),
+        ];
+        for (standing, learned, expected) in table {
+            assert_eq!(offers(standing, &learned), expected, "{standing:?} {learned:?}");
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! What goes over the socket: JSON, the same for the command line, for curl and for `--json`.
+
+#![forbid(unsafe_code)]
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    config::{Hook, Select},
+    label::Label,
+    model::{Change, Condition, Mode, Sessions},
+    order::Order,
+};
+
+/// `GET /v1/status`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    pub name: String,
+    pub pid: u32,
+    pub uptime_seconds: u64,
+    pub interfaces: Vec<Interface>,
+    pub sources: Vec<Ipv4Addr>,
+    /// Flows that there is room for.
+    pub flows_limit: u32,
+    /// Sessions that the table has entries for.
+    pub sessions_limit: u64,
+    pub memory_bytes: u64,
+    pub services: Vec<ServiceStatus>,
+    /// How often each verdict was given, without those that never were.
+    pub counters: Vec<Counter>,
+}
+
+/// An interface and what hangs on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interface {
+    pub name: String,
+    pub index: u32,
+    /// What was chosen: never `auto`.
+    pub hook: Hook,
+    pub why: String,
+    /// Packets for it go to the other end of the veth pair without a queue.
+    pub peer: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counter {
+    pub name: String,
+    pub value: u64,
+}
+
+/// `GET /v1/services/NAME`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    pub name: String,
+    pub listen: SocketAddrV4,
+    pub select: Select,
+    pub order: Order,
+    pub cookie: String,
+    pub parameter: String,
+    pub active: Option<Label>,
+    /// Where a rollback would go.
+    pub previous: Option<Label>,
+    /// Lowest first.
+    pub versions: Vec<VersionStatus>,
+    pub warnings: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VersionStatus {
+    pub label: Label,
+    pub state: VersionState,
+    pub index: u32,
+    pub generation: u32,
+    pub backends: Vec<BackendStatus>,
+    /// `None` where the table was not counted (`?sessions=false`).
+    pub sessions: Option<SessionCount>,
+    pub flows: u64,
+    pub in_flight: i64,
+    pub requests: u64,
+    /// Sessions that its backends issued, ever.
+    pub issued: u64,
+}
+
+/// Bindings that count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionCount {
+    /// Nobody has come back with them yet.
+    pub issued: u64,
+    pub presented: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BackendStatus {
+    pub id: u16,
+    pub address: SocketAddrV4,
+    pub condition: Condition,
+    /// What the last check said.
+    pub detail: String,
+}
+
+/// A version's state, as shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VersionState {
+    /// New sessions get it.
+    Active,
+    /// Never was active; waits for health or a flip.
+    Staged,
+    /// Was active; keeps its sessions until they end.
+    Draining,
+    /// Not chosen on its own.
+    Held,
+    /// No healthy backend.
+    Failed,
+}
+
+impl VersionState {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Staged => "staged",
+            Self::Draining => "draining",
+            Self::Held => "held",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// `POST /v1/services/NAME/versions`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddVersion {
+    pub version: Label,
+    pub backends: Vec<String>,
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// `DELETE /v1/services/NAME/versions/LABEL`, the body optional.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoveVersion {
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// `POST /v1/services/NAME/flip`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Flip {
+    pub version: Label,
+    #[serde(default)]
+    pub mode: Mode,
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// `POST /v1/services/NAME/rollback`, the body optional.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rollback {
+    #[serde(default)]
+    pub sessions: Sessions,
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// The answer to every change.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Done {
+    pub will: Vec<String>,
+    /// Empty for a dry run.
+    pub did: Vec<String>,
+    pub warnings: Vec<String>,
+    /// The command that takes it back; empty if there is none.
+    pub undo: String,
+    pub active: Option<Label>,
+}
+
+/// `GET /v1/services/NAME/sessions?limit=N`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SessionList {
+    pub total: u64,
+    pub sessions: Vec<Session>,
+}
+
+/// One binding. The id itself never leaves the kernel, which does not keep it either.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// The first half of the hash's tag, for telling sessions apart.
+    pub hash: String,
+    pub version: Label,
+    pub backend: Option<SocketAddrV4>,
+    /// `issued` or `presented`.
+    pub kind: String,
+    pub age_seconds: u64,
+    pub idle_seconds: u64,
+}
+
+/// `POST /v1/services/NAME/explain`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExplainRequest {
+    /// Values of the session cookie, in the order of the request.
+    #[serde(default)]
+    pub cookies: Vec<String>,
+    #[serde(default)]
+    pub path: Option<String>,
+    pub source: Ipv4Addr,
+}
+
+/// Why a request goes where it goes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    pub version: Option<Label>,
+    pub backend: Option<SocketAddrV4>,
+    /// `binding`, `active` or `none`.
+    pub reason: String,
+    /// How it came to that, one sentence a step.
+    pub steps: Vec<String>,
+}
+
+/// `GET /v1/history`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct History {
+    pub changes: Vec<Change>,
+}
+
+/// `POST /v1/detach`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Detached {
+    pub removed: Vec<String>,
+}

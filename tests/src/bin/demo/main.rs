@@ -1,0 +1,70 @@
+//! A small application with sessions in its memory, as a servlet container keeps them, that says who answered.
+
+mod application;
+mod content;
+mod pages;
+mod sessions;
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+
+use application::Application;
+
+/// Serves the demo application.
+#[derive(Parser)]
+struct Arguments {
+    /// The address to listen on.
+    #[arg(long, value_name = "IP:PORT")]
+    listen: SocketAddr,
+    /// The release that this instance claims to be.
+    #[arg(long, value_name = "LABEL")]
+    version: String,
+    /// The name of this instance.
+    #[arg(long, value_name = "BACKEND")]
+    name: String,
+    /// The session cookie's name.
+    #[arg(long, default_value = "JSESSIONID")]
+    cookie: String,
+}
+
+/// One thread is enough for one instance, and it keeps many of them from fighting over few processors.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let listener = TcpListener::bind(arguments.listen)
+        .await
+        .with_context(|| format!("listen on {}", arguments.listen))?;
+    let application = Application::new(&arguments.version, &arguments.name, &arguments.cookie)?;
+    let application = Rc::new(RefCell::new(application));
+    let serve = async {
+        loop {
+            // Out of descriptors or a client that left early: the next one may do better.
+            let Ok((stream, _)) = listener.accept().await else {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                continue;
+            };
+            let _ = stream.set_nodelay(true);
+            let application = Rc::clone(&application);
+            tokio::task::spawn_local(async move {
+                let service = service_fn(|request| {
+                    let application = Rc::clone(&application);
+                    async move { Ok::<_, Infallible>(pages::answer(&application, request).await) }
+                });
+                // An error here is a client that broke the connection off: theirs to know.
+                let _ = http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
+            });
+        }
+    };
+    tokio::task::LocalSet::new().run_until(serve).await
+}

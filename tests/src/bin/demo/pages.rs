@@ -1,0 +1,102 @@
+//! What each path answers.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use serde_json::json;
+
+use crate::application::Application;
+use crate::content::{Content, Framing};
+
+/// Answers one request; what goes wrong inside is a 500 that says so.
+pub(crate) async fn answer(application: &RefCell<Application>, request: Request<Incoming>) -> Response<Content> {
+    let pad = number(request.uri().query(), "pad");
+    let path = request.uri().path();
+    // Looked up first: entry() would copy the path for each of a load's requests.
+    let counted = application.borrow_mut().paths.get_mut(path).map(|count| *count += 1);
+    if counted.is_none() {
+        application.borrow_mut().paths.insert(path.to_owned(), 1);
+    }
+    let mut response = route(application, request).await.unwrap_or_else(|error| {
+        let mut response = typed("text/plain", format!("{error:#}\n"));
+        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        response
+    });
+    for (name, value) in &application.borrow().marks {
+        response.headers_mut().insert(*name, value.clone());
+    }
+    let pad = pad.and_then(|length| HeaderValue::from_str(&"x".repeat(usize::try_from(length).ok()?)).ok());
+    if let Some(pad) = pad {
+        response.headers_mut().insert("x-pad", pad);
+    }
+    response
+}
+
+async fn route(application: &RefCell<Application>, request: Request<Incoming>) -> Result<Response<Content>> {
+    let (head, body) = request.into_parts();
+    let query = |name| number(head.uri.query(), name);
+    let post = head.method == Method::POST;
+    Ok(match head.uri.path() {
+        "/" => application.borrow_mut().page(&head.headers)?,
+        "/whoami" => application.borrow_mut().whoami(&head.headers)?,
+        "/clear" if post => application.borrow_mut().clear(&head.headers)?,
+        "/nosession" => typed("text/plain", "no session here\n"),
+        "/health" => typed("text/plain", "up\n"),
+        "/echo" if post => {
+            let bytes = body.collect().await.context("receive the body")?.to_bytes();
+            Response::new(Content::whole(bytes))
+        }
+        "/slow" => {
+            tokio::time::sleep(Duration::from_millis(query("ms").unwrap_or(1000))).await;
+            typed("text/plain", "at last\n")
+        }
+        path @ ("/bytes" | "/chunked") => {
+            let (framing, piece) = if path == "/bytes" {
+                (Framing::ContentLength, 64 << 10)
+            } else {
+                (Framing::Chunked, 1000)
+            };
+            let (seed, length) = (query("seed").unwrap_or(0), query("n").unwrap_or(10_000));
+            Response::new(Content::Pattern {
+                seed,
+                offset: 0,
+                length,
+                piece,
+                framing,
+            })
+        }
+        "/log" => {
+            let application = application.borrow();
+            let log = json!({ "paths": application.paths, "sessions": application.visits });
+            typed("application/json", log.to_string() + "\n")
+        }
+        _ => {
+            let mut response = typed("text/plain", "no such page\n");
+            *response.status_mut() = StatusCode::NOT_FOUND;
+            response
+        }
+    })
+}
+
+pub(crate) fn typed(kind: &'static str, body: impl Into<hyper::body::Bytes>) -> Response<Content> {
+    let mut response = Response::new(Content::whole(body));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+fn number(query: Option<&str>, name: &str) -> Option<u64> {
+    query?
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(key, _)| *key == name)?
+        .1
+        .parse()
+        .ok()
+}

@@ -1,0 +1,101 @@
+//! One TCP connection on which a test decides about every request.
+
+mod receive;
+
+use std::io::Write;
+use std::net::{SocketAddrV4, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use super::message::{Request, Response};
+use crate::lab::node::Node;
+
+/// How long a connection waits for anything before that is an error.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// An open connection. It never retries and never reconnects: what goes wrong is the test's to see.
+#[derive(Debug)]
+pub struct Connection {
+    stream: TcpStream,
+    host: String,
+    /// What has been received and not yet been part of a response.
+    received: Vec<u8>,
+}
+
+impl Connection {
+    /// Connects from inside `node`.
+    pub fn open(node: &Node, to: SocketAddrV4) -> Result<Self> {
+        node.run(|| Self::here(to))
+    }
+
+    /// Connects from the namespace that the calling thread is in.
+    pub fn here(to: SocketAddrV4) -> Result<Self> {
+        let stream = TcpStream::connect_timeout(&to.into(), PATIENCE).with_context(|| format!("connect to {to}"))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self {
+            stream,
+            host: to.to_string(),
+            received: Vec::new(),
+        })
+    }
+
+    /// The client's port, which tells this connection from others.
+    pub fn local_port(&self) -> Result<u16> {
+        Ok(self.stream.local_addr()?.port())
+    }
+
+    /// The socket, for options and half-closing.
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Sends a request and waits for its response.
+    pub fn request(&mut self, request: &Request) -> Result<Response> {
+        self.send(request)?;
+        self.receive(request.method())
+    }
+
+    /// A GET, with a session's cookie if there is one.
+    pub fn get(&mut self, target: &str, session: Option<&str>) -> Result<Response> {
+        let request = Request::get(target);
+        self.request(&match session {
+            Some(id) => request.session(id),
+            None => request,
+        })
+    }
+
+    /// Sends a request without waiting: for pipelining.
+    pub fn send(&mut self, request: &Request) -> Result<()> {
+        let bytes = request.encode(&self.host);
+        self.write(&bytes)
+    }
+
+    /// Sends any bytes at all.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.stream.write_all(bytes).context("send")
+    }
+
+    /// Waits for the final response to a request of this method.
+    pub fn receive(&mut self, method: &str) -> Result<Response> {
+        loop {
+            let mut response = self.head()?;
+            if response.status == 101 || response.status >= 200 {
+                response.body = self.body(method, &response)?;
+                return Ok(response);
+            }
+        }
+    }
+
+    /// Waits for the other end to close; bytes that come instead are an error.
+    pub fn expect_close(&mut self) -> Result<()> {
+        ensure!(
+            !self.fill().context("wait for the close")?,
+            "received {} bytes instead of a close",
+            self.received.len()
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,98 @@
+//! The `balancer.toml` of a lab: one service, `shop`, whose backends are the lab's.
+
+use std::fmt::Write;
+
+use super::Lab;
+
+/// The port on which every application of a lab listens.
+pub const APPLICATION_PORT: u16 = 8080;
+
+/// How the version for new sessions is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Select {
+    /// The highest label: story 2, parallel versions.
+    Highest,
+    /// The one that an operator flipped to: story 1.
+    Explicit,
+}
+
+/// What varies between the configurations of labs.
+#[derive(Clone, Debug)]
+pub struct Shop<'a> {
+    /// How the version for new sessions is chosen.
+    pub select: Select,
+    /// Each version's label and the numbers of its backend hosts.
+    pub versions: &'a [(&'a str, &'a [usize])],
+    /// Room for connections; a power of two.
+    pub flows: u32,
+    /// Room for sessions.
+    pub sessions: u32,
+}
+
+impl<'a> Shop<'a> {
+    /// A service with these versions, chosen as in story 2, in maps small enough to be made in no time.
+    pub fn new(versions: &'a [(&'a str, &'a [usize])]) -> Self {
+        Self {
+            select: Select::Highest,
+            versions,
+            flows: 16_384,
+            sessions: 65_536,
+        }
+    }
+
+    /// The same with another way of choosing the version for new sessions.
+    #[must_use]
+    pub fn select(self, select: Select) -> Self {
+        Self { select, ..self }
+    }
+
+    /// The configuration's text. Its name is the lab's, so that the pins of two labs never meet.
+    pub fn to_toml(&self, lab: &Lab) -> String {
+        let select = match self.select {
+            Select::Highest => "highest",
+            Select::Explicit => "explicit",
+        };
+        let directory = lab.dir().display();
+        let mut text = format!(
+            r#"name = "{name}"
+socket = "{directory}/balancer.sock"
+state = "{directory}/state"
+hook = "{hook}"
+interfaces = {interfaces:?}
+sources = {sources:?}
+flows = {flows}
+sessions = {sessions}
+
+[[service]]
+name = "shop"
+listen = "{vip}:80"
+select = "{select}"
+order = "string"
+cookie = "JSESSIONID"
+idle = "30m"
+
+[service.health]
+path = "/health"
+interval = "1s"
+"#,
+            name = lab.name(),
+            hook = lab.hook().name(),
+            interfaces = lab.interfaces(),
+            sources = lab.sources().iter().map(ToString::to_string).collect::<Vec<_>>(),
+            flows = self.flows,
+            sessions = self.sessions,
+            vip = lab.vip(),
+        );
+        for (label, backends) in self.versions {
+            let backends: Vec<_> = backends
+                .iter()
+                .map(|index| lab.application(*index).to_string())
+                .collect();
+            let _ = write!(
+                text,
+                "\n[[service.version]]\nlabel = \"{label}\"\nbackends = {backends:?}\n"
+            );
+        }
+        text
+    }
+}

@@ -1,0 +1,66 @@
+//! What a host of the lab needs besides links and addresses: kernel settings, offloads, known neighbours.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::node::Node;
+use super::remains::ip;
+
+/// Runs inside a namespace, before it has interfaces: they copy these settings when they appear. IPv6 is off since
+/// its neighbour discovery would add packets to counters that tests compare.
+pub(super) fn settings_of_router() -> Result<()> {
+    write_setting("ipv4/ip_forward", "1")?;
+    for scope in ["all", "default"] {
+        write_setting(&format!("ipv4/conf/{scope}/forwarding"), "1")?;
+        write_setting(&format!("ipv4/conf/{scope}/rp_filter"), "0")?;
+        write_setting(&format!("ipv6/conf/{scope}/disable_ipv6"), "1")?;
+    }
+    Ok(())
+}
+
+/// /proc/sys/net shows the settings of the namespace that the opening thread is in.
+pub(super) fn write_setting(name: &str, value: &str) -> Result<()> {
+    let path = format!("/proc/sys/net/{name}");
+    match fs::write(&path, value) {
+        // A kernel without IPv6 has nothing to turn off.
+        Err(error) if error.kind() == ErrorKind::NotFound && name.starts_with("ipv6/") => Ok(()),
+        result => result.with_context(|| format!("write {value} to {path}")),
+    }
+}
+
+/// XDP on the other end of the veth pair cannot complete a checksum that was left to the hardware, and a frame that
+/// it redirects here vanishes unless this end has GRO or XDP.
+pub(super) fn set_offloads_for_xdp(node: &Node, interface: &str) -> Result<()> {
+    node.output("ethtool", &["-K", interface, "tx", "off", "gro", "on"])
+        .map(drop)
+}
+
+/// Has the kernel resolve each neighbour, inside the director: `bpf_fib_lookup` reports one that is unknown, but does
+/// not ask for it.
+pub(super) fn meet(neighbours: &[Ipv4Addr]) -> Result<()> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let known = ip(&["-4", "neighbour", "show"])?;
+        let met = |address: &&Ipv4Addr| {
+            known
+                .lines()
+                .any(|line| line.starts_with(&format!("{address} ")) && line.contains("lladdr"))
+        };
+        let Some(missing) = neighbours.iter().find(|address| !met(address)) else {
+            return Ok(());
+        };
+        if Instant::now() >= deadline {
+            bail!("{missing} does not answer ARP");
+        }
+        for neighbour in neighbours {
+            // Discard, port 9: nobody listens, and an error that comes back is an answer too.
+            let _ = socket.send_to(b"?", (*neighbour, 9));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

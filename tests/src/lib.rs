@@ -1,0 +1,8 @@
+//! What the tests and the demonstration share: the namespace lab, applications with sessions, and browsers.
+
+pub mod applications;
+pub mod balancer;
+pub mod client;
+pub mod lab;
+pub mod pattern;
+pub mod tomcat;

@@ -1,0 +1,116 @@
+//! Real Tomcat 10 on a backend host of a lab, from the distribution's packages, with a base directory of its own.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::applications::wait_until_healthy;
+use crate::lab::Lab;
+use crate::lab::config::APPLICATION_PORT;
+use crate::lab::process::Process;
+
+/// Where Debian's `tomcat10` installs what all instances share.
+const HOME: &str = "/usr/share/tomcat10";
+
+/// Several virtual machines start at once on few processors and little memory: the quick compiler only, a
+/// collector without threads, and no search for tag libraries, which the pages do not use.
+const OPTIONS: [&str; 8] = [
+    "-Xmx96m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Xshare:auto",
+    "-Djava.awt.headless=true",
+    "-Djava.security.egd=file:/dev/urandom",
+    "-Dtomcat.util.scan.StandardJarScanFilter.jarsToSkip=*.jar",
+    "--add-opens=java.base/java.lang=ALL-UNNAMED",
+];
+
+/// A running Tomcat. Dropping it kills it.
+#[derive(Debug)]
+pub struct Tomcat {
+    process: Process,
+    index: usize,
+}
+
+impl Tomcat {
+    /// Starts Tomcat on backend host `index` with the application as `version`, without waiting: see
+    /// [`Self::wait`]. Starting a host's Tomcat again, with another version, is an update of that server.
+    pub fn start(lab: &Lab, index: usize, version: &str) -> Result<Self> {
+        let bootstrap = Path::new(HOME).join("bin/bootstrap.jar");
+        ensure!(
+            bootstrap.exists(),
+            "{} is not there: apt-get install tomcat10",
+            bootstrap.display()
+        );
+        let node = lab.backend(index);
+        let base = lab.dir().join(format!("tomcat-{}", node.role()));
+        let address = node.address().to_string();
+        write_base(&base, version, node.role(), &address).with_context(|| format!("write {}", base.display()))?;
+        let juli = Path::new(HOME).join("bin/tomcat-juli.jar");
+        let mut command = node.command("java");
+        command
+            .args(OPTIONS)
+            .arg(format!("-Dcatalina.home={HOME}"))
+            .arg(format!("-Dcatalina.base={}", base.display()))
+            .arg(format!("-Djava.io.tmpdir={}", base.join("temp").display()))
+            .arg("-classpath")
+            .arg(format!("{}:{}", bootstrap.display(), juli.display()))
+            .args(["org.apache.catalina.startup.Bootstrap", "start"]);
+        let process = node
+            .spawn("tomcat", &mut command)
+            .context("start Tomcat: is a Java runtime installed?")?;
+        Ok(Self { process, index })
+    }
+
+    /// Waits until the application answers: some seconds, so start all first.
+    pub fn wait(&mut self, lab: &Lab) -> Result<()> {
+        wait_until_healthy(lab, self.index, &mut self.process, Duration::from_secs(60))
+            .with_context(|| format!("start Tomcat on {}", lab.backend(self.index).role()))
+    }
+
+    /// Starts several at once, each given as backend host and version, and waits for all.
+    pub fn start_all(lab: &Lab, instances: &[(usize, &str)]) -> Result<Vec<Self>> {
+        let mut started = instances
+            .iter()
+            .map(|(index, version)| Self::start(lab, *index, version))
+            .collect::<Result<Vec<_>>>()?;
+        started.iter_mut().try_for_each(|tomcat| tomcat.wait(lab))?;
+        Ok(started)
+    }
+
+    /// The process, to stop, continue or kill it.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+}
+
+fn write_base(base: &Path, version: &str, backend: &str, address: &str) -> Result<()> {
+    // What an earlier release compiled must not answer for this one.
+    if base.exists() {
+        fs::remove_dir_all(base)?;
+    }
+    let application = base.join("webapps/ROOT");
+    let private = application.join("WEB-INF");
+    for directory in [base.join("conf"), base.join("logs"), base.join("temp"), private.clone()] {
+        fs::create_dir_all(directory)?;
+    }
+    let server = include_str!("tomcat/server.xml")
+        .replace("{port}", &APPLICATION_PORT.to_string())
+        .replace("{address}", address);
+    for (path, text) in [
+        (base.join("conf/server.xml"), server.as_str()),
+        (private.join("web.xml"), include_str!("tomcat/web.xml")),
+        (private.join("visit.jspf"), include_str!("tomcat/visit.jspf")),
+        (private.join("version"), version),
+        (private.join("backend"), backend),
+        (application.join("index.jsp"), include_str!("tomcat/index.jsp")),
+        (application.join("whoami.jsp"), include_str!("tomcat/whoami.jsp")),
+        (application.join("clear.jsp"), include_str!("tomcat/clear.jsp")),
+        (application.join("health"), "up\n"),
+    ] {
+        fs::write(path, text)?;
+    }
+    Ok(())
+}
