@@ -3,9 +3,14 @@
 use core::cell::Cell;
 use core::ops::DerefMut;
 
-use crate::decide::Backends;
-use crate::layout::{Flow, FlowKey, Globals, Hands, Listener, ListenerKey, Policy, Stash, Traffic};
-use crate::sessions::Table;
+use crate::decide::{Backends, Choice, Search};
+use crate::http::{Head, Scan, Scanned, Span};
+use crate::layout::{
+    Buffer, Flow, FlowKey, Globals, Hands, Listener, ListenerKey, Policy, SessionHash, SessionRule, Stash, Traffic,
+};
+use crate::net::{Crafted, Draft, Sum};
+use crate::sessions::{Bound, Shelf, Table};
+use crate::splice::Lookup;
 
 /// One step of a bounded loop over a context `C`.
 pub trait Step<C> {
@@ -83,4 +88,81 @@ pub trait Maps: Backends + Table {
     fn now(&self) -> u64;
     /// Counts something noticed on the way ([`crate::verdict::Note`] and the reasons behind it).
     fn note(&self, counter: u32);
+
+    // The long parts of the core. The kernel makes each a function of its own that the verifier reads once, whoever calls
+    // it ("global functions", Linux 5.6); inlined, they would be verified anew for every path that leads to them.
+
+    /// [`crate::http::scan_request`].
+    #[inline(always)]
+    fn scan_request(&self, scan: &mut Scan, buffer: &Buffer, len: u32, rule: &SessionRule) -> Scanned {
+        crate::http::scan_request::<Self::Cpu>(scan, buffer, len, rule)
+    }
+    /// [`crate::http::scan_response`].
+    #[inline(always)]
+    fn scan_response(&self, scan: &mut Scan, buffer: &Buffer, len: u32, rule: &SessionRule) -> Scanned {
+        crate::http::scan_response::<Self::Cpu>(scan, buffer, len, rule)
+    }
+    /// [`crate::sip::session_hash`], with the director's key.
+    #[inline(always)]
+    fn hash(&self, globals: &Globals, service: u32, buffer: &Buffer, span: Span, hash: &mut SessionHash) {
+        *hash = crate::sip::session_hash(globals.session_key, service, buffer, span);
+    }
+    /// [`crate::splice::look_up`].
+    #[inline(always)]
+    fn look_up(&self, globals: &Globals, buffer: &Buffer, head: &Head, lookup: &mut Lookup)
+    where
+        Self: Sized,
+    {
+        crate::splice::look_up(self, globals, buffer, head, lookup);
+    }
+    /// [`crate::decide::decide`].
+    #[inline(always)]
+    fn decide(&self, policy: &Policy, search: &mut Search, choice: &mut Choice) -> bool
+    where
+        Self: Sized,
+    {
+        crate::decide::decide(self, policy, search, choice)
+    }
+    /// [`crate::sessions::bind`].
+    #[inline(always)]
+    fn bind(&self, globals: &Globals, hash: &SessionHash, binding: u64, times: u64, shelf: &Shelf) -> Bound
+    where
+        Self: Sized,
+    {
+        crate::sessions::bind(self, globals, hash, binding, times, shelf)
+    }
+    /// [`crate::sessions::forget`].
+    #[inline(always)]
+    fn forget(&self, globals: &Globals, hash: &SessionHash, shelf: &Shelf) -> bool
+    where
+        Self: Sized,
+    {
+        crate::sessions::forget(self, globals, hash, shelf)
+    }
+    /// [`crate::splice::claim_slot`].
+    #[inline(always)]
+    fn claim_slot(&self, globals: &Globals, now: u64) -> u32
+    where
+        Self: Sized,
+    {
+        crate::splice::claim_slot(self, globals, now)
+    }
+    /// [`crate::splice::claim_stash`].
+    #[inline(always)]
+    fn claim_stash(&self, globals: &Globals, owner: u64) -> u32
+    where
+        Self: Sized,
+    {
+        crate::splice::claim_stash(self, globals, owner)
+    }
+    /// [`crate::net::craft`].
+    #[inline(always)]
+    fn craft(&self, draft: &Draft, crafted: &mut Crafted) {
+        crate::net::craft(draft, crafted);
+    }
+    /// [`crate::net::sum`].
+    #[inline(always)]
+    fn sum(&self, sum: &mut Sum, buffer: &Buffer, pos: u32, len: u32) -> u32 {
+        crate::net::sum::<Self::Cpu>(sum, buffer, pos, len)
+    }
 }

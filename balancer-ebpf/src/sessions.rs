@@ -3,6 +3,8 @@
 //! Entries are claimed by compare-and-swap of their tag, and a tag is written last, so that no CPU ever reads one id's
 //! tag with another id's binding.
 
+use core::cell::Cell;
+
 use crate::host::{Cpu, Machine};
 use crate::layout::{BUCKET_WAYS, Binding, Bucket, Entry, Globals, KIND_ISSUED, KIND_PRESENTED, SessionHash};
 
@@ -28,6 +30,19 @@ pub enum Bound {
     Full,
 }
 
+impl Bound {
+    /// Back from its number; the compiler sees that nothing changes.
+    #[inline(always)]
+    pub const fn from_number(number: u32) -> Self {
+        match number {
+            0 => Self::New,
+            1 => Self::Changed,
+            2 => Self::Evicted,
+            _ => Self::Full,
+        }
+    }
+}
+
 /// What a look-up found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
@@ -43,13 +58,15 @@ const fn seen(times: u64) -> u32 {
 
 /// Position of a tag in a bucket, or [`BUCKET_WAYS`].
 #[inline(always)]
-fn position<C: Cpu>(bucket: &Bucket, tag: u64) -> usize {
-    let mut at = BUCKET_WAYS;
+fn position<C: Cpu>(bucket: &Bucket, tag: u64, shelf: &Shelf) -> usize {
+    C::store(&shelf.at, BUCKET_WAYS as u64);
     for (index, entry) in bucket.entries.iter().enumerate() {
-        // Without a branch per entry: the verifier would follow each.
-        at = if C::load(&entry.tag) == tag { index } else { at };
+        if C::load(&entry.tag) == tag {
+            C::store(&shelf.at, index as u64);
+            break;
+        }
     }
-    at
+    C::load(&shelf.at) as usize
 }
 
 #[inline(always)]
@@ -66,12 +83,12 @@ fn buckets(globals: &Globals, hash: &SessionHash) -> (u32, u32) {
 
 /// Looks an id up, refreshes it and marks it as presented. The present time and the idle time-out are in seconds.
 #[inline(always)]
-pub fn present<T: Table>(table: &T, globals: &Globals, hash: &SessionHash, now: u32, idle: u32) -> Found {
+pub fn present<T: Table>(table: &T, globals: &Globals, hash: &SessionHash, now: u32, idle: u32, shelf: &Shelf) -> Found {
     let (first, second) = buckets(globals, hash);
     let mut found = Found { binding: 0, first: false };
     for index in [first, second] {
         let Some(bucket) = table.bucket(index) else { continue };
-        let at = position::<T::Cpu>(bucket, hash.tag);
+        let at = position::<T::Cpu>(bucket, hash.tag, shelf);
         if at >= BUCKET_WAYS {
             continue;
         }
@@ -99,53 +116,69 @@ pub fn present<T: Table>(table: &T, globals: &Globals, hash: &SessionHash, now: 
     found
 }
 
+/// Scratch memory of a search. In a map value and through volatile accesses only: in registers, the verifier would follow
+/// every position that a search may end at to the end of the program.
+#[derive(Clone, Debug, Default)]
+#[repr(C)]
+pub struct Shelf {
+    /// The position found.
+    at: Cell<u64>,
+    /// What the entry at it costs.
+    price: Cell<u64>,
+    /// How many entries of the bucket are free.
+    free: Cell<u64>,
+}
+
 /// How ready a bucket is to take a new id: the entry to take, how dear it is, and how many are free.
 struct Offer {
     at: usize,
     price: u64,
-    free: u32,
+    free: u64,
 }
 
 /// Free costs nothing, expired next to nothing, an issued id the more the younger it is; a presented one is not for sale.
 const NOT_FOR_SALE: u64 = u64::MAX;
 
 #[inline(always)]
-fn offer<C: Cpu>(bucket: &Bucket, now: u32, idle: u32) -> Offer {
-    let mut best = Offer { at: 0, price: NOT_FOR_SALE, free: 0 };
+fn offer<C: Cpu>(bucket: &Bucket, now: u32, idle: u32, shelf: &Shelf) -> Offer {
+    C::store(&shelf.at, 0);
+    C::store(&shelf.price, NOT_FOR_SALE);
+    C::store(&shelf.free, 0);
     for (index, entry) in bucket.entries.iter().enumerate() {
         let tag = C::load(&entry.tag);
         let times = C::load(&entry.times);
         let kind = Binding(C::load(&entry.binding)).kind();
-        let expired = now.wrapping_sub(seen(times)) > idle;
-        let price = if tag == 0 {
-            0
-        } else if tag == RESERVED {
-            NOT_FOR_SALE
-        } else if expired {
-            1
-        } else if kind == KIND_PRESENTED {
-            NOT_FOR_SALE
-        } else {
-            2 + u64::from(seen(times))
-        };
-        best.free += u32::from(tag == 0);
-        if price < best.price {
-            best.price = price;
-            best.at = index;
+        let mut price = 2 + u64::from(seen(times));
+        if kind == KIND_PRESENTED {
+            price = NOT_FOR_SALE;
+        }
+        if now.wrapping_sub(seen(times)) > idle {
+            price = 1;
+        }
+        if tag == RESERVED {
+            price = NOT_FOR_SALE;
+        }
+        if tag == 0 {
+            price = 0;
+            C::store(&shelf.free, C::load(&shelf.free) + 1);
+        }
+        if price < C::load(&shelf.price) {
+            C::store(&shelf.price, price);
+            C::store(&shelf.at, index as u64);
         }
     }
-    best
+    Offer { at: C::load(&shelf.at) as usize, price: C::load(&shelf.price), free: C::load(&shelf.free) }
 }
 
 /// Binds an id, new or known. A known one keeps its kind unless `binding` says that it was presented.
-#[inline(never)]
-pub fn bind<T: Table>(table: &T, globals: &Globals, hash: &SessionHash, binding: u64, times: u64) -> Bound {
+#[inline(always)]
+pub fn bind<T: Table>(table: &T, globals: &Globals, hash: &SessionHash, binding: u64, times: u64, shelf: &Shelf) -> Bound {
     let now = times as u32;
     let idle = (times >> 32) as u32;
     let (first, second) = buckets(globals, hash);
     let (Some(one), Some(two)) = (table.bucket(first), table.bucket(second)) else { return Bound::Full };
     for bucket in [one, two] {
-        let at = position::<T::Cpu>(bucket, hash.tag);
+        let at = position::<T::Cpu>(bucket, hash.tag, shelf);
         if at < BUCKET_WAYS {
             let entry = entry(bucket, at);
             let old = Binding(T::Cpu::load(&entry.binding));
@@ -155,8 +188,8 @@ pub fn bind<T: Table>(table: &T, globals: &Globals, hash: &SessionHash, binding:
             return Bound::Changed;
         }
     }
-    let left = offer::<T::Cpu>(one, now, idle);
-    let right = offer::<T::Cpu>(two, now, idle);
+    let left = offer::<T::Cpu>(one, now, idle, shelf);
+    let right = offer::<T::Cpu>(two, now, idle, shelf);
     let take_left = left.price < right.price || (left.price == right.price && left.free >= right.free);
     let (bucket, chosen) = if take_left { (one, left) } else { (two, right) };
     if chosen.price == NOT_FOR_SALE {
@@ -176,13 +209,13 @@ pub fn bind<T: Table>(table: &T, globals: &Globals, hash: &SessionHash, binding:
 }
 
 /// Forgets an id; whether it was known.
-#[inline(never)]
-pub fn forget<T: Table>(table: &T, globals: &Globals, hash: &SessionHash) -> bool {
+#[inline(always)]
+pub fn forget<T: Table>(table: &T, globals: &Globals, hash: &SessionHash, shelf: &Shelf) -> bool {
     let (first, second) = buckets(globals, hash);
     let mut known = false;
     for index in [first, second] {
         let Some(bucket) = table.bucket(index) else { continue };
-        let at = position::<T::Cpu>(bucket, hash.tag);
+        let at = position::<T::Cpu>(bucket, hash.tag, shelf);
         if at < BUCKET_WAYS {
             known |= T::Cpu::compare_exchange(&entry(bucket, at).tag, hash.tag, 0);
         }

@@ -3,6 +3,7 @@
 use crate::http::Scan;
 use crate::layout::Buffer;
 use crate::net::{Crafted, Draft, Egress, Options, Segment, Sum};
+use crate::sessions::Shelf;
 use crate::splice::Emission;
 
 /// What one packet needs. Nothing in it outlives the packet.
@@ -19,6 +20,7 @@ pub struct Work {
     pub scan: Scan,
     /// Where the packet leaves.
     pub egress: Egress,
+    pub shelf: Shelf,
     /// Which of the presented ids is known.
     pub lookup: crate::splice::Lookup,
     /// What was decided.

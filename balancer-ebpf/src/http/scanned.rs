@@ -49,7 +49,7 @@ pub enum Scanned {
 impl Scanned {
     /// Back from the number that the scan kept. The compiler sees that nothing changes.
     #[inline(always)]
-    pub(super) const fn from_number(number: u32) -> Self {
+    pub const fn from_number(number: u32) -> Self {
         match number {
             0 => Self::Complete,
             1 => Self::Incomplete,

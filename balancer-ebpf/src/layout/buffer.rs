@@ -34,10 +34,9 @@ impl Buffer {
     pub fn word(&self, pos: u32) -> u64 {
         let shift = (pos & 7) * 8;
         let low = self.aligned(pos) >> shift;
-        // Two shifts, because a shift by 64 has no meaning in any machine's arithmetic.
+        // Two shifts, because a shift by 64 has no meaning in any machine's arithmetic; of an aligned word they leave nothing.
         let high = (self.aligned(pos.wrapping_add(8)) << 8) << (56 - shift);
-        // An aligned word has nothing to take from its neighbour.
-        if shift == 0 { low } else { low | high }
+        low | high
     }
 
     /// The byte at `pos`.

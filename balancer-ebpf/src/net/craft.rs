@@ -33,7 +33,8 @@ pub struct Draft {
     pub payload_sum: u32,
 }
 
-/// A header as bytes, and what the checksum field holds where hardware completes it.
+/// A header as bytes. Its TCP checksum covers everything, payload included; `pseudo` is what the field holds instead where
+/// hardware is to complete it.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Crafted {
@@ -111,6 +112,15 @@ pub fn craft(draft: &Draft, out: &mut Crafted) {
         [b[58], b[59], b[60], b[61]] = draft.tsval.to_be_bytes();
         [b[62], b[63], b[64], b[65]] = draft.tsecr.to_be_bytes();
     }
+    out.len = 54 + options as u32;
+    seal(out, tcp_len, draft.payload_sum);
+}
+
+/// Sums the header up. A function of its own, so that what was just written is read from memory, and not kept on the stack
+/// in the meantime.
+#[inline(never)]
+fn seal(out: &mut Crafted, tcp_len: u32, payload_sum: u32) {
+    let b = &mut out.bytes;
     let mut ip = 0;
     for at in (14..34).step_by(2) {
         ip += pair(b, at);
@@ -122,14 +132,13 @@ pub fn craft(draft: &Draft, out: &mut Crafted) {
         + pair(b, 32)
         + u64::from(6u16.to_be())
         + u64::from((tcp_len as u16).to_be());
-    let mut tcp = pseudo + u64::from(draft.payload_sum);
+    let mut tcp = pseudo + u64::from(payload_sum);
     // Options that are not there are zeroes, which a sum does not see.
     for at in (34..74).step_by(2) {
         tcp += pair(b, at);
     }
     [b[50], b[51]] = (!fold(tcp)).to_ne_bytes();
     out.pseudo = u32::from(fold(pseudo));
-    out.len = 54 + options as u32;
 }
 
 /// Scratch memory of [`sum`].

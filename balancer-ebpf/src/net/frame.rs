@@ -1,5 +1,6 @@
 //! What the core asks of a packet: the trait that TC, XDP and the simulation implement.
 
+use super::Crafted;
 use crate::layout::Buffer;
 
 /// Bytes of the Ethernet, IPv4 and TCP headers, without options.
@@ -66,15 +67,8 @@ pub trait Frame {
     /// Whether frames can grow, and several be sent for one: TC can, XDP cannot and passes the packet up to TC.
     fn can_grow(&self) -> bool;
 
-    /// Makes the frame `header` (its first `header_len` bytes) and `len` bytes of `payload` from `pos` on. The header's
-    /// TCP checksum covers everything; `pseudo` is what the field holds if the hardware is to complete it.
-    fn rebuild(
-        &mut self,
-        header: &[u8; CRAFTED],
-        header_len: u32,
-        pseudo: u16,
-        payload: Option<(&Buffer, u32, u32)>,
-    ) -> bool;
+    /// Makes the frame the crafted header and `len` bytes of the payload's buffer from `pos` on (`(buffer, pos, len)`).
+    fn rebuild(&mut self, header: &Crafted, payload: Option<(&Buffer, u32, u32)>) -> bool;
 
     /// Sends a copy of the frame as it is now, and keeps it.
     fn send_copy(&mut self, to: Egress) -> bool;

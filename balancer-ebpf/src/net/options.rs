@@ -28,6 +28,24 @@ pub struct Options {
     pub tsecr: u32,
 }
 
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            bytes: [0; 40],
+            at: 0,
+            len: 0,
+            mss: 0,
+            scale: NO_SCALE,
+            sack_permitted: 0,
+            timestamp_at: 0,
+            sack_at: 0,
+            sacks: 0,
+            tsval: 0,
+            tsecr: 0,
+        }
+    }
+}
+
 struct Reader<'a> {
     options: &'a mut Options,
 }

@@ -116,7 +116,10 @@ pub(super) fn begin<M: Maps, F: Frame>(
         Proof::Later => return Err((Next::Done, Verdict::EarlySegment)),
         Proof::None => return Err(unknown(maps, frame, work, now)),
     };
-    let Some(slot) = claim(maps, globals, now) else { return Err((Next::Done, Verdict::FlowsFull)) };
+    let slot = maps.claim_slot(globals, now.ms);
+    if slot == NONE {
+        return Err((Next::Done, Verdict::FlowsFull));
+    }
     {
         let Some(mut flow) = maps.flow(slot) else { return Err((Next::Done, Verdict::Busy)) };
         first(&mut flow, frame, work, listener, key, offer, now);
@@ -179,13 +182,13 @@ fn first<F: Frame>(
     flow.leg.version = NONE;
 }
 
-/// Finds a slot and takes it: free, or with a flow that has ended or been silent for long.
+/// Finds a slot and takes it: free, or with a flow that has ended or been silent for long. [`NONE`] if there is none.
 #[inline(always)]
-fn claim<M: Maps>(maps: &M, globals: &Globals, now: Now) -> Option<u32> {
-    let hands = maps.hands()?;
-    let mut search = Claim { maps, globals, hand: &hands.flow, now: now.ms, slot: NONE };
+pub fn claim_slot<M: Maps>(maps: &M, globals: &Globals, now: u64) -> u32 {
+    let Some(hands) = maps.hands() else { return NONE };
+    let mut search = Claim { maps, globals, hand: &hands.flow, now, slot: NONE };
     M::Cpu::repeat::<_, Probe>(&mut search, PROBES);
-    if search.slot == NONE { None } else { Some(search.slot) }
+    search.slot
 }
 
 struct Claim<'a, M: Maps> {

@@ -42,14 +42,14 @@ pub(super) fn from_client<M: Maps, F: Frame>(
                 maps.leave(&key);
             }
             let step = begin::syn::<M, F>(frame, work, globals, listener, &key, now);
-            return send::finish_stateless(frame, work, step);
+            return send::finish_stateless(maps, frame, work, step);
         }
         if !read_timestamp::<M::Cpu, F>(frame, &mut work.segment, &mut work.options) {
             return Verdict::Unwritable;
         }
         match begin::begin(maps, frame, work, globals, listener, &key, now) {
             Ok(slot) => known = Some(slot),
-            Err(step) => return send::finish_stateless(frame, work, step),
+            Err(step) => return send::finish_stateless(maps, frame, work, step),
         }
     } else if !read_timestamp::<M::Cpu, F>(frame, &mut work.segment, &mut work.options) {
         return Verdict::Unwritable;

@@ -24,7 +24,8 @@ mod request;
 mod response;
 mod send;
 
-pub use request::Lookup;
+pub use begin::claim_slot;
+pub use request::{Lookup, claim_stash, look_up};
 pub use send::Emission;
 
 

@@ -1,7 +1,7 @@
 //! Legs: opening one, opening it again, and turning to the next backend when one refuses or is silent.
 
 use super::{Next, Now, Step, client, count_flow, count_in_flight, end, has_leg, request};
-use crate::decide::{Choice, decide};
+use crate::decide::Choice;
 use crate::host::{Cpu, Maps};
 use crate::layout::{
     BACKEND_UP, CLIENT_SACK, CLIENT_TIMESTAMPS, FLOW_OPENING, Flow, Globals, HAS_PRESENTED, MAX_SOURCES, NONE,
@@ -247,7 +247,8 @@ fn next<M: Maps, F: Frame>(
     let word = ServiceWord(maps.service_word(flow.service));
     let Some(policy) = maps.policy(word.block()) else { return false };
     let binding = if flow.flags & HAS_PRESENTED != 0 {
-        sessions::present(maps, globals, &flow.presented, now.seconds(), policy.idle_seconds).binding
+        let (seconds, idle) = (now.seconds(), policy.idle_seconds);
+        sessions::present(maps, globals, &flow.presented, seconds, idle, &work.shelf).binding
     } else {
         0
     };
@@ -255,7 +256,7 @@ fn next<M: Maps, F: Frame>(
     request::search(&mut work.search, &work.lookup, flow, false, now);
     work.search.tried = flow.tried;
     work.search.tried_version = flow.leg.version;
-    if !decide(maps, policy, &mut work.search, &mut work.choice) {
+    if !maps.decide(policy, &mut work.search, &mut work.choice) {
         return false;
     }
     let choice = work.choice;

@@ -1,18 +1,17 @@
 //! A request: scanned, decided, counted, and sent where it belongs.
 
 use super::{Next, Now, Step, client, count_in_flight, has_leg, open, send, traffic};
-use crate::decide::{Choice, Search, Why, decide};
+use crate::decide::{Choice, Search, Why};
 use crate::host::{Cpu, Maps, Step as LoopStep};
 use crate::http::{
-    HEAD_CHUNKED, HEAD_LENGTH, Head, MAX_IDS, METHOD_CONNECT, METHOD_HEAD, Scan, Scanned, Span, scan_request,
+    HEAD_CHUNKED, HEAD_LENGTH, Head, MAX_IDS, METHOD_CONNECT, METHOD_HEAD, Scanned, Span,
 };
 use crate::layout::{
     BUFFER_BYTES, Binding, Buffer, FLOW_SPLICED, Flow, Globals, HAS_PRESENTED, KIND_PRESENTED, NONE, Policy,
-    REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, STASH_OWNED, STASH_RESPONSE, ServiceWord, SessionHash, SessionRule, Stash,
+    REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, STASH_OWNED, STASH_RESPONSE, ServiceWord, SessionHash, Stash,
 };
 use crate::net::Frame;
-use crate::sessions;
-use crate::sip::session_hash;
+use crate::sessions::{self, Shelf};
 use crate::verdict::{Note, Verdict};
 use crate::work::Work;
 
@@ -24,7 +23,7 @@ const STRIDE: u64 = 1 << 29;
 const PROBES: u32 = 16;
 
 /// A search for a presented id that is known.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 #[repr(C)]
 pub struct Lookup {
     /// The id that a binding was found for; if there is none, the first that was presented.
@@ -39,6 +38,8 @@ pub struct Lookup {
     /// 1 if this is the first request that presents it.
     pub first: u32,
     index: u32,
+    tried: SessionHash,
+    shelf: Shelf,
 }
 
 struct Ids<'a, M: Maps> {
@@ -61,8 +62,9 @@ impl<M: Maps> LoopStep<Ids<'_, M>> for Id {
         if span.len == 0 || index >= MAX_IDS as u32 {
             return false;
         }
-        let hash = session_hash(ids.globals.session_key, ids.lookup.service, ids.buffer, span);
-        let found = sessions::present(ids.maps, ids.globals, &hash, ids.lookup.now, ids.lookup.idle);
+        ids.maps.hash(ids.globals, ids.lookup.service, ids.buffer, span, &mut ids.lookup.tried);
+        let hash = ids.lookup.tried;
+        let found = sessions::present(ids.maps, ids.globals, &hash, ids.lookup.now, ids.lookup.idle, &ids.lookup.shelf);
         if index == 0 || found.binding != 0 {
             ids.lookup.hash = hash;
             ids.lookup.presented = 1;
@@ -74,10 +76,10 @@ impl<M: Maps> LoopStep<Ids<'_, M>> for Id {
     }
 }
 
-/// The scan, as a program of its own: it is long, and two callers would double it.
-#[inline(never)]
-fn scan<C: Cpu>(scan: &mut Scan, buffer: &Buffer, len: u32, rule: &SessionRule) -> Scanned {
-    scan_request::<C>(scan, buffer, len, rule)
+/// Looks the presented ids up, in their order, until one is known.
+#[inline(always)]
+pub fn look_up<M: Maps>(maps: &M, globals: &Globals, buffer: &Buffer, head: &Head, lookup: &mut Lookup) {
+    M::Cpu::repeat::<_, Id>(&mut Ids { maps, globals, buffer, head, lookup }, MAX_IDS as u32);
 }
 
 /// Whether part of a request head lies in the stash.
@@ -125,7 +127,7 @@ pub(super) fn request<M: Maps, F: Frame>(
             }
             &work.buffer
         };
-        let scanned = scan::<M::Cpu>(&mut work.scan, buffer, have, &policy.rule);
+        let scanned = maps.scan_request(&mut work.scan, buffer, have, &policy.rule);
         work.lookup = Lookup {
             service: flow.service,
             now: now.seconds(),
@@ -134,8 +136,7 @@ pub(super) fn request<M: Maps, F: Frame>(
         };
         if scanned as u32 == Scanned::Complete as u32 {
             let Work { scan, lookup, .. } = work;
-            let mut ids = Ids { maps, globals, buffer, head: &scan.head, lookup };
-            M::Cpu::repeat::<_, Id>(&mut ids, MAX_IDS as u32);
+            maps.look_up(globals, buffer, &scan.head, lookup);
         }
         scanned
     };
@@ -151,7 +152,7 @@ pub(super) fn request<M: Maps, F: Frame>(
     }
     let joined = flow.state == FLOW_SPLICED && has_leg(flow);
     search(&mut work.search, &work.lookup, flow, joined, now);
-    if !decide(maps, policy, &mut work.search, &mut work.choice) {
+    if !maps.decide(policy, &mut work.search, &mut work.choice) {
         if !frame.can_grow() {
             return (Next::Done, Verdict::NeedsGrowth);
         }
@@ -241,7 +242,7 @@ fn note<M: Maps>(
     if choice.why == Why::Moved as u32 && !same {
         let binding = Binding::new(choice.version, choice.generation, choice.backend, KIND_PRESENTED);
         let times = u64::from(now.seconds()) | u64::from(policy.idle_seconds) << 32;
-        sessions::bind(maps, globals, &work.lookup.hash, binding.0, times);
+        maps.bind(globals, &work.lookup.hash, binding.0, times, &work.shelf);
         maps.note(Note::SessionMoved.counter());
     }
     if work.lookup.first != 0 {
@@ -358,6 +359,14 @@ impl<M: Maps> LoopStep<Claim<'_, M>> for Probe {
     }
 }
 
+/// Finds a free stash and takes it. [`NONE`] if there is none.
+#[inline(always)]
+pub fn claim_stash<M: Maps>(maps: &M, globals: &Globals, owner: u64) -> u32 {
+    let mut claim = Claim { maps, globals, owner, index: NONE };
+    M::Cpu::repeat::<_, Probe>(&mut claim, PROBES);
+    claim.index
+}
+
 /// Takes a stash and puts `len` bytes of the frame from `at` on into it. The flow's next request begins with them.
 #[inline(always)]
 pub(super) fn stash<M: Maps, F: Frame>(
@@ -369,12 +378,10 @@ pub(super) fn stash<M: Maps, F: Frame>(
     len: u32,
 ) -> bool {
     if flow.stash == NONE {
-        let mut claim = Claim { maps, globals, owner: u64::from(flow.slot) + 1, index: NONE };
-        M::Cpu::repeat::<_, Probe>(&mut claim, PROBES);
-        if claim.index == NONE {
+        flow.stash = maps.claim_stash(globals, u64::from(flow.slot) + 1);
+        if flow.stash == NONE {
             return false;
         }
-        flow.stash = claim.index;
     }
     let Some(mut stash) = maps.stash(flow.stash) else { return false };
     flow.stash_first = flow.request_next;

@@ -2,14 +2,13 @@
 
 use super::{Next, Now, Step, backend, count_in_flight, open, send, traffic};
 use crate::host::{Cpu, Maps};
-use crate::http::{HEAD_CHUNKED, HEAD_CLOSE, HEAD_LENGTH, Scan, Scanned, scan_response};
+use crate::http::{HEAD_CHUNKED, HEAD_CLOSE, HEAD_LENGTH, Scan, Scanned};
 use crate::layout::{
     BUFFER_BYTES, Binding, Buffer, Flow, Globals, HAS_PRESENTED, KIND_ISSUED, LAST_RESPONSE, NONE, Policy,
-    REQUESTS_UNFRAMED, RESPONSE_BODY, RESPONSES_UNFRAMED, STASH_RESPONSE, ServiceWord, SessionRule,
+    REQUESTS_UNFRAMED, RESPONSE_BODY, RESPONSES_UNFRAMED, STASH_RESPONSE, ServiceWord, SessionHash,
 };
 use crate::net::{Frame, Seq};
-use crate::sessions::{self, Bound};
-use crate::sip::session_hash;
+use crate::sessions::{Bound, Shelf};
 use crate::verdict::{Note, Verdict};
 use crate::work::Work;
 
@@ -17,12 +16,6 @@ use crate::work::Work;
 const STRIDE: u64 = 1 << 29;
 /// Heads in one segment that are followed: a 100, a final one, and the next.
 const HEADS: u32 = 3;
-
-/// The scan, as a program of its own.
-#[inline(never)]
-fn scan<C: Cpu>(scan: &mut Scan, buffer: &Buffer, len: u32, rule: &SessionRule) -> Scanned {
-    scan_response::<C>(scan, buffer, len, rule)
-}
 
 /// A segment with payload that is not known to lie inside a body; it begins at `from` in the client's numbers.
 #[inline(always)]
@@ -109,7 +102,7 @@ fn head<M: Maps, F: Frame>(
         return Some((Next::Done, Verdict::NoConfig));
     }
     let mut guard = None;
-    let Work { scan: scanning, buffer, .. } = work;
+    let Work { scan: scanning, buffer, shelf, lookup, .. } = work;
     let buffer: &Buffer = if stashed {
         let Some(mut stash) = maps.stash(flow.stash) else { return Some((Next::Done, Verdict::NoConfig)) };
         if !frame.load(at, take, &mut stash.data, before) {
@@ -122,10 +115,10 @@ fn head<M: Maps, F: Frame>(
         }
         buffer
     };
-    let scanned = scan::<M::Cpu>(scanning, buffer, before + take, &policy.rule);
+    let scanned = maps.scan_response(scanning, buffer, before + take, &policy.rule);
     match scanned {
         Scanned::Complete => {
-            learn(maps, globals, work_head(scanning), buffer, flow, policy, now);
+            learn(maps, globals, &scanning.head, buffer, flow, policy, shelf, &mut lookup.hash, now);
         }
         Scanned::Incomplete => {
             drop(guard);
@@ -143,12 +136,6 @@ fn head<M: Maps, F: Frame>(
     }
     frame_body(maps, &work.scan, flow);
     None
-}
-
-/// The head that was scanned.
-#[inline(always)]
-fn work_head(scan: &Scan) -> &crate::http::Head {
-    &scan.head
 }
 
 /// Sets the cursor behind the response whose head was read.
@@ -233,6 +220,7 @@ fn part<M: Maps, F: Frame>(
 
 /// Binds what the response issues, before it leaves; forgets what it deletes.
 #[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "inlined: the arguments are the driver's own variables")]
 fn learn<M: Maps>(
     maps: &M,
     globals: &Globals,
@@ -240,14 +228,16 @@ fn learn<M: Maps>(
     buffer: &Buffer,
     flow: &Flow,
     policy: &Policy,
+    shelf: &Shelf,
+    hash: &mut SessionHash,
     now: Now,
 ) {
     if head.set_id.len != 0 {
-        let hash = session_hash(globals.session_key, flow.service, buffer, head.set_id);
+        maps.hash(globals, flow.service, buffer, head.set_id, hash);
         let leg = &flow.leg;
         let binding = Binding::new(leg.version, leg.generation, leg.backend, KIND_ISSUED);
         let times = u64::from(now.seconds()) | u64::from(policy.idle_seconds) << 32;
-        match sessions::bind(maps, globals, &hash, binding.0, times) {
+        match maps.bind(globals, hash, binding.0, times, shelf) {
             Bound::New | Bound::Changed => {}
             Bound::Evicted => maps.note(Note::SessionEvicted.counter()),
             Bound::Full => {
@@ -261,7 +251,7 @@ fn learn<M: Maps>(
         }
     } else if head.deletes != 0
         && flow.flags & HAS_PRESENTED != 0
-        && sessions::forget(maps, globals, &flow.presented)
+        && maps.forget(globals, &flow.presented, shelf)
     {
         maps.note(Note::SessionDeleted.counter());
     }

@@ -1,10 +1,10 @@
 //! The one place that writes packets: translation, headers made anew, and segments out of a buffer.
 
 use super::{Next, Step};
-use crate::host::{Cpu, Maps, Step as LoopStep};
+use crate::host::{Cpu as _, Maps, Step as LoopStep};
 use crate::layout::{Buffer, CLIENT_TIMESTAMPS, Flow, NONE};
 use crate::net::{
-    ACK, Crafted, Draft, Egress, Frame, Hop, PSH, Segment, Seq, Sum, craft, diff, diff16, sum,
+    ACK, Crafted, Draft, Egress, Frame, Hop, PSH, Segment, Seq, Sum, diff, diff16,
 };
 use crate::verdict::{Note, Verdict};
 use crate::work::Work;
@@ -50,16 +50,18 @@ fn shifted(window: u32, shift: u32) -> u32 {
 
 /// Does what a step wants for a packet of no flow.
 #[inline(always)]
-pub(super) fn finish_stateless<F: Frame>(frame: &mut F, work: &mut Work, (next, verdict): Step) -> Verdict {
+pub(super) fn finish_stateless<M: Maps, F: Frame>(
+    maps: &M,
+    frame: &mut F, work: &mut Work, (next, verdict): Step) -> Verdict {
     match next {
         Next::Draft => {}
         _ => return verdict,
     }
-    build(&work.draft, &mut work.crafted);
+    maps.craft(&work.draft, &mut work.crafted);
     if !frame.can_grow() && work.crafted.len > frame.len() {
         return Verdict::NeedsGrowth;
     }
-    if !frame.rebuild(&work.crafted.bytes, work.crafted.len, work.crafted.pseudo as u16, None) {
+    if !frame.rebuild(&work.crafted, None) {
         return Verdict::Unwritable;
     }
     verdict
@@ -83,15 +85,15 @@ pub(super) fn finish<M: Maps, F: Frame>(
         }
         Next::Draft | Next::FarewellAndDraft => {
             if next as u32 == Next::FarewellAndDraft as u32 {
-                build(&work.farewell, &mut work.crafted);
+                maps.craft(&work.farewell, &mut work.crafted);
                 let made =
-                    frame.rebuild(&work.crafted.bytes, work.crafted.len, work.crafted.pseudo as u16, None);
+                    frame.rebuild(&work.crafted, None);
                 if !made || !frame.send_copy(work.farewell_egress) {
                     maps.note(Note::CopyFailed.counter());
                 }
             }
-            build(&work.draft, &mut work.crafted);
-            if frame.rebuild(&work.crafted.bytes, work.crafted.len, work.crafted.pseudo as u16, None) {
+            maps.craft(&work.draft, &mut work.crafted);
+            if frame.rebuild(&work.crafted, None) {
                 verdict
             } else {
                 Verdict::Unwritable
@@ -99,12 +101,6 @@ pub(super) fn finish<M: Maps, F: Frame>(
         }
         Next::Emit => emit(maps, frame, work, flow, verdict),
     }
-}
-
-/// [`craft`], as a program of its own: it is long and has several callers.
-#[inline(never)]
-fn build(draft: &Draft, crafted: &mut Crafted) {
-    craft(draft, crafted);
 }
 
 #[inline(always)]
@@ -325,11 +321,10 @@ impl<M: Maps, F: Frame> LoopStep<Emitting<'_, M, F>> for OneSegment {
         }
         let len = out.emission.left.min(out.emission.mss);
         out.draft.payload = len;
-        out.draft.payload_sum = sum::<M::Cpu>(out.summing, out.buffer, out.emission.pos, len);
-        build(out.draft, out.crafted);
-        let crafted = &*out.crafted;
+        out.draft.payload_sum = out.maps.sum(out.summing, out.buffer, out.emission.pos, len);
+        out.maps.craft(out.draft, out.crafted);
         let payload = Some((out.buffer, out.emission.pos, len));
-        if !out.frame.rebuild(&crafted.bytes, crafted.len, crafted.pseudo as u16, payload) {
+        if !out.frame.rebuild(out.crafted, payload) {
             out.emission.failed = 1;
             return false;
         }

@@ -1,0 +1,39 @@
+//! Next hops, from the kernel's own routes and neighbours.
+
+use core::ffi::c_void;
+use core::mem::{size_of, zeroed};
+
+use aya_ebpf::bindings::bpf_fib_lookup as FibLookup;
+use aya_ebpf::helpers::bpf_fib_lookup;
+use balancer_ebpf::net::{Egress, Hop};
+
+use super::maps::interface_flags;
+
+const AF_INET: u8 = 2;
+const TCP: u8 = 6;
+
+/// Looks the way from `source` to `destination` up, as for a packet that came in by `ingress`.
+///
+/// The interface has to have forwarding on (`net.ipv4.conf.<name>.forwarding`). A neighbour that the kernel has not
+/// resolved yet (`BPF_FIB_LKUP_RET_NO_NEIGH`) is no way: health checks keep them resolved.
+#[inline(always)]
+pub(super) fn route(context: *mut c_void, ingress: u32, source: [u8; 4], destination: [u8; 4]) -> Option<Hop> {
+    // SAFETY: a structure of integers, for which zeroes are a value.
+    let mut lookup: FibLookup = unsafe { zeroed() };
+    lookup.family = AF_INET;
+    lookup.l4_protocol = TCP;
+    lookup.ifindex = ingress;
+    lookup.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(source);
+    lookup.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(destination);
+    // SAFETY: the context is the program's own, and the structure has the size that is passed.
+    let found = unsafe { bpf_fib_lookup(context, &raw mut lookup, size_of::<FibLookup>() as i32, 0) };
+    if found != 0 {
+        return None;
+    }
+    let d = lookup.dmac;
+    let s = lookup.smac;
+    Some(Hop {
+        egress: Egress { interface: lookup.ifindex, flags: interface_flags(lookup.ifindex) },
+        macs: [d[0], d[1], d[2], d[3], d[4], d[5], s[0], s[1], s[2], s[3], s[4], s[5]],
+    })
+}

@@ -1,0 +1,106 @@
+//! The core's long parts, each as a global function: the verifier reads it once and from then on believes its signature.
+//!
+//! Arguments are pointers to whole structures, which the verifier checks at each call, and may be null as far as it knows.
+
+use balancer_ebpf::decide::{Choice, Search, decide};
+use balancer_ebpf::http::{Head, Scan, Scanned, Span, scan_request, scan_response};
+use balancer_ebpf::layout::{Buffer, Globals, NONE, Policy, SessionHash, SessionRule};
+use balancer_ebpf::net::{Crafted, Draft, Sum, craft, sum};
+use balancer_ebpf::sessions::{Bound, Shelf, bind, forget};
+use balancer_ebpf::sip::session_hash;
+use balancer_ebpf::splice::{Lookup, claim_slot, claim_stash, look_up};
+
+use super::cpu::Bpf;
+use super::maps::Kernel;
+
+/// Makes references of a global function's pointers, or answers `$or`.
+macro_rules! references {
+    ($or:expr; $($name:ident),*; $($mutable:ident),*) => {
+        // SAFETY: each is null or points to a whole structure, as the verifier checks at every call; callers pass
+        // exclusive references for those that are written.
+        $(let Some($name) = (unsafe { $name.as_ref() }) else { return $or };)*
+        $(let Some($mutable) = (unsafe { $mutable.as_mut() }) else { return $or };)*
+    };
+}
+
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn balancer_scan_request(scan: *mut Scan, buffer: *const Buffer, len: u32, rule: *const SessionRule) -> u32 {
+    references!(Scanned::TooComplex as u32; buffer, rule; scan);
+    scan_request::<Bpf>(scan, buffer, len, rule) as u32
+}
+
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn balancer_scan_response(scan: *mut Scan, buffer: *const Buffer, len: u32, rule: *const SessionRule) -> u32 {
+    references!(Scanned::TooComplex as u32; buffer, rule; scan);
+    scan_response::<Bpf>(scan, buffer, len, rule) as u32
+}
+
+/// `span` is a position (low half) and a length.
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn balancer_hash(
+    globals: *const Globals,
+    service: u32,
+    buffer: *const Buffer,
+    span: u64,
+    hash: *mut SessionHash,
+) -> u32 {
+    references!(0; globals, buffer; hash);
+    let span = Span { pos: span as u32, len: (span >> 32) as u32 };
+    *hash = session_hash(globals.session_key, service, buffer, span);
+    0
+}
+
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn balancer_look_up(
+    globals: *const Globals,
+    buffer: *const Buffer,
+    head: *const Head,
+    lookup: *mut Lookup,
+) -> u32 {
+    references!(0; globals, buffer, head; lookup);
+    look_up(&Kernel, globals, buffer, head, lookup);
+    0
+}
+
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn balancer_decide(policy: *const Policy, search: *mut Search, choice: *mut Choice) -> u32 {
+    references!(0; policy; search, choice);
+    u32::from(decide(&Kernel, policy, search, choice))
+}
+
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn balancer_bind(globals: *const Globals, hash: *const SessionHash, binding: u64, times: u64, shelf: *const Shelf) -> u32 {
+    references!(Bound::Full as u32; globals, hash, shelf;);
+    bind(&Kernel, globals, hash, binding, times, shelf) as u32
+}
+
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn balancer_forget(globals: *const Globals, hash: *const SessionHash, shelf: *const Shelf) -> u32 {
+    references!(0; globals, hash, shelf;);
+    u32::from(forget(&Kernel, globals, hash, shelf))
+}
+
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn balancer_craft(draft: *const Draft, crafted: *mut Crafted) -> u32 {
+    references!(0; draft; crafted);
+    craft(draft, crafted);
+    0
+}
+
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn balancer_sum(state: *mut Sum, buffer: *const Buffer, pos: u32, len: u32) -> u32 {
+    references!(0; buffer; state);
+    sum::<Bpf>(state, buffer, pos, len)
+}
+
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn balancer_claim_slot(globals: *const Globals, now: u64) -> u32 {
+    references!(NONE; globals;);
+    claim_slot(&Kernel, globals, now)
+}
+
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn balancer_claim_stash(globals: *const Globals, owner: u64) -> u32 {
+    references!(NONE; globals;);
+    claim_stash(&Kernel, globals, owner)
+}

@@ -1,0 +1,314 @@
+//! The maps, and how the core reaches them. Their layouts and names are the core's (`layout`).
+
+use core::cell::Cell;
+use core::ops::{Deref, DerefMut};
+
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_NOEXIST};
+use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap, PerCpuArray};
+use balancer_ebpf::decide::{Backends, Choice, Search};
+use balancer_ebpf::host::{Cpu, Entered, Machine, Maps, Step};
+use balancer_ebpf::layout::{
+    Backend, Bucket, Buffer, Flow, FlowKey, FlowSlot, Globals, Hands, Listener, ListenerKey, MAX_BACKENDS, MAX_SERVICES,
+    MAX_VERSIONS, Policy, SERVICE_BLOCKS, SessionHash, SessionRule, Stash, Traffic,
+};
+use balancer_ebpf::http::{Head, Scan, Scanned, Span};
+use balancer_ebpf::net::{Crafted, Draft, Sum};
+use balancer_ebpf::sessions::{Bound, Shelf, Table};
+use balancer_ebpf::splice::Lookup;
+use balancer_ebpf::verdict::COUNTERS as COUNTER_COUNT;
+use balancer_ebpf::work::Work;
+
+use super::cpu::Bpf;
+use super::functions;
+
+/// A map value with cells in it.
+#[repr(transparent)]
+pub(super) struct Shared<T>(T);
+// SAFETY: cells in map values are reached through the volatile and atomic accesses of `Cpu` only, and everything else in
+// them is written under a lock or not at all.
+unsafe impl<T> Sync for Shared<T> {}
+
+// Sizes of one are what the daemon replaces by the configured ones.
+#[map]
+static LISTENERS: HashMap<ListenerKey, Listener> = HashMap::with_max_entries(64, 0);
+#[map]
+static ADDRESSES: HashMap<[u8; 4], u32> = HashMap::with_max_entries(128, 0);
+#[map]
+static INTERFACES: HashMap<u32, u32> = HashMap::with_max_entries(256, 0);
+#[map]
+static SERVICES: Array<u64> = Array::with_max_entries(MAX_SERVICES, BPF_F_MMAPABLE);
+#[map]
+static POLICIES: Array<Policy> = Array::with_max_entries(MAX_SERVICES * SERVICE_BLOCKS, 0);
+#[map]
+static BACKENDS: Array<Shared<Backend>> = Array::with_max_entries(MAX_BACKENDS, BPF_F_MMAPABLE);
+#[map]
+static FLOW_KEYS: HashMap<FlowKey, u32> = HashMap::with_max_entries(1, 0);
+#[map]
+static FLOWS: Array<Shared<FlowSlot>> = Array::with_max_entries(1, 0);
+#[map]
+static STASHES: Array<Shared<Stash>> = Array::with_max_entries(1, 0);
+#[map]
+static SESSIONS: Array<Shared<Bucket>> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+static GLOBALS: Array<Globals> = Array::with_max_entries(1, 0);
+#[map]
+static HANDS: Array<Shared<Hands>> = Array::with_max_entries(1, 0);
+#[map]
+static TRAFFIC: Array<Shared<Traffic>> = Array::with_max_entries(MAX_SERVICES * MAX_VERSIONS, BPF_F_MMAPABLE);
+#[map]
+static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTER_COUNT, 0);
+#[map]
+static WORK: PerCpuArray<Shared<Work>> = PerCpuArray::with_max_entries(1, 0);
+
+/// Attempts to take a flow's lock: some tens of microseconds, more than any packet takes.
+const SPINS: u32 = 4096;
+
+/// The maps. Of no size: all of them are statics.
+pub(super) struct Kernel;
+
+/// This CPU's scratch memory.
+#[inline(always)]
+pub(super) fn work() -> Option<&'static mut Work> {
+    let work: *mut Work = WORK.get_ptr_mut(0)?.cast();
+    // SAFETY: the pointer is this CPU's own, a program runs to its end on its CPU, and none calls the other.
+    Some(unsafe { &mut *work })
+}
+
+/// Adds one to a counter.
+#[inline(always)]
+pub(super) fn count(counter: u32) {
+    if let Some(value) = COUNTERS.get_ptr_mut(counter) {
+        // SAFETY: as in `work`.
+        unsafe { *value += 1 };
+    }
+}
+
+/// What is known of an interface.
+#[inline(always)]
+pub(super) fn interface_flags(interface: u32) -> u32 {
+    // SAFETY: the value is copied at once; the daemon writes whole words.
+    unsafe { INTERFACES.get(interface) }.copied().unwrap_or(0)
+}
+
+#[inline(always)]
+fn shared<T>(array: &Array<Shared<T>>, index: u32) -> Option<&T> {
+    let value = array.get_ptr(index)?;
+    // SAFETY: array elements live as long as the map, which the program holds.
+    Some(unsafe { &(*value).0 })
+}
+
+/// A flow whose lock this CPU holds.
+pub(super) struct Locked(*mut FlowSlot);
+
+impl Drop for Locked {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // SAFETY: array elements are never freed. The store is volatile, so it is not moved before the flow's own stores
+        // by the compiler; x86 does not reorder stores.
+        unsafe { Bpf::store(&(*self.0).lock, 0) };
+    }
+}
+
+impl Deref for Locked {
+    type Target = Flow;
+    #[inline(always)]
+    fn deref(&self) -> &Flow {
+        // SAFETY: the lock keeps all others out.
+        unsafe { &(*self.0).flow }
+    }
+}
+
+impl DerefMut for Locked {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Flow {
+        // SAFETY: as above.
+        unsafe { &mut (*self.0).flow }
+    }
+}
+
+struct Spin<'a> {
+    lock: &'a Cell<u64>,
+    taken: bool,
+}
+
+struct Try;
+impl Step<Spin<'_>> for Try {
+    #[inline(always)]
+    fn step(spin: &mut Spin<'_>) -> bool {
+        spin.taken = Bpf::compare_exchange(spin.lock, 0, 1);
+        !spin.taken
+    }
+}
+
+/// The second and further attempts, as a program of their own: there is hardly ever one.
+#[inline(never)]
+fn contend(lock: &Cell<u64>) -> bool {
+    let mut spin = Spin { lock, taken: false };
+    Bpf::repeat::<_, Try>(&mut spin, SPINS);
+    spin.taken
+}
+
+/// A stash, in the hands of whoever holds its flow.
+pub(super) struct Held(*mut Stash);
+
+impl Deref for Held {
+    type Target = Stash;
+    #[inline(always)]
+    fn deref(&self) -> &Stash {
+        // SAFETY: array elements are never freed; the data belongs to the owner's lock holder.
+        unsafe { &*self.0 }
+    }
+}
+
+impl DerefMut for Held {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Stash {
+        // SAFETY: as above.
+        unsafe { &mut *self.0 }
+    }
+}
+
+impl Machine for Kernel {
+    type Cpu = Bpf;
+}
+
+impl Backends for Kernel {
+    #[inline(always)]
+    fn backend(&self, id: u32) -> Option<&Backend> {
+        shared(&BACKENDS, id)
+    }
+}
+
+impl Table for Kernel {
+    #[inline(always)]
+    fn bucket(&self, index: u32) -> Option<&Bucket> {
+        shared(&SESSIONS, index)
+    }
+}
+
+impl Maps for Kernel {
+    type Flow<'a> = Locked;
+    type Stash<'a> = Held;
+
+    #[inline(always)]
+    fn globals(&self) -> Option<&Globals> {
+        GLOBALS.get(0)
+    }
+    #[inline(always)]
+    fn hands(&self) -> Option<&Hands> {
+        shared(&HANDS, 0)
+    }
+    #[inline(always)]
+    fn role(&self, address: [u8; 4]) -> Option<u32> {
+        // SAFETY: the value is copied at once.
+        unsafe { ADDRESSES.get(address) }.copied()
+    }
+    #[inline(always)]
+    fn listener(&self, key: &ListenerKey) -> Option<&Listener> {
+        // SAFETY: listeners are replaced as a whole; an old one stays readable until the program has ended (RCU).
+        unsafe { LISTENERS.get(key) }
+    }
+    #[inline(always)]
+    fn service_word(&self, service: u32) -> u64 {
+        match SERVICES.get_ptr(service) {
+            // SAFETY: an aligned word of an array element; volatile, because the core reads it twice on purpose.
+            Some(word) => unsafe { word.read_volatile() },
+            None => 0,
+        }
+    }
+    #[inline(always)]
+    fn policy(&self, block: u32) -> Option<&Policy> {
+        POLICIES.get(block)
+    }
+    #[inline(always)]
+    fn traffic(&self, index: u32) -> Option<&Traffic> {
+        shared(&TRAFFIC, index)
+    }
+    #[inline(always)]
+    fn flow_slot(&self, key: &FlowKey) -> Option<u32> {
+        // SAFETY: the value is copied at once.
+        unsafe { FLOW_KEYS.get(key) }.copied()
+    }
+    #[inline(always)]
+    fn enter(&self, key: &FlowKey, slot: u32) -> Entered {
+        const EEXIST: i32 = -17;
+        match FLOW_KEYS.insert(key, slot, u64::from(BPF_NOEXIST)) {
+            Ok(()) => Entered::Done,
+            Err(EEXIST) => Entered::Exists,
+            Err(_) => Entered::Refused,
+        }
+    }
+    #[inline(always)]
+    fn leave(&self, key: &FlowKey) {
+        // An entry that is gone already is as good.
+        let _ = FLOW_KEYS.remove(key);
+    }
+    #[inline(always)]
+    fn flow(&self, slot: u32) -> Option<Locked> {
+        let flow: *mut FlowSlot = FLOWS.get_ptr_mut(slot)?.cast();
+        // SAFETY: array elements are never freed, and the lock is a cell.
+        let lock = unsafe { &(*flow).lock };
+        if Bpf::compare_exchange(lock, 0, 1) || contend(lock) { Some(Locked(flow)) } else { None }
+    }
+    #[inline(always)]
+    fn stash(&self, index: u32) -> Option<Held> {
+        Some(Held(STASHES.get_ptr_mut(index)?.cast()))
+    }
+    #[inline(always)]
+    fn now(&self) -> u64 {
+        // SAFETY: the helper takes nothing and cannot fail.
+        unsafe { bpf_ktime_get_boot_ns() }
+    }
+    #[inline(always)]
+    fn note(&self, counter: u32) {
+        count(counter);
+    }
+
+    #[inline(always)]
+    fn scan_request(&self, scan: &mut Scan, buffer: &Buffer, len: u32, rule: &SessionRule) -> Scanned {
+        Scanned::from_number(functions::balancer_scan_request(scan, buffer, len, rule))
+    }
+    #[inline(always)]
+    fn scan_response(&self, scan: &mut Scan, buffer: &Buffer, len: u32, rule: &SessionRule) -> Scanned {
+        Scanned::from_number(functions::balancer_scan_response(scan, buffer, len, rule))
+    }
+    #[inline(always)]
+    fn hash(&self, globals: &Globals, service: u32, buffer: &Buffer, span: Span, hash: &mut SessionHash) {
+        let span = u64::from(span.pos) | u64::from(span.len) << 32;
+        functions::balancer_hash(globals, service, buffer, span, hash);
+    }
+    #[inline(always)]
+    fn look_up(&self, globals: &Globals, buffer: &Buffer, head: &Head, lookup: &mut Lookup) {
+        functions::balancer_look_up(globals, buffer, head, lookup);
+    }
+    #[inline(always)]
+    fn decide(&self, policy: &Policy, search: &mut Search, choice: &mut Choice) -> bool {
+        functions::balancer_decide(policy, search, choice) != 0
+    }
+    #[inline(always)]
+    fn bind(&self, globals: &Globals, hash: &SessionHash, binding: u64, times: u64, shelf: &Shelf) -> Bound {
+        Bound::from_number(functions::balancer_bind(globals, hash, binding, times, shelf))
+    }
+    #[inline(always)]
+    fn forget(&self, globals: &Globals, hash: &SessionHash, shelf: &Shelf) -> bool {
+        functions::balancer_forget(globals, hash, shelf) != 0
+    }
+    #[inline(always)]
+    fn claim_slot(&self, globals: &Globals, now: u64) -> u32 {
+        functions::balancer_claim_slot(globals, now)
+    }
+    #[inline(always)]
+    fn claim_stash(&self, globals: &Globals, owner: u64) -> u32 {
+        functions::balancer_claim_stash(globals, owner)
+    }
+    #[inline(always)]
+    fn craft(&self, draft: &Draft, crafted: &mut Crafted) {
+        functions::balancer_craft(draft, crafted);
+    }
+    #[inline(always)]
+    fn sum(&self, state: &mut Sum, buffer: &Buffer, pos: u32, len: u32) -> u32 {
+        functions::balancer_sum(state, buffer, pos, len)
+    }
+}

@@ -1,0 +1,174 @@
+//! The XDP program: everything that neither grows a packet nor sends two for one. The rest goes up to the TC program.
+
+use core::arch::asm;
+
+use aya_ebpf::bindings::{xdp_action, xdp_md};
+use aya_ebpf::helpers::{bpf_redirect, bpf_xdp_adjust_tail, bpf_xdp_load_bytes, bpf_xdp_store_bytes};
+use aya_ebpf::macros::xdp;
+use aya_ebpf::programs::XdpContext;
+use balancer_ebpf::layout::{BUFFER_BYTES, Buffer, CHUNK_BYTES};
+use balancer_ebpf::net::{Crafted, Egress, Frame, HEADERS, HEADERS_TS, Hop, update};
+use balancer_ebpf::splice::direct;
+use balancer_ebpf::verdict::Action;
+
+use super::fib;
+use super::maps::{Kernel, count, interface_flags, work};
+
+struct Buff {
+    ctx: *mut xdp_md,
+}
+
+/// XDP of every interface for which the hook is `xdp`.
+#[xdp]
+#[expect(unreachable_pub, reason = "the loader finds the program by its symbol")]
+pub fn balancer_xdp(ctx: XdpContext) -> u32 {
+    let mut frame = Buff { ctx: ctx.ctx };
+    let Some(work) = work() else { return xdp_action::XDP_PASS };
+    let verdict = direct(&Kernel, &mut frame, work);
+    count(verdict as u32);
+    match verdict.action() {
+        Action::Pass | Action::Up => xdp_action::XDP_PASS,
+        Action::Drop => xdp_action::XDP_DROP,
+        // SAFETY: a helper that takes numbers.
+        Action::Send => unsafe { bpf_redirect(work.egress.interface, 0) as u32 },
+    }
+}
+
+impl Buff {
+    #[inline(always)]
+    fn window<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
+        // SAFETY: fields of the context, which the verifier turns into pointers.
+        let (mut data, end) = unsafe { ((*self.ctx).data as usize, (*self.ctx).data_end as usize) };
+        // SAFETY: moves a register to itself; see the TC program.
+        unsafe { asm!("{0} = {0}", inout(reg) data) };
+        if data + N > end {
+            return None;
+        }
+        // SAFETY: the bounds were checked just now, and the verifier checks them again.
+        Some(unsafe { &mut *(data as *mut [u8; N]) })
+    }
+}
+
+impl Frame for Buff {
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        // SAFETY: fields of the context. Frames in several buffers are not taken: the program does not say that it can.
+        unsafe { (*self.ctx).data_end.wrapping_sub((*self.ctx).data) }
+    }
+
+    #[inline(always)]
+    fn ingress(&self) -> Egress {
+        // SAFETY: a field of the context.
+        let interface = unsafe { (*self.ctx).ingress_ifindex };
+        Egress { interface, flags: interface_flags(interface) }
+    }
+
+    #[inline(always)]
+    fn headers(&mut self) -> Option<&mut [u8; HEADERS]> {
+        self.window()
+    }
+
+    #[inline(always)]
+    fn headers_ts(&mut self) -> Option<&mut [u8; HEADERS_TS]> {
+        self.window()
+    }
+
+    #[inline(always)]
+    fn load8(&self, at: u32) -> Option<[u8; 8]> {
+        let mut bytes = [0u8; 8];
+        // SAFETY: eight bytes of the stack.
+        let failed = unsafe { bpf_xdp_load_bytes(self.ctx, at, bytes.as_mut_ptr().cast(), 8) };
+        if failed == 0 { Some(bytes) } else { None }
+    }
+
+    #[inline(always)]
+    fn store8(&mut self, at: u32, bytes: [u8; 8]) -> bool {
+        let mut bytes = bytes;
+        // SAFETY: eight bytes of the stack.
+        unsafe { bpf_xdp_store_bytes(self.ctx, at, bytes.as_mut_ptr().cast(), 8) == 0 }
+    }
+
+    #[inline(always)]
+    fn load_options(&self, options: &mut [u8; 40], len: u32) -> bool {
+        let len = (len.wrapping_sub(1) & 63) + 1;
+        if len > 40 {
+            return false;
+        }
+        // SAFETY: at most the array's 40 bytes.
+        unsafe { bpf_xdp_load_bytes(self.ctx, HEADERS as u32, options.as_mut_ptr().cast(), len) == 0 }
+    }
+
+    #[inline(always)]
+    fn load(&self, at: u32, len: u32, buffer: &mut Buffer, pos: u32) -> bool {
+        // A frame without fragments is never longer than two chunks.
+        let (mut at, mut pos, mut left) = (at, pos, len);
+        for _ in 0..2 {
+            let chunk = (left.min(CHUNK_BYTES as u32).wrapping_sub(1) & (CHUNK_BYTES as u32 - 1)) + 1;
+            let offset = pos as usize & (BUFFER_BYTES - 1);
+            // SAFETY: a chunk from any position ends inside the buffer and its margin.
+            let to = unsafe { buffer.words.as_mut_ptr().cast::<u8>().add(offset) };
+            // SAFETY: as above.
+            if unsafe { bpf_xdp_load_bytes(self.ctx, at, to.cast(), chunk) } != 0 {
+                return false;
+            }
+            if left <= CHUNK_BYTES as u32 {
+                return true;
+            }
+            at += CHUNK_BYTES as u32;
+            pos += CHUNK_BYTES as u32;
+            left -= CHUNK_BYTES as u32;
+        }
+        false
+    }
+
+    #[inline(always)]
+    fn update_checksums(&mut self, addresses: u64, ip: u64, tcp: u64) -> bool {
+        let Some(h) = self.headers() else { return false };
+        [h[24], h[25]] = update(u16::from_ne_bytes([h[24], h[25]]), addresses + ip).to_ne_bytes();
+        [h[50], h[51]] = update(u16::from_ne_bytes([h[50], h[51]]), addresses + tcp).to_ne_bytes();
+        true
+    }
+
+    #[inline(always)]
+    fn truncate(&mut self, len: u32) -> bool {
+        let by = len as i32 - self.len() as i32;
+        // SAFETY: the context is the program's own.
+        by == 0 || unsafe { bpf_xdp_adjust_tail(self.ctx, by) == 0 }
+    }
+
+    #[inline(always)]
+    fn can_grow(&self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn rebuild(&mut self, header: &Crafted, _payload: Option<(&Buffer, u32, u32)>) -> bool {
+        let header_len = header.len;
+        if header_len > self.len() || !self.truncate(header_len) {
+            return false;
+        }
+        let bytes = header.bytes.as_ptr().cast_mut().cast();
+        // SAFETY: each length is within the header's 96 bytes; the helper only reads it.
+        let stored = unsafe {
+            match header_len {
+                54 => bpf_xdp_store_bytes(self.ctx, 0, bytes, 54),
+                66 => bpf_xdp_store_bytes(self.ctx, 0, bytes, 66),
+                74 => bpf_xdp_store_bytes(self.ctx, 0, bytes, 74),
+                _ => -1,
+            }
+        };
+        stored == 0
+    }
+
+    #[inline(always)]
+    fn send_copy(&mut self, _to: Egress) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn route(&mut self, source: [u8; 4], destination: [u8; 4]) -> Option<Hop> {
+        // SAFETY: a field of the context.
+        let ingress = unsafe { (*self.ctx).ingress_ifindex };
+        fib::route(self.ctx.cast(), ingress, source, destination)
+    }
+}
