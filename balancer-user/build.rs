@@ -6,7 +6,7 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, ExitCode},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -17,16 +17,21 @@ mod toolchain;
 /// The package and its program; the daemon finds it in `OUT_DIR` under this name.
 const PROGRAM: &str = "balancer-ebpf";
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match embed() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Not as a Result of main, which under RUST_BACKTRACE would bury the compiler's words.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn embed() -> Result<()> {
     println!("cargo::rerun-if-env-changed={}", toolchain::OVERRIDE);
     // The kernel program has its own dependencies and profile, which cargo does not know to be this package's as well.
-    for path in [
-        "../balancer-ebpf",
-        "../Cargo.lock",
-        "../Cargo.toml",
-        "build.rs",
-        "build",
-    ] {
+    for path in ["../balancer-ebpf", "../Cargo.lock", "../Cargo.toml", "build.rs", "build"] {
         println!("cargo::rerun-if-changed={path}");
     }
     let minimum = toolchain::probe::parse_release(env!("CARGO_PKG_RUST_VERSION")).context("read rust-version")?;
@@ -39,13 +44,8 @@ fn main() -> Result<()> {
         Ok("big") => "bpfeb-unknown-none",
         _ => "bpfel-unknown-none",
     };
-    build(&toolchain, &linker, target, &out.join("kernel")).with_context(|| {
-        format!(
-            "build the kernel program by {} and {}",
-            toolchain.name,
-            linker.path.display()
-        )
-    })?;
+    build(&toolchain, &linker, target, &out.join("kernel"))
+        .with_context(|| format!("build the kernel program by {} and {}", toolchain.name, linker.path.display()))?;
     let built = out.join("kernel").join(target).join("release").join(PROGRAM);
     fs::copy(&built, out.join(PROGRAM)).with_context(|| format!("copy {}", built.display()))?;
     Ok(())

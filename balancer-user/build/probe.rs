@@ -16,7 +16,7 @@ pub(crate) fn toolchains() -> Vec<Toolchain> {
     let roots = match output("rustup".as_ref(), &["toolchain", "list", "-v"]) {
         Some(list) => parse_list(&list),
         None => output("rustc".as_ref(), &["--print", "sysroot"])
-            .map(|root| vec![("on PATH".to_owned(), PathBuf::from(root.trim()))])
+            .map(|root| vec![("the Rust on PATH".to_owned(), PathBuf::from(root.trim()))])
             .unwrap_or_default(),
     };
     roots
@@ -24,11 +24,7 @@ pub(crate) fn toolchains() -> Vec<Toolchain> {
         .map(|(name, root)| {
             let has_core = root.join(CORE).is_file();
             let version = has_core.then(|| output(&root.join("bin/rustc"), &["-vV"])).flatten();
-            Toolchain {
-                name,
-                root,
-                compiler: version.as_deref().and_then(parse_version),
-            }
+            Toolchain { name, root, compiler: version.as_deref().and_then(parse_version) }
         })
         .collect()
 }
@@ -52,25 +48,18 @@ pub(crate) fn linker() -> Option<Linker> {
         .chain(below("CARGO_HOME").or_else(home))
         .map(|folder| folder.join("bpf-linker"))
         .find(|candidate| candidate.is_file())
-        .map(|path| Linker {
-            llvm: fs::read(&path).ok().and_then(|program| linked_llvm(&program)),
-            path,
-        })
+        .map(|path| Linker { llvm: fs::read(&path).ok().and_then(|program| linked_llvm(&program)), path })
 }
 
 /// The LLVM that a program says it needs: `libLLVM.so.22.1`, or `libLLVM-17.so.1` before LLVM 18.
 pub(crate) fn linked_llvm(program: &[u8]) -> Option<u32> {
     const NAME: &[u8] = b"libLLVM";
-    program
-        .windows(NAME.len())
-        .enumerate()
-        .filter(|(_, window)| *window == NAME)
-        .find_map(|(at, _)| {
-            let rest = &program[at + NAME.len()..];
-            let version = rest.strip_prefix(b".so.").or_else(|| rest.strip_prefix(b"-"))?;
-            let digits = version.iter().take_while(|byte| byte.is_ascii_digit()).count();
-            std::str::from_utf8(&version[..digits]).ok()?.parse().ok()
-        })
+    program.windows(NAME.len()).enumerate().filter(|(_, window)| *window == NAME).find_map(|(at, _)| {
+        let rest = &program[at + NAME.len()..];
+        let version = rest.strip_prefix(b".so.").or_else(|| rest.strip_prefix(b"-"))?;
+        let digits = version.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        std::str::from_utf8(&version[..digits]).ok()?.parse().ok()
+    })
 }
 
 /// Lines like `stable-x86_64-unknown-linux-gnu (active, default) /root/.rustup/toolchains/…`: a name without blanks,
@@ -88,10 +77,7 @@ pub(crate) fn parse_list(list: &str) -> Vec<(String, PathBuf)> {
 pub(crate) fn parse_version(text: &str) -> Option<Compiler> {
     let field = |name| text.lines().find_map(|line| line.strip_prefix(name));
     let llvm = field("LLVM version: ")?.split('.').next()?.parse().ok()?;
-    Some(Compiler {
-        release: parse_release(field("release: ")?)?,
-        llvm,
-    })
+    Some(Compiler { release: parse_release(field("release: ")?)?, llvm })
 }
 
 /// `1.96.0-nightly` and `1.95` alike.
@@ -102,8 +88,5 @@ pub(crate) fn parse_release(text: &str) -> Option<Release> {
 
 fn output(program: &Path, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).output().ok()?;
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }

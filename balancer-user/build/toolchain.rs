@@ -68,10 +68,9 @@ impl fmt::Display for Missing {
                 "{OVERRIDE} names the toolchain `{name}`, which is not installed or has no source of core: \
                  `rustup toolchain install {name} --component rust-src`, or unset {OVERRIDE}"
             ),
-            Self::CoreSource => write!(
-                f,
-                "no Rust toolchain here has the source of core, which the kernel program needs"
-            ),
+            Self::CoreSource => {
+                write!(f, "no Rust toolchain here has the source of core, which the kernel program needs")
+            }
             Self::TooOld { newest, minimum } => write!(
                 f,
                 "the newest toolchain with core's source is Rust {}.{}, and {}.{} is needed",
@@ -92,19 +91,12 @@ impl std::error::Error for Missing {}
 /// Both tools, fitting each other, as they are now.
 pub(crate) fn find(minimum: Release) -> Result<(Toolchain, Linker), Missing> {
     let linker = probe::linker();
-    let toolchain = choose(
-        probe::toolchains(),
-        wanted().as_deref(),
-        linker.as_ref().and_then(|l| l.llvm),
-        minimum,
-    )?;
+    let toolchain = choose(probe::toolchains(), wanted().as_deref(), linker.as_ref().and_then(|l| l.llvm), minimum)?;
     let linker = linker.ok_or(Missing::Linker)?;
     match (linker.llvm, toolchain.compiler) {
-        (Some(llvm), Some(compiler)) if llvm < compiler.llvm => Err(Missing::LinkerTooOld {
-            path: linker.path,
-            linker: llvm,
-            compiler: compiler.llvm,
-        }),
+        (Some(llvm), Some(compiler)) if llvm < compiler.llvm => {
+            Err(Missing::LinkerTooOld { path: linker.path, linker: llvm, compiler: compiler.llvm })
+        }
         _ => Ok((toolchain, linker)),
     }
 }
@@ -122,9 +114,8 @@ pub(crate) fn choose(
     linker_llvm: Option<u32>,
     minimum: Release,
 ) -> Result<Toolchain, Missing> {
-    let usable = toolchains
-        .into_iter()
-        .filter_map(|toolchain| toolchain.compiler.map(|compiler| (compiler, toolchain)));
+    let usable =
+        toolchains.into_iter().filter_map(|toolchain| toolchain.compiler.map(|compiler| (compiler, toolchain)));
     if let Some(wanted) = wanted {
         // rustup lets one leave out the host's triple, and so does this.
         return usable
@@ -137,20 +128,11 @@ pub(crate) fn choose(
             let new_enough = compiler.release >= minimum;
             let readable = linker_llvm.is_none_or(|llvm| compiler.llvm <= llvm);
             let same = linker_llvm.is_none_or(|llvm| compiler.llvm == llvm);
-            (
-                new_enough,
-                readable,
-                same,
-                toolchain.name.starts_with("nightly"),
-                compiler.release,
-            )
+            (new_enough, readable, same, toolchain.name.starts_with("nightly"), compiler.release)
         })
         .ok_or(Missing::CoreSource)?;
     if compiler.release < minimum {
-        return Err(Missing::TooOld {
-            newest: compiler.release,
-            minimum,
-        });
+        return Err(Missing::TooOld { newest: compiler.release, minimum });
     }
     Ok(best)
 }

@@ -15,7 +15,7 @@ use balancer_ebpf::{
     host::{Cpu, Machine, Step},
     http::{Scan, Scanned, Span, scan_request},
     layout::{Backend, Binding, Bucket, Buffer, Globals, MAX_BACKENDS, NONE, Policy},
-    sessions::{Table, present},
+    sessions::{Shelf, Table, present},
     sip::session_hash,
 };
 
@@ -180,7 +180,7 @@ fn look_up(
 ) -> u64 {
     for id in ids {
         let hash = session_hash(globals.session_key, service.id, buffer, *id);
-        let found = present(copies, globals, &hash, now.seconds, policy.idle_seconds);
+        let found = present(copies, globals, &hash, now.seconds, policy.idle_seconds, &Shelf::default());
         if found.binding == 0 {
             steps.push(format!("id {}: not known", short_hash(hash.tag)));
             continue;

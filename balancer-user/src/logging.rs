@@ -13,8 +13,8 @@ struct Stderr {
 
 impl Log for Stderr {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        // Libraries are only heard when something is wrong.
-        metadata.target().starts_with("balancer") || metadata.level() <= Level::Warn
+        // Libraries are only heard when something is wrong; netlink's warns of every attribute that is newer than itself.
+        metadata.target().starts_with("balancer") || metadata.level() == Level::Error
     }
 
     fn log(&self, record: &Record<'_>) {

@@ -40,9 +40,9 @@ impl Order {
     /// Why `label` cannot be ordered, if it cannot.
     pub fn refuses(self, label: &Label) -> Option<String> {
         match self {
-            Self::Semver => semver(label.as_str()).is_none().then(|| {
-                format!("`{label}` is not a semantic version, and the service has order = \"semver\"")
-            }),
+            Self::Semver => semver(label.as_str())
+                .is_none()
+                .then(|| format!("`{label}` is not a semantic version, and the service has order = \"semver\"")),
             Self::String | Self::Numeric | Self::Explicit => None,
         }
     }

@@ -15,8 +15,7 @@ use crate::{
 };
 
 /// What a listener promises before anything was learned of the backends.
-pub const UNLEARNED: Offers =
-    Offers { bits: OFFER_TIMESTAMPS | OFFER_SACK | OFFER_SCALE, mss: MAX_MSS, scale: 7 };
+pub const UNLEARNED: Offers = Offers { bits: OFFER_TIMESTAMPS | OFFER_SACK | OFFER_SCALE, mss: MAX_MSS, scale: 7 };
 /// The largest segment on Ethernet.
 pub const MAX_MSS: u32 = 1460;
 
@@ -51,11 +50,7 @@ pub fn offers(standing: Offers, learned: &[Option<Offers>]) -> Offers {
 
 /// The map key of a service's listener.
 pub fn listener_key(service: &config::Service) -> ListenerKey {
-    ListenerKey {
-        address: service.listen.ip().octets(),
-        port: service.listen.port().to_be_bytes(),
-        zero: [0; 2],
-    }
+    ListenerKey { address: service.listen.ip().octets(), port: service.listen.port().to_be_bytes(), zero: [0; 2] }
 }
 
 /// The map value of a service's listener.
@@ -159,7 +154,11 @@ mod tests {
         }
         let service = state.service("shop").unwrap();
         let mut conditions = Conditions::default();
-        assert_eq!(policy(service, &config.services[0], &conditions).fallback, 0, "nothing else is known to be healthy");
+        assert_eq!(
+            policy(service, &config.services[0], &conditions).fallback,
+            0,
+            "nothing else is known to be healthy"
+        );
         conditions.0.insert(1, Condition::Up);
         let policy = policy(service, &config.services[0], &conditions);
         assert_eq!((policy.active, policy.fallback, policy.idle_seconds), (0, 1, 1200));

@@ -208,7 +208,9 @@ mod tests {
     fn a_damaged_state_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
-        for (text, says) in [("{", "damaged"), (r#"{"format":9,"services":[],"next_backend":0,"history":[]}"#, "format 9")] {
+        for (text, says) in
+            [("{", "damaged"), (r#"{"format":9,"services":[],"next_backend":0,"history":[]}"#, "format 9")]
+        {
             fs::write(dir.path().join("state.json"), text).unwrap();
             let error = store.load().unwrap_err();
             assert!(error.error.contains(says), "{error}");

@@ -23,8 +23,8 @@ pub struct Status {
     pub sources: Vec<Ipv4Addr>,
     /// Flows that there is room for.
     pub flows_limit: u32,
-    /// Sessions that the table has entries for.
-    pub sessions_limit: u64,
+    /// Sessions that there is room for; the table has twice as many entries, so that no bucket fills before the others.
+    pub sessions_limit: u32,
     pub memory_bytes: u64,
     pub services: Vec<ServiceStatus>,
     /// How often each verdict was given, without those that never were.

@@ -5,4 +5,5 @@ pub mod balancer;
 pub mod client;
 pub mod lab;
 pub mod pattern;
+pub mod sim;
 pub mod tomcat;

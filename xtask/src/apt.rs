@@ -25,10 +25,7 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     update();
     let policy = NoServices::declare()?;
     let mut command = apt_get(&["install", "--yes", "--no-install-recommends", "--no-remove"]);
-    let result = progress::run(
-        &format!("install {}", shortened(packages)),
-        policy.bind(command.args(packages)),
-    );
+    let result = progress::run(&format!("install {}", shortened(packages)), policy.bind(command.args(packages)));
     policy::disable_services(packages);
     result
 }
@@ -39,10 +36,7 @@ pub(crate) fn is_available(package: &str) -> bool {
         return false;
     }
     update();
-    let output = Command::new("apt-cache")
-        .args(["policy", package])
-        .env("LC_ALL", "C")
-        .output();
+    let output = Command::new("apt-cache").args(["policy", package]).env("LC_ALL", "C").output();
     output.is_ok_and(|output| has_candidate(&String::from_utf8_lossy(&output.stdout)))
 }
 
@@ -60,19 +54,12 @@ fn update() {
 /// apt-get, which waits for another one instead of failing, and asks no questions.
 fn apt_get(arguments: &[&str]) -> Command {
     let mut command = Command::new("apt-get");
-    command
-        .args(["-o", "DPkg::Lock::Timeout=600"])
-        .args(arguments)
-        .env("DEBIAN_FRONTEND", "noninteractive");
+    command.args(["-o", "DPkg::Lock::Timeout=600"]).args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
     command
 }
 
 fn has_candidate(policy: &str) -> bool {
-    policy.lines().any(|line| {
-        line.trim_start()
-            .strip_prefix("Candidate: ")
-            .is_some_and(|version| version != "(none)")
-    })
+    policy.lines().any(|line| line.trim_start().strip_prefix("Candidate: ").is_some_and(|version| version != "(none)"))
 }
 
 fn shortened(packages: &[&str]) -> String {

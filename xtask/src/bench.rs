@@ -38,10 +38,5 @@ pub(crate) fn command(options: &Options) -> Result<()> {
     machine::mount_bpffs()?;
     packages::ensure(packages::TESTS)?;
     let programs = workspace::Programs::build()?;
-    match workspace::exec(
-        programs
-            .tell(&mut Command::new(&programs.lab))
-            .args(["bench", what])
-            .args(arguments),
-    )? {}
+    match workspace::exec(programs.tell(&mut Command::new(&programs.lab)).args(["bench", what]).args(arguments))? {}
 }

@@ -19,18 +19,9 @@ pub(crate) fn command() -> Result<()> {
     kernel_clippy(&toolchain)?;
 
     let mut parts = Parts::default();
-    parts.run("format", || {
-        workspace::run(&mut workspace::cargo(["fmt", "--all", "--check"]))
-    });
+    parts.run("format", || workspace::run(&mut workspace::cargo(["fmt", "--all", "--check"])));
     parts.run("clippy on the host's code", || {
-        workspace::run(&mut workspace::cargo([
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ]))
+        workspace::run(&mut workspace::cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
     });
     parts.run("clippy on the kernel's code", || clippy_kernel(&toolchain));
     parts.finish()
@@ -52,10 +43,7 @@ fn clippy_kernel(toolchain: &Toolchain) -> Result<()> {
 
 /// A part of the host's Rust, which a minimal rustup leaves out.
 fn component(name: &str, check: &[&str]) -> Result<()> {
-    if workspace::cargo(check)
-        .output()
-        .is_ok_and(|output| output.status.success())
-    {
+    if workspace::cargo(check).output().is_ok_and(|output| output.status.success()) {
         return Ok(());
     }
     let mut add = Command::new("rustup");

@@ -22,9 +22,7 @@ pub(crate) fn need_root(what: &str, command: &str) -> Result<()> {
 pub(crate) fn has_program(name: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     let administrators = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(Into::into);
-    env::split_paths(&path)
-        .chain(administrators)
-        .any(|folder| folder.join(name).is_file())
+    env::split_paths(&path).chain(administrators).any(|folder| folder.join(name).is_file())
 }
 
 /// Whether this runs for a CI, where nothing may be left out silently.
@@ -38,14 +36,8 @@ pub(crate) fn mount_bpffs() -> Result<()> {
     if has_bpffs(&fs::read_to_string("/proc/self/mounts")?, POINT) {
         return Ok(());
     }
-    ensure!(
-        Path::new(POINT).is_dir(),
-        "{POINT} is missing: this kernel has no BPF, or sysfs is not mounted"
-    );
-    ensure!(
-        is_root(),
-        "the BPF file system is not mounted: as root, `mount -t bpf bpf {POINT}`"
-    );
+    ensure!(Path::new(POINT).is_dir(), "{POINT} is missing: this kernel has no BPF, or sysfs is not mounted");
+    ensure!(is_root(), "the BPF file system is not mounted: as root, `mount -t bpf bpf {POINT}`");
     crate::progress::run(
         "mount the BPF file system",
         std::process::Command::new("mount").args(["-t", "bpf", "bpf", POINT]),

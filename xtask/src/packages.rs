@@ -41,16 +41,8 @@ const PROGRAMS: [(&str, &str); 10] = [
 
 /// Installs those of `packages` that are missing. Their services are not started, now or with the machine.
 pub(crate) fn ensure(packages: &[&'static str]) -> Result<()> {
-    let absent: Vec<_> = packages
-        .iter()
-        .copied()
-        .filter(|package| !has_its_program(package, has_program))
-        .collect();
-    let missing = if absent.is_empty() {
-        absent
-    } else {
-        not_listed(&absent, &dpkg_status(&absent))
-    };
+    let absent: Vec<_> = packages.iter().copied().filter(|package| !has_its_program(package, has_program)).collect();
+    let missing = if absent.is_empty() { absent } else { not_listed(&absent, &dpkg_status(&absent)) };
     if missing.is_empty() {
         return Ok(());
     }
@@ -59,13 +51,9 @@ pub(crate) fn ensure(packages: &[&'static str]) -> Result<()> {
 
 fn dpkg_status(packages: &[&str]) -> String {
     // It fails if it does not know one of them, but still tells about the others.
-    let output = Command::new("dpkg-query")
-        .args(["-W", "-f", "${Package} ${db:Status-Status}\n"])
-        .args(packages)
-        .output();
-    output
-        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
-        .unwrap_or_default()
+    let output =
+        Command::new("dpkg-query").args(["-W", "-f", "${Package} ${db:Status-Status}\n"]).args(packages).output();
+    output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
 }
 
 fn has_its_program(package: &str, has: impl Fn(&str) -> bool) -> bool {
@@ -74,11 +62,7 @@ fn has_its_program(package: &str, has: impl Fn(&str) -> bool) -> bool {
 
 /// Those of `packages` that dpkg's list does not call installed.
 fn not_listed<'p>(packages: &[&'p str], status: &str) -> Vec<&'p str> {
-    let installed = |package: &str| {
-        status
-            .lines()
-            .any(|line| line.split_once(' ') == Some((package, "installed")))
-    };
+    let installed = |package: &str| status.lines().any(|line| line.split_once(' ') == Some((package, "installed")));
     packages.iter().copied().filter(|package| !installed(package)).collect()
 }
 
@@ -93,10 +77,7 @@ mod tests {
         assert!(!has_its_program("tomcat10", |_| true), "no program stands for it");
 
         let status = "curl installed\ntomcat10 config-files\nwrk not-installed\n";
-        assert_eq!(
-            not_listed(&["curl", "tomcat10", "wrk", "unheard-of"], status),
-            ["tomcat10", "wrk", "unheard-of"]
-        );
+        assert_eq!(not_listed(&["curl", "tomcat10", "wrk", "unheard-of"], status), ["tomcat10", "wrk", "unheard-of"]);
     }
 
     #[test]

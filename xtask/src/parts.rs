@@ -35,37 +35,22 @@ impl Parts {
                 Outcome::Failed(format!("{error:#}"))
             }
         };
-        self.done.push(Part {
-            title,
-            took: started.elapsed(),
-            outcome,
-        });
+        self.done.push(Part { title, took: started.elapsed(), outcome });
     }
 
     /// Notes that a part does not run, and why.
     pub(crate) fn leave_out(&mut self, title: &'static str, reason: &'static str) {
-        self.done.push(Part {
-            title,
-            took: Duration::ZERO,
-            outcome: Outcome::LeftOut(reason),
-        });
+        self.done.push(Part { title, took: Duration::ZERO, outcome: Outcome::LeftOut(reason) });
     }
 
     /// Prints the summary; fails if a part did.
     pub(crate) fn finish(self) -> Result<()> {
         say(&format!("\n{}", self.summary()));
-        let failed: Vec<_> = self
-            .done
-            .iter()
-            .filter(|part| matches!(part.outcome, Outcome::Failed(_)))
-            .collect();
+        let failed: Vec<_> = self.done.iter().filter(|part| matches!(part.outcome, Outcome::Failed(_))).collect();
         if failed.is_empty() {
             return Ok(());
         }
-        bail!(
-            "failed: {}",
-            failed.iter().map(|part| part.title).collect::<Vec<_>>().join(", ")
-        )
+        bail!("failed: {}", failed.iter().map(|part| part.title).collect::<Vec<_>>().join(", "))
     }
 
     fn summary(&self) -> String {
@@ -97,21 +82,11 @@ mod tests {
         parts.leave_out("third", "no root");
         assert_eq!(ran, 1);
         let summary = parts.summary();
-        for expected in [
-            "first",
-            "FAILED: broken",
-            "second",
-            "passed",
-            "third",
-            "left out: no root",
-        ] {
+        for expected in ["first", "FAILED: broken", "second", "passed", "third", "left out: no root"] {
             assert!(summary.contains(expected), "{expected} in {summary}");
         }
         assert!(!summary.contains("in detail"));
-        assert_eq!(
-            parts.finish().map_err(|error| error.to_string()),
-            Err("failed: first".to_owned())
-        );
+        assert_eq!(parts.finish().map_err(|error| error.to_string()), Err("failed: first".to_owned()));
     }
 
     #[test]

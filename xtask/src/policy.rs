@@ -22,11 +22,8 @@ exit 0
 ";
 
 /// Packages whose service Debian enables, so that it would start with the machine.
-const SERVICES: [(&str, &str); 3] = [
-    ("haproxy", "haproxy.service"),
-    ("nginx-light", "nginx.service"),
-    ("tomcat10", "tomcat10.service"),
-];
+const SERVICES: [(&str, &str); 3] =
+    [("haproxy", "haproxy.service"), ("nginx-light", "nginx.service"), ("tomcat10", "tomcat10.service")];
 
 /// The policy is in force while this lives.
 pub(crate) struct NoServices {
@@ -48,8 +45,7 @@ impl NoServices {
             .mode(0o755)
             .open(FILE)
             .with_context(|| format!("create {FILE}"))?;
-        file.write_all(SCRIPT.as_bytes())
-            .with_context(|| format!("write {FILE}"))?;
+        file.write_all(SCRIPT.as_bytes()).with_context(|| format!("write {FILE}"))?;
         Ok(Self { ours: true })
     }
 
@@ -74,9 +70,6 @@ pub(crate) fn disable_services(installed: &[&str]) {
     for (package, unit) in SERVICES.iter().filter(|(package, _)| installed.contains(package)) {
         let mut helper = Command::new("deb-systemd-helper");
         // It answers only to packages. If it is not there, no service was enabled.
-        let _ = helper
-            .args(["disable", unit])
-            .env("DPKG_MAINTSCRIPT_PACKAGE", package)
-            .output();
+        let _ = helper.args(["disable", unit]).env("DPKG_MAINTSCRIPT_PACKAGE", package).output();
     }
 }

@@ -56,11 +56,7 @@ struct Line<'t> {
 
 impl<'t> Line<'t> {
     fn start(title: &'t str) -> Self {
-        let line = Self {
-            title,
-            started: Instant::now(),
-            live: stderr().is_terminal(),
-        };
+        let line = Self { title, started: Instant::now(), live: stderr().is_terminal() };
         if !line.live {
             crate::machine::say(&format!("xtask: {title} …"));
         }
@@ -93,11 +89,7 @@ fn log_file(title: &str) -> Result<PathBuf> {
 }
 
 fn named_after(folder: &Path, title: &str) -> PathBuf {
-    let name: String = title
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-        .take(60)
-        .collect();
+    let name: String = title.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(60).collect();
     folder.join(name + ".log")
 }
 
@@ -119,9 +111,6 @@ mod tests {
 
     #[test]
     fn a_log_file_has_no_blanks_or_slashes() {
-        assert_eq!(
-            named_after(Path::new("/t"), "install a/b c"),
-            Path::new("/t/install-a-b-c.log")
-        );
+        assert_eq!(named_after(Path::new("/t"), "install a/b c"), Path::new("/t/install-a-b-c.log"));
     }
 }

@@ -42,12 +42,7 @@ pub(crate) fn command(options: &Options) -> Result<()> {
     setup::ensure()?;
     machine::mount_bpffs()?;
     if !options.arguments.is_empty() {
-        workspace::run(&mut workspace::cargo([
-            "build",
-            "--release",
-            "--package",
-            "balancer-user",
-        ]))?;
+        workspace::run(&mut workspace::cargo(["build", "--release", "--package", "balancer-user"]))?;
         let balancer = workspace::target()?.join("release/balancer");
         match workspace::exec(Command::new(balancer).arg("run").args(&options.arguments))? {}
     }
@@ -57,12 +52,7 @@ pub(crate) fn command(options: &Options) -> Result<()> {
     }
     let programs = workspace::Programs::build()?;
     let mut lab = Command::new(&programs.lab);
-    programs
-        .tell(&mut lab)
-        .arg("run")
-        .arg("--balancer")
-        .arg(&programs.balancer)
-        .args(lab_options(options));
+    programs.tell(&mut lab).arg("run").arg("--balancer").arg(&programs.balancer).args(lab_options(options));
     match workspace::exec(&mut lab)? {}
 }
 
@@ -91,9 +81,7 @@ mod tests {
             (&["x", "--hook", "xdp", "--tomcat"], &["--tomcat", "--hook", "xdp"], &[]),
             (&["x", "--", "--config", "f"], &[], &["--config", "f"]),
         ] {
-            let options = Line::try_parse_from(line)
-                .unwrap_or_else(|error| panic!("{line:?}: {error}"))
-                .options;
+            let options = Line::try_parse_from(line).unwrap_or_else(|error| panic!("{line:?}: {error}")).options;
             assert_eq!(lab_options(&options), lab, "{line:?}");
             assert_eq!(options.arguments, director, "{line:?}");
         }
@@ -101,11 +89,7 @@ mod tests {
 
     #[test]
     fn the_director_itself_takes_no_options_of_the_lab() {
-        for line in [
-            &["x", "--tomcat", "--", "--config", "f"][..],
-            &["x", "--hook", "both"],
-            &["x", "stray"],
-        ] {
+        for line in [&["x", "--tomcat", "--", "--config", "f"][..], &["x", "--hook", "both"], &["x", "stray"]] {
             assert!(Line::try_parse_from(line).is_err(), "{line:?}");
         }
     }

@@ -39,9 +39,7 @@ pub(crate) fn ensure() -> Result<Toolchain> {
             installed.map_err(|error| anyhow!("{error:#}\n{REMEDY}"))?
         }
     };
-    let compiler = toolchain
-        .compiler
-        .map(|c| format!("Rust {}.{}, LLVM {}", c.release.0, c.release.1, c.llvm));
+    let compiler = toolchain.compiler.map(|c| format!("Rust {}.{}, LLVM {}", c.release.0, c.release.1, c.llvm));
     say(&format!(
         "xtask: kernel program by {} ({}) and {} ({:.1} s)",
         toolchain.name,
@@ -77,11 +75,9 @@ fn install(minimum: Release, missing: Missing) -> Result<()> {
             compiler::install()?;
             linker::install(linker::source(compiler::LLVM).context("Debian's LLVM is not to be had")?)
         }
-        None => bail!(
-            "bpf-linker needs LLVM {} or later to read {}, and none is to be had",
-            compiler.llvm,
-            chosen.name
-        ),
+        None => {
+            bail!("bpf-linker needs LLVM {} or later to read {}, and none is to be had", compiler.llvm, chosen.name)
+        }
     }
 }
 

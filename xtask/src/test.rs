@@ -37,16 +37,13 @@ pub(crate) fn command(options: &Options) -> Result<()> {
         workspace::run(with_filter(&mut tests, &[], &options.filter))
     });
     if plan.simulation {
-        parts.run("simulation", || {
-            workspace::run(sim::simulation().args(["--seeds", SEEDS]))
-        });
+        parts.run("simulation", || workspace::run(sim::simulation().args(["--seeds", SEEDS])));
     }
     match plan.kernel {
         Kernel::Runs => parts.run("tests in the kernel", || kernel_part(&options.filter)),
-        Kernel::NoRoot => parts.leave_out(
-            "tests in the kernel",
-            "they need root: `sudo -E env \"PATH=$PATH\" cargo xtask test`",
-        ),
+        Kernel::NoRoot => {
+            parts.leave_out("tests in the kernel", "they need root: `sudo -E env \"PATH=$PATH\" cargo xtask test`")
+        }
         Kernel::NotAsked => {}
     }
     parts.finish()
@@ -88,10 +85,7 @@ impl Plan {
             (false, false) => Kernel::NoRoot,
         };
         // A filter names tests, and the simulation is none.
-        Self {
-            simulation: options.filter.is_empty(),
-            kernel,
-        }
+        Self { simulation: options.filter.is_empty(), kernel }
     }
 }
 
@@ -108,15 +102,8 @@ mod tests {
             (true, &[], false, true, Kernel::NotAsked),
             (false, &["flip"], true, false, Kernel::Runs),
         ] {
-            let options = Options {
-                host,
-                filter: filter.iter().map(|name: &&str| (*name).to_owned()).collect(),
-            };
-            assert_eq!(
-                Plan::new(&options, is_root),
-                Plan { simulation, kernel },
-                "host {host}, {filter:?}, {is_root}"
-            );
+            let options = Options { host, filter: filter.iter().map(|name: &&str| (*name).to_owned()).collect() };
+            assert_eq!(Plan::new(&options, is_root), Plan { simulation, kernel }, "host {host}, {filter:?}, {is_root}");
         }
     }
 
@@ -126,16 +113,10 @@ mod tests {
             let filter: Vec<_> = filter.iter().map(|name| (*name).to_owned()).collect();
             let mut command = Command::new("cargo");
             with_filter(&mut command, options, &filter);
-            command
-                .get_args()
-                .map(|argument| argument.to_string_lossy().into_owned())
-                .collect::<Vec<_>>()
+            command.get_args().map(|argument| argument.to_string_lossy().into_owned()).collect::<Vec<_>>()
         };
         assert!(arguments(&[], &[]).is_empty());
         assert_eq!(arguments(&[], &["a", "b"]), ["--", "a", "b"]);
-        assert_eq!(
-            arguments(&["--test-threads=1"], &["a"]),
-            ["--", "--test-threads=1", "a"]
-        );
+        assert_eq!(arguments(&["--test-threads=1"], &["a"]), ["--", "--test-threads=1", "a"]);
     }
 }

@@ -11,15 +11,8 @@ const MINIMUM: (u32, u32) = (1, 95);
 
 /// A toolchain with core's source if it has a compiler.
 fn toolchain(name: &str, compiler: Option<(u32, u32)>) -> Toolchain {
-    let compiler = compiler.map(|(minor, llvm)| Compiler {
-        release: (1, minor),
-        llvm,
-    });
-    Toolchain {
-        name: name.to_owned(),
-        root: PathBuf::from("/t").join(name),
-        compiler,
-    }
+    let compiler = compiler.map(|(minor, llvm)| Compiler { release: (1, minor), llvm });
+    Toolchain { name: name.to_owned(), root: PathBuf::from("/t").join(name), compiler }
 }
 
 #[test]
@@ -28,64 +21,26 @@ fn one_toolchain_is_chosen() {
     let debian = || toolchain("debian-web", Some((96, 22)));
     let nightly = |minor, llvm| toolchain("nightly-x86_64", Some((minor, llvm)));
     let cases = [
-        (
-            "nightly first",
-            vec![debian(), nightly(97, 22)],
-            None,
-            Ok("nightly-x86_64"),
-        ),
+        ("nightly first", vec![debian(), nightly(97, 22)], None, Ok("nightly-x86_64")),
         (
             "without the source it cannot",
             vec![bare(), toolchain("nightly-x86_64", None), debian()],
             None,
             Ok("debian-web"),
         ),
-        (
-            "of the linker's LLVM",
-            vec![nightly(99, 23), debian()],
-            Some(22),
-            Ok("debian-web"),
-        ),
-        (
-            "older LLVM than the linker's",
-            vec![nightly(95, 21)],
-            Some(22),
-            Ok("nightly-x86_64"),
-        ),
-        (
-            "rather the same LLVM",
-            vec![nightly(95, 21), debian()],
-            Some(22),
-            Ok("debian-web"),
-        ),
-        (
-            "the linker can be replaced",
-            vec![nightly(99, 23)],
-            Some(22),
-            Ok("nightly-x86_64"),
-        ),
-        (
-            "too old a nightly",
-            vec![nightly(80, 19), debian()],
-            None,
-            Ok("debian-web"),
-        ),
-        (
-            "the newest",
-            vec![toolchain("1.95.0", Some((95, 22))), debian()],
-            None,
-            Ok("debian-web"),
-        ),
+        ("of the linker's LLVM", vec![nightly(99, 23), debian()], Some(22), Ok("debian-web")),
+        ("older LLVM than the linker's", vec![nightly(95, 21)], Some(22), Ok("nightly-x86_64")),
+        ("rather the same LLVM", vec![nightly(95, 21), debian()], Some(22), Ok("debian-web")),
+        ("the linker can be replaced", vec![nightly(99, 23)], Some(22), Ok("nightly-x86_64")),
+        ("too old a nightly", vec![nightly(80, 19), debian()], None, Ok("debian-web")),
+        ("the newest", vec![toolchain("1.95.0", Some((95, 22))), debian()], None, Ok("debian-web")),
         ("nothing", vec![], None, Err(Missing::CoreSource)),
         ("nothing of use", vec![bare()], None, Err(Missing::CoreSource)),
         (
             "only old ones",
             vec![toolchain("debian-web", Some((85, 19)))],
             None,
-            Err(Missing::TooOld {
-                newest: (1, 85),
-                minimum: MINIMUM,
-            }),
+            Err(Missing::TooOld { newest: (1, 85), minimum: MINIMUM }),
         ),
     ];
     for (what, toolchains, linker, expected) in cases {
@@ -123,28 +78,16 @@ fn rustups_list() {
                 no installed toolchains\n\n";
     let expected = [
         ("stable-x86_64-unknown-linux-gnu", "/root/.rustup/toolchains/stable"),
-        (
-            "nightly-x86_64-unknown-linux-gnu",
-            "/home/a b/.rustup/toolchains/nightly",
-        ),
+        ("nightly-x86_64-unknown-linux-gnu", "/home/a b/.rustup/toolchains/nightly"),
         ("debian-web", "/usr"),
     ];
-    assert_eq!(
-        parse_list(list),
-        expected.map(|(name, root)| (name.to_owned(), PathBuf::from(root)))
-    );
+    assert_eq!(parse_list(list), expected.map(|(name, root)| (name.to_owned(), PathBuf::from(root))));
 }
 
 #[test]
 fn rustcs_version() {
     let text = "rustc 1.96.0 (ac68faa20 2026-05-25)\nbinary: rustc\nhost: x86_64-unknown-linux-gnu\nrelease: 1.96.0\nLLVM version: 22.1.8\n";
-    assert_eq!(
-        parse_version(text),
-        Some(Compiler {
-            release: (1, 96),
-            llvm: 22
-        })
-    );
+    assert_eq!(parse_version(text), Some(Compiler { release: (1, 96), llvm: 22 }));
     assert_eq!(parse_version("release: 1.96.0\n"), None, "built without LLVM");
     for (text, expected) in [
         ("1.97.0-nightly", Some((1, 97))),

@@ -18,18 +18,11 @@ pub(crate) fn target() -> Result<PathBuf> {
     if let Some(target) = TARGET.get() {
         return Ok(target.clone());
     }
-    let output = cargo(["metadata", "--no-deps", "--format-version", "1"])
-        .output()
-        .context("run cargo metadata")?;
-    ensure!(
-        output.status.success(),
-        "cargo metadata failed:\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let output = cargo(["metadata", "--no-deps", "--format-version", "1"]).output().context("run cargo metadata")?;
+    ensure!(output.status.success(), "cargo metadata failed:\n{}", String::from_utf8_lossy(&output.stderr));
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).context("read cargo metadata")?;
-    let target = metadata["target_directory"]
-        .as_str()
-        .ok_or_else(|| anyhow!("cargo metadata names no target folder"))?;
+    let target =
+        metadata["target_directory"].as_str().ok_or_else(|| anyhow!("cargo metadata names no target folder"))?;
     Ok(TARGET.get_or_init(|| target.into()).clone())
 }
 
@@ -42,27 +35,14 @@ pub(crate) struct Programs {
 impl Programs {
     /// Builds both.
     pub(crate) fn build() -> Result<Self> {
-        run(&mut cargo([
-            "build",
-            "--release",
-            "--package",
-            "balancer-user",
-            "--package",
-            "balancer-tests",
-            "--bins",
-        ]))?;
+        run(&mut cargo(["build", "--release", "--package", "balancer-user", "--package", "balancer-tests", "--bins"]))?;
         let release = target()?.join("release");
-        Ok(Self {
-            balancer: release.join("balancer"),
-            lab: release.join("lab"),
-        })
+        Ok(Self { balancer: release.join("balancer"), lab: release.join("lab") })
     }
 
     /// Tells a child where they are.
     pub(crate) fn tell<'c>(&self, command: &'c mut Command) -> &'c mut Command {
-        command
-            .env("BALANCER_BIN", &self.balancer)
-            .env("BALANCER_LAB", &self.lab)
+        command.env("BALANCER_BIN", &self.balancer).env("BALANCER_LAB", &self.lab)
     }
 }
 
@@ -82,8 +62,5 @@ pub(crate) fn exec(command: &mut Command) -> Result<Infallible> {
 /// A command as one would type it.
 pub(crate) fn show(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    format!(
-        "`{}`",
-        words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
-    )
+    format!("`{}`", words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" "))
 }

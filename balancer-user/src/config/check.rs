@@ -17,7 +17,11 @@ pub(super) fn check(text: &str, raw: raw::Config) -> Result<Config, ConfigError>
     let at = |span: Range<usize>, what: String, fix: &str| Err(ConfigError::at(text, span, what, fix));
 
     if raw.interfaces.as_ref().is_empty() {
-        return at(raw.interfaces.span(), "`interfaces` is empty".into(), "name the interfaces of clients and backends");
+        return at(
+            raw.interfaces.span(),
+            "`interfaces` is empty".into(),
+            "name the interfaces of clients and backends",
+        );
     }
     let interfaces = unique(text, "interface", raw.interfaces.into_inner(), Clone::clone)?;
 
@@ -51,11 +55,19 @@ pub(super) fn check(text: &str, raw: raw::Config) -> Result<Config, ConfigError>
         }
         if !listeners.insert(service.listen) {
             let what = format!("two services listen on {}", service.listen);
-            return at(listen_span, what, "give each an address or port of its own: rules by host or path are not there yet");
+            return at(
+                listen_span,
+                what,
+                "give each an address or port of its own: rules by host or path are not there yet",
+            );
         }
         if sources.contains(service.listen.ip()) {
             let what = format!("{} is both a listener and a source", service.listen.ip());
-            return at(listen_span, what, "use different addresses: a leg's answer must not look like a client's packet");
+            return at(
+                listen_span,
+                what,
+                "use different addresses: a leg's answer must not look like a client's packet",
+            );
         }
         services.push(service);
     }
@@ -132,7 +144,12 @@ fn check_health(text: &str, raw: Option<Spanned<raw::Health>>) -> Result<Health,
         fall: raw.fall.unwrap_or(2),
     };
     if health.rise == 0 || health.fall == 0 {
-        return Err(ConfigError::at(text, span, "`rise` and `fall` are at least 1", "write 1 for the first check that says so"));
+        return Err(ConfigError::at(
+            text,
+            span,
+            "`rise` and `fall` are at least 1",
+            "write 1 for the first check that says so",
+        ));
     }
     if health.interval < Duration::from_millis(50) {
         return Err(ConfigError::at(text, span, "`interval` is below 50ms", "write at least \"50ms\""));

@@ -22,7 +22,10 @@ fn defaults() {
     let config = Config::parse(GOOD).unwrap();
     assert_eq!(config.socket, Path::new("/run/balancer/lab.sock"));
     assert_eq!(config.state, Path::new("/var/lib/balancer/lab"));
-    assert_eq!(config.pin_dir(), PathBuf::from(format!("/sys/fs/bpf/balancer/lab/v{}", balancer_ebpf::layout::VERSION)));
+    assert_eq!(
+        config.pin_dir(),
+        PathBuf::from(format!("/sys/fs/bpf/balancer/lab/v{}", balancer_ebpf::layout::VERSION))
+    );
     assert_eq!((config.flows, config.sessions), (262_144, 1_048_576));
     assert_eq!(config.flow_idle, Duration::from_secs(900));
     let shop = config.service("shop").unwrap();
@@ -42,11 +45,23 @@ fn a_named_cookie_names_the_parameter() {
 #[test]
 fn errors_name_the_key_the_line_and_the_fix() {
     let table: &[(&str, &str, usize, &str, &str)] = &[
-        ("name = \"lab\"", "name = \"lab\"\ncolour = 1", 3, "unknown key `colour`", "remove it, or write one of: name, socket"),
+        (
+            "name = \"lab\"",
+            "name = \"lab\"\ncolour = 1",
+            3,
+            "unknown key `colour`",
+            "remove it, or write one of: name, socket",
+        ),
         ("path = \"/health\"", "pth = \"/health\"", 10, "unknown key `pth`", "path, interval"),
         ("label = \"001\"", "label = \"00 1\"", 12, "the version label `00 1` has a blank", "write it without"),
         ("\"10.60.1.2:8080\"", "\"10.60.1.2\"", 13, "`10.60.1.2` has no port", "write \"10.60.1.2:8080\""),
-        ("\"10.60.1.2:8080\"", "\"10.60.1.300:80\"", 13, "`backends`: `10.60.1.300:80` is not an IPv4 address", "for example"),
+        (
+            "\"10.60.1.2:8080\"",
+            "\"10.60.1.300:80\"",
+            13,
+            "`backends`: `10.60.1.300:80` is not an IPv4 address",
+            "for example",
+        ),
         ("\"10.60.1.2:8080\"", "", 13, "version `001` has 0 backends", "name 1 to"),
         ("10.60.255.1:80", "[::1]:80", 8, "looks like IPv6", "write an IPv4 address"),
         ("10.60.255.1:80", "10.60.254.1:80", 8, "both a listener and a source", "different addresses"),
@@ -55,7 +70,13 @@ fn errors_name_the_key_the_line_and_the_fix() {
         ("\"client0\", \"b1\"", "\"b1\", \"b1\"", 3, "the interface b1 is there twice", "remove one"),
         ("name = \"lab\"", "", 1, "the key `name` is missing", "add `name"),
         ("name = \"lab\"", "name = \"a/b\"", 2, "`a/b` is not a name", "write 1 to 32"),
-        ("name = \"shop\"", "name = \"shop\"\nselect = \"newest\"", 8, "`newest` is not a possible value", "\"highest\""),
+        (
+            "name = \"shop\"",
+            "name = \"shop\"\nselect = \"newest\"",
+            8,
+            "`newest` is not a possible value",
+            "\"highest\"",
+        ),
         ("name = \"shop\"", "name = \"shop\"\nidle = \"soon\"", 8, "`soon` is not a time", "a unit"),
         ("name = \"shop\"", "name = \"shop\"\ncookie = \"a b\"", 8, "is not a name of a cookie", "write 1 to 64"),
         ("name = \"shop\"", "name = \"shop\"\norder = \"semver\"", 13, "`001` is not a semantic version", "1.2.3"),

@@ -13,7 +13,7 @@ mod tests;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use log::{info, warn};
+use log::info;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{Mutex, Notify, mpsc},
@@ -50,8 +50,8 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     }
     let interfaces = checks::preflight(&config).await?;
     let store = crate::store::Store::open(&config.state)?;
-    let listener = api::socket::bind(&config.socket).await?;
-    let mut director = setup::director(config, store, interfaces, options.object.as_deref())?;
+    let (listener, _socket) = api::socket::bind(&config.socket).await?;
+    let (mut director, loaded) = setup::director(config, store, interfaces, options.object.as_deref())?;
 
     // Health first: which version is the newest *healthy* one has to be known before anybody is served (C6). Where
     // traffic flows already, the pinned flags say it.
@@ -59,7 +59,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let mut checkers = Checkers::new(reports);
     checkers.sync(&director.targets());
     first_round(&mut director, &mut incoming).await;
-    let logs = setup::attach(&mut director)?;
+    let logs = setup::attach(&mut director, loaded)?;
     director.announce();
 
     let director: Shared = Arc::new(Mutex::new(director));
@@ -89,10 +89,6 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         }
     }
     server.abort();
-    let socket = director.lock().await.config.socket.clone();
-    if let Err(error) = std::fs::remove_file(&socket) {
-        warn!("{} cannot be removed: {error}", socket.display());
-    }
     Ok(())
 }
 

@@ -149,8 +149,12 @@ pub fn remove_others(pins: &Pins, attachments: &[Attachment]) -> anyhow::Result<
 }
 
 /// Pins a program under its name, in place of the one that is there.
-pub fn pin_program(pins: &Pins, name: &str, pin: impl FnOnce(&Path) -> Result<(), aya::pin::PinError>) -> anyhow::Result<()> {
-    let (path, new) = (pins.program(name), pins.program(&format!("{name}.new")));
+pub fn pin_program(
+    pins: &Pins,
+    name: &str,
+    pin: impl FnOnce(&Path) -> Result<(), aya::pin::PinError>,
+) -> anyhow::Result<()> {
+    let (path, new) = (pins.program(name), pins.program(&format!("{name}-new")));
     if new.exists() {
         fs::remove_file(&new)?;
     }

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use aya::{
     Ebpf, EbpfLoader,
     maps::MapInfo,
-    programs::{ProgramError, ProgramInfo},
+    programs::{Program, ProgramError, ProgramInfo, SchedClassifier, Xdp},
 };
 
 use super::{
@@ -67,8 +67,26 @@ pub fn same_program(pins: &Pins, name: &str, new: &ProgramInfo) -> bool {
     }
 }
 
+/// Lets the kernel verify the programs that are needed.
+pub fn verify(ebpf: &mut Ebpf, with_xdp: bool) -> anyhow::Result<()> {
+    let name = object::TC;
+    let tc: &mut SchedClassifier = program(ebpf, name)?.try_into()?;
+    tc.load().map_err(|error| explain_refusal(name, error))?;
+    if with_xdp {
+        let name = object::XDP;
+        let xdp: &mut Xdp = program(ebpf, name)?.try_into()?;
+        xdp.load().map_err(|error| explain_refusal(name, error))?;
+    }
+    Ok(())
+}
+
+/// A program of the object.
+pub fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut Program> {
+    ebpf.program_mut(name).with_context(|| format!("the object has no program {name}"))
+}
+
 /// Puts a verifier's refusal into a form that a person can read: the kernel's last words, which name the reason.
-pub fn explain_refusal(name: &str, error: ProgramError) -> anyhow::Error {
+fn explain_refusal(name: &str, error: ProgramError) -> anyhow::Error {
     if let ProgramError::LoadError { io_error, verifier_log } = &error {
         let log = verifier_log.to_string();
         let last: Vec<&str> = log.lines().rev().filter(|line| !line.trim().is_empty()).take(6).collect();
@@ -76,9 +94,4 @@ pub fn explain_refusal(name: &str, error: ProgramError) -> anyhow::Error {
         return anyhow::anyhow!("the kernel refuses the program {name}: {io_error}\n    {}", last.join("\n    "));
     }
     anyhow::Error::new(error).context(format!("load the program {name}"))
-}
-
-/// The object's programs that this daemon needs.
-pub fn program_names(with_xdp: bool) -> &'static [&'static str] {
-    if with_xdp { &[object::TC, object::XDP] } else { &[object::TC] }
 }

@@ -3,7 +3,7 @@
 use std::{
     cell::Cell,
     collections::BTreeMap,
-    mem::size_of,
+    mem::{self, size_of},
     os::fd::AsFd as _,
     time::{Duration, Instant},
 };
@@ -11,8 +11,8 @@ use std::{
 use anyhow::Context as _;
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
 use balancer_ebpf::layout::{
-    BUCKET_WAYS, Backend, Bucket, Entry, Globals, Listener, ListenerKey, MAX_VERSIONS, Policy,
-    SERVICE_BLOCKS, ServiceWord, Traffic, map,
+    BUCKET_WAYS, Backend, Bucket, Entry, Globals, Listener, ListenerKey, MAX_VERSIONS, Policy, SERVICE_BLOCKS,
+    ServiceWord, Traffic, map,
 };
 
 use super::{
@@ -26,6 +26,11 @@ use crate::dataplane::Dataplane;
 const GRACE: Duration = Duration::from_millis(100);
 const BUCKET_WORDS: usize = size_of::<Bucket>() / 8;
 const ENTRY_WORDS: usize = size_of::<Entry>() / 8;
+const BACKEND_WORDS: usize = size_of::<Backend>() / 8;
+// Of a backend's words: each is stored in one piece.
+const ADDRESS_WORD: usize = mem::offset_of!(Backend, address) / 8;
+const FLAGS_WORD: usize = mem::offset_of!(Backend, flags) / 8;
+const SHUNNED_WORD: usize = mem::offset_of!(Backend, shunned_until) / 8;
 
 type Bytes<const N: usize> = Array<MapData, [u8; N]>;
 
@@ -36,7 +41,8 @@ pub struct Maps {
     listeners: HashMap<MapData, [u8; size_of::<ListenerKey>()], [u8; size_of::<Listener>()]>,
     addresses: HashMap<MapData, [u8; 4], u32>,
     interfaces: HashMap<MapData, u32, u32>,
-    backends: Bytes<{ size_of::<Backend>() }>,
+    /// Health is one store here, which leaves alone what the programs keep beside it.
+    backends: MappedArray,
     policies: Bytes<{ size_of::<Policy>() }>,
     traffic: Bytes<{ size_of::<Traffic>() }>,
     counters: PerCpuArray<MapData, u64>,
@@ -58,16 +64,15 @@ impl Maps {
             let data = MapData::from_pin(pins.map(name)).with_context(|| format!("open the map {name}"))?;
             T::try_from(kind(data)).with_context(|| format!("use the map {name}"))
         }
-        let services: Array<MapData, u64> = open(&pins, map::SERVICES, Map::Array)?;
-        let services = mapped(&services, Access::ReadWrite).context("map SERVICES into memory")?;
-        let sessions: Bytes<{ size_of::<Bucket>() }> = open(&pins, map::SESSIONS, Map::Array)?;
-        let sessions = mapped(&sessions, Access::Read).context("map SESSIONS into memory")?;
+        let services = mapped(&pins, map::SERVICES, size_of::<u64>(), Access::ReadWrite)?;
+        let backends = mapped(&pins, map::BACKENDS, size_of::<Backend>(), Access::ReadWrite)?;
+        let sessions = mapped(&pins, map::SESSIONS, size_of::<Bucket>(), Access::Read)?;
         Ok(Self {
             globals: open(&pins, map::GLOBALS, Map::Array)?,
             listeners: open(&pins, map::LISTENERS, Map::HashMap)?,
             addresses: open(&pins, map::ADDRESSES, Map::HashMap)?,
             interfaces: open(&pins, map::INTERFACES, Map::HashMap)?,
-            backends: open(&pins, map::BACKENDS, Map::Array)?,
+            backends,
             policies: open(&pins, map::POLICIES, Map::Array)?,
             traffic: open(&pins, map::TRAFFIC, Map::Array)?,
             counters: open(&pins, map::COUNTERS, Map::PerCpuArray)?,
@@ -103,9 +108,22 @@ impl Maps {
     }
 }
 
-/// The mapping outlives the descriptor.
-fn mapped<V: aya::Pod>(array: &Array<MapData, V>, access: Access) -> anyhow::Result<MappedArray> {
-    MappedArray::new(array.map().fd().as_fd(), size_of::<V>() as u32, array.len(), access)
+/// Where a backend begins.
+fn backend_word(id: u16) -> usize {
+    usize::from(id) * BACKEND_WORDS
+}
+
+/// Maps a pinned array into memory; the mapping outlives the descriptor.
+fn mapped(pins: &Pins, name: &str, value_size: usize, access: Access) -> anyhow::Result<MappedArray> {
+    let map = || -> anyhow::Result<MappedArray> {
+        let data = MapData::from_pin(pins.map(name))?;
+        let info = data.info()?;
+        if info.value_size() as usize != value_size {
+            anyhow::bail!("its values have {} bytes, not {value_size}", info.value_size());
+        }
+        MappedArray::new(data.fd().as_fd(), info.value_size(), info.max_entries(), access)
+    };
+    map().with_context(|| format!("map {name} into memory"))
 }
 
 fn sync<K: aya::Pod + Ord>(map: &mut HashMap<MapData, K, u32>, wanted: &BTreeMap<K, u32>) -> anyhow::Result<()> {
@@ -141,17 +159,28 @@ impl Dataplane for Maps {
     }
 
     fn backend(&self, id: u16) -> anyhow::Result<Backend> {
-        Ok(from_bytes(&self.backends.get(&u32::from(id), 0).with_context(|| format!("read backend {id}"))?))
+        let words: Option<Vec<u64>> = (0..BACKEND_WORDS).map(|at| self.backends.load(backend_word(id) + at)).collect();
+        let bytes: Option<Vec<u8>> = words.map(|words| words.into_iter().flat_map(u64::to_ne_bytes).collect());
+        let bytes: Option<[u8; size_of::<Backend>()]> = bytes.and_then(|bytes| bytes.try_into().ok());
+        Ok(from_bytes(&bytes.with_context(|| format!("there is no backend {id}"))?))
     }
 
     fn set_backend(&mut self, id: u16, backend: &Backend) -> anyhow::Result<()> {
         let present = self.backend(id)?;
-        let same = present.address == backend.address && present.port == backend.port;
-        // The programs' word about a server that failed a moment ago stays, unless it is another server. One that they
-        // write between our two calls is lost, which costs one more attempt.
-        let shunned = if same { present.shunned_until.get() } else { 0 };
-        let value = Backend { shunned_until: Cell::new(shunned), ..backend.clone() };
-        self.backends.set(u32::from(id), to_bytes(&value), 0).with_context(|| format!("write backend {id}"))
+        let bytes: [u8; size_of::<Backend>()] = to_bytes(backend);
+        let (words, _) = bytes.as_chunks::<8>();
+        let store = |at: usize| {
+            let stored =
+                words.get(at).is_some_and(|word| self.backends.store(backend_word(id) + at, u64::from_ne_bytes(*word)));
+            anyhow::ensure!(stored, "write backend {id}");
+            Ok(())
+        };
+        if (present.address, present.port) != (backend.address, backend.port) {
+            // Another server: what the programs noted about the former one is not its fault.
+            store(SHUNNED_WORD)?;
+            store(ADDRESS_WORD)?;
+        }
+        store(FLAGS_WORD)
     }
 
     fn policy(&self, service: u32) -> anyhow::Result<Option<Policy>> {
@@ -177,9 +206,7 @@ impl Dataplane for Maps {
         std::thread::sleep((replaced + GRACE).saturating_duration_since(Instant::now()));
 
         policy.generation = word.generation().checked_add(1).unwrap_or(1);
-        self.policies
-            .set(block, to_bytes(&policy), 0)
-            .with_context(|| format!("write policy block {block}"))?;
+        self.policies.set(block, to_bytes(&policy), 0).with_context(|| format!("write policy block {block}"))?;
         if !self.services.store(service as usize, ServiceWord::new(block, policy.generation).0) {
             anyhow::bail!("there is no service {service}");
         }

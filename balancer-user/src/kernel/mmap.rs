@@ -43,9 +43,7 @@ impl MappedArray {
             Access::ReadWrite => libc::PROT_READ | libc::PROT_WRITE,
         };
         // SAFETY: a new mapping at an address of the kernel's choice touches no memory that Rust knows of.
-        let base = unsafe {
-            libc::mmap(ptr::null_mut(), words * 8, protection, libc::MAP_SHARED, map.as_raw_fd(), 0)
-        };
+        let base = unsafe { libc::mmap(ptr::null_mut(), words * 8, protection, libc::MAP_SHARED, map.as_raw_fd(), 0) };
         if base == libc::MAP_FAILED {
             return Err(io::Error::last_os_error()).context("mmap: does the map have BPF_F_MMAPABLE?");
         }

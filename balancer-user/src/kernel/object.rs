@@ -40,10 +40,9 @@ pub fn bytes(file: Option<&Path>) -> Result<Cow<'static, [u8]>, Failure> {
                 .map_err(|error| Failure::usage(format!("{} cannot be read: {error}", path.display()), ""))?;
             Ok(Cow::Owned(bytes))
         }
-        None if EMBEDDED.is_empty() => Err(Failure::other(
-            "this balancer was built without its kernel program",
-            "build it without AYA_BUILD_SKIP",
-        )),
+        None if EMBEDDED.is_empty() => {
+            Err(Failure::other("this balancer was built without its kernel program", "build it without AYA_BUILD_SKIP"))
+        }
         None => Ok(Cow::Borrowed(EMBEDDED)),
     }
 }

@@ -33,7 +33,8 @@ impl Pins {
 
     /// The index is part of the name, because an interface that is made anew under an old name is another one.
     pub fn link(&self, hook: &str, interface: &str, index: u32) -> PathBuf {
-        self.links().join(format!("{hook}-{index}-{interface}"))
+        // bpffs refuses dots, which VLANs have in their names; no interface has a colon in its name.
+        self.links().join(format!("{hook}-{index}-{}", interface.replace('.', ":")))
     }
 
     pub fn links(&self) -> PathBuf {

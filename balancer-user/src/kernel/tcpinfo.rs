@@ -26,13 +26,7 @@ pub fn offers(socket: BorrowedFd<'_>) -> io::Result<Offers> {
     let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
     // SAFETY: the pointer and the length describe `info`, which outlives the call.
     let failed = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            info.as_mut_ptr().cast(),
-            &raw mut len,
-        )
+        libc::getsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, info.as_mut_ptr().cast(), &raw mut len)
     };
     if failed != 0 {
         return Err(io::Error::last_os_error());
@@ -84,9 +78,8 @@ mod tests {
         assert_eq!(offers.mss, 1460);
         let sysctl = |name: &str| std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).unwrap();
         let on = |name: &str, bit: u32| if sysctl(name).trim() == "0" { 0 } else { bit };
-        let expected = on("tcp_timestamps", OFFER_TIMESTAMPS)
-            | on("tcp_sack", OFFER_SACK)
-            | on("tcp_window_scaling", OFFER_SCALE);
+        let expected =
+            on("tcp_timestamps", OFFER_TIMESTAMPS) | on("tcp_sack", OFFER_SACK) | on("tcp_window_scaling", OFFER_SCALE);
         assert_eq!(offers.bits, expected);
     }
 }

@@ -4,11 +4,7 @@ use std::{collections::BTreeSet, net::SocketAddrV4};
 
 use balancer_ebpf::layout::VERSION_BACKENDS;
 
-use super::{
-    Backend, Conditions, Outcome, Refusal, Rules, Service, State, Version,
-    change::find,
-    select::reselect,
-};
+use super::{Backend, Conditions, Outcome, Refusal, Rules, Service, State, Version, change::find, select::reselect};
 use crate::{config::Select, label::Label, order::padding_trap};
 
 pub(super) fn add(
@@ -36,20 +32,13 @@ pub(super) fn add(
         backends.push(Backend { id: state.take_backend_id()?, address: *address });
     }
     let service = find(state, name)?;
-    service.versions.push(Version {
-        label: label.clone(),
-        index,
-        generation,
-        held: None,
-        was_active: false,
-        backends,
-    });
+    service.versions.push(Version { label: label.clone(), index, generation, held: None, was_active: false, backends });
     // The first version of a service has no choice but to be active.
     reselect(service, rules, conditions);
 
     let mut outcome = Outcome {
         verb: "version add",
-        did: vec![format!("{name}: {label} is added with {} backends", addresses.len())],
+        did: vec![format!("{name}: {label} is added with {}", backends_of(addresses))],
         undo: format!("balancer version rm {name} {label}"),
         version: Some(label.clone()),
         changed: true,
@@ -80,6 +69,13 @@ fn check_addresses(label: &Label, addresses: &[SocketAddrV4]) -> Result<(), Refu
     }
 }
 
+fn backends_of(addresses: &[SocketAddrV4]) -> String {
+    match addresses {
+        [only] => format!("the backend {only}"),
+        several => format!("{} backends", several.len()),
+    }
+}
+
 /// A server that runs one release at a time may serve two versions on paper while it is updated, so this only warns.
 fn shared_addresses(service: &Service, addresses: &[SocketAddrV4]) -> Vec<String> {
     let pairs = service.versions.iter().flat_map(|v| v.backends.iter().map(move |b| (&v.label, b.address)));
@@ -90,7 +86,12 @@ fn shared_addresses(service: &Service, addresses: &[SocketAddrV4]) -> Vec<String
 }
 
 fn highest(service: &Service, rules: Rules) -> String {
-    service.sorted(rules.order).iter().rev().find(|v| v.held.is_none()).map_or("nothing".into(), |v| v.label.to_string())
+    service
+        .sorted(rules.order)
+        .iter()
+        .rev()
+        .find(|v| v.held.is_none())
+        .map_or("nothing".into(), |v| v.label.to_string())
 }
 
 /// What will become of the new version.

@@ -13,10 +13,9 @@ impl State {
             Some(at) => at,
             None => {
                 let used: BTreeSet<u32> = self.services.iter().map(|service| service.id).collect();
-                let id = (0..MAX_SERVICES).find(|id| !used.contains(id)).ok_or(Refusal::NoRoom {
-                    what: "services",
-                    limit: MAX_SERVICES,
-                })?;
+                let id = (0..MAX_SERVICES)
+                    .find(|id| !used.contains(id))
+                    .ok_or(Refusal::NoRoom { what: "services", limit: MAX_SERVICES })?;
                 self.services.push(Service {
                     name: name.to_owned(),
                     id,

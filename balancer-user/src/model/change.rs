@@ -101,19 +101,11 @@ pub(super) fn check_version(service: &super::Service, label: &Label) -> Result<(
 }
 
 /// Refuses a version that could serve nobody. One that was not checked yet passes.
-pub(super) fn check_healthy(
-    service: &super::Service,
-    conditions: &Conditions,
-    label: &Label,
-) -> Result<(), Refusal> {
+pub(super) fn check_healthy(service: &super::Service, conditions: &Conditions, label: &Label) -> Result<(), Refusal> {
     let Some(version) = service.version(label) else { return Ok(()) };
     if conditions.of_version(version) != super::Condition::Down {
         return Ok(());
     }
     let backends: Vec<String> = version.backends.iter().map(|backend| backend.address.to_string()).collect();
-    Err(Refusal::Unhealthy {
-        service: service.name.clone(),
-        label: label.clone(),
-        backends: backends.join(", "),
-    })
+    Err(Refusal::Unhealthy { service: service.name.clone(), label: label.clone(), backends: backends.join(", ") })
 }

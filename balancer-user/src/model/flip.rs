@@ -54,7 +54,9 @@ pub(super) fn flip(
         Mode::NewSessions => outcome.will.push("sessions that are bound stay where they are".to_owned()),
         Mode::Forced => {
             let from = if moved.is_empty() { "other versions".to_owned() } else { join(&moved) };
-            outcome.will.push(format!("sessions of {from} get {label} at their next request, also on open connections"));
+            outcome
+                .will
+                .push(format!("sessions of {from} get {label} at their next request, also on open connections"));
             outcome.will.push("those that the versions do not share begin anew".to_owned());
             outcome.did.push(format!("every session gets {label} at its next request"));
         }

@@ -59,7 +59,9 @@ pub(super) fn rollback(
     };
     match sessions {
         Sessions::Move => {
-            outcome.will.push(format!("sessions born on {bad} get {target} at their next request, and begin anew there"));
+            outcome
+                .will
+                .push(format!("sessions born on {bad} get {target} at their next request, and begin anew there"));
             outcome.did.push(format!("sessions of {bad} move at their next request"));
         }
         Sessions::Keep => outcome.will.push(format!("sessions born on {bad} stay there")),

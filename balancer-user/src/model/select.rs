@@ -21,7 +21,11 @@ pub fn reselect(service: &mut Service, rules: Rules, conditions: &Conditions) ->
     let why = reason(service, conditions, &label);
     // A version's first turn is a release that one may want to roll back; a fall-back and a return are not.
     let first_turn = service.version(&label).is_some_and(|version| !version.was_active);
-    if first_turn { service.activate(&label) } else { service.set_active(&label) }
+    if first_turn {
+        service.activate(&label)
+    } else {
+        service.set_active(&label)
+    }
     if let Some(version) = service.version_mut(&label) {
         version.held = None;
     }

@@ -19,10 +19,7 @@ pub(crate) fn install() -> Result<()> {
     packages::ensure(PACKAGES)?;
     if has_program("rustup") && !probe::toolchains().iter().any(|toolchain| toolchain.name == NAME) {
         let mut link = Command::new("rustup");
-        progress::run(
-            "make Debian's Rust a toolchain of rustup",
-            link.args(["toolchain", "link", NAME, "/usr"]),
-        )?;
+        progress::run("make Debian's Rust a toolchain of rustup", link.args(["toolchain", "link", NAME, "/usr"]))?;
     }
     Ok(())
 }

@@ -19,11 +19,7 @@ pub(crate) enum Source {
 
 /// An LLVM for a compiler that has LLVM `compiler`: its own or a later one, and rather one that is there.
 pub(crate) fn source(compiler: u32) -> Option<Source> {
-    choose(
-        compiler,
-        |llvm| prefix(llvm).is_some(),
-        |llvm| apt::is_available(&package(llvm)),
-    )
+    choose(compiler, |llvm| prefix(llvm).is_some(), |llvm| apt::is_available(&package(llvm)))
 }
 
 fn choose(compiler: u32, is_present: impl Fn(u32) -> bool, is_available: impl Fn(u32) -> bool) -> Option<Source> {
@@ -48,10 +44,7 @@ pub(crate) fn install(source: Source) -> Result<()> {
         .env("LLVM_PREFIX", prefix)
         // Its build is none of this workspace's, and would not be thrown away there.
         .env_remove("CARGO_TARGET_DIR");
-    progress::run(
-        &format!("build bpf-linker {VERSION} with LLVM {llvm} (a minute or two)"),
-        &mut install,
-    )
+    progress::run(&format!("build bpf-linker {VERSION} with LLVM {llvm} (a minute or two)"), &mut install)
 }
 
 fn package(llvm: u32) -> String {
@@ -65,14 +58,9 @@ fn prefix(llvm: u32) -> Option<PathBuf> {
     let has_library = |prefix: &PathBuf| {
         // `libLLVM.so` alone does not tell its version.
         let library = format!("libLLVM.so.{llvm}.");
-        let files = ["lib64", "lib"]
-            .iter()
-            .filter_map(|folder| prefix.join(folder).read_dir().ok())
-            .flatten()
-            .flatten();
-        let names: Vec<_> = files
-            .map(|file| file.file_name().to_string_lossy().into_owned())
-            .collect();
+        let files =
+            ["lib64", "lib"].iter().filter_map(|folder| prefix.join(folder).read_dir().ok()).flatten().flatten();
+        let names: Vec<_> = files.map(|file| file.file_name().to_string_lossy().into_owned()).collect();
         names.iter().any(|name| name == "libLLVM.so") && names.iter().any(|name| name.starts_with(&library))
     };
     named.into_iter().chain([debian]).find(has_library)
@@ -93,15 +81,8 @@ mod tests {
             (23, &[22], &[22], None),
             (20, &[19], &[21, 22], Some(Package(21))),
         ] {
-            let chosen = choose(
-                compiler,
-                |llvm| present.contains(&llvm),
-                |llvm| available.contains(&llvm),
-            );
-            assert_eq!(
-                chosen, expected,
-                "LLVM {compiler}, {present:?} there, {available:?} to be had"
-            );
+            let chosen = choose(compiler, |llvm| present.contains(&llvm), |llvm| available.contains(&llvm));
+            assert_eq!(chosen, expected, "LLVM {compiler}, {present:?} there, {available:?} to be had");
         }
     }
 }

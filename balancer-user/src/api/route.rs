@@ -1,0 +1,101 @@
+//! From a request line to what is asked.
+
+use hyper::{Method, StatusCode};
+
+use crate::{exit::Failure, label::Label};
+
+/// What is asked, without the body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    Status { sessions: bool },
+    Service { service: String, sessions: bool },
+    AddVersion { service: String },
+    RemoveVersion { service: String, label: Label },
+    Flip { service: String },
+    Rollback { service: String },
+    Sessions { service: String, limit: usize },
+    Explain { service: String },
+    History,
+    Detach,
+}
+
+/// Sessions that are listed if nobody says how many.
+const LIMIT: usize = 50;
+
+impl Route {
+    pub(super) fn parse(method: &Method, path: &str, query: Option<&str>) -> Result<Self, (StatusCode, Failure)> {
+        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+        let sessions = parameter(query, "sessions") != Some("false");
+        let service = || parts.get(2).map(|service| (*service).to_owned()).unwrap_or_default();
+        let (wanted, route) = match parts.as_slice() {
+            ["v1", "status"] => (Method::GET, Self::Status { sessions }),
+            ["v1", "history"] => (Method::GET, Self::History),
+            ["v1", "detach"] => (Method::POST, Self::Detach),
+            ["v1", "services", _] => (Method::GET, Self::Service { service: service(), sessions }),
+            ["v1", "services", _, "versions"] => (Method::POST, Self::AddVersion { service: service() }),
+            ["v1", "services", _, "versions", label] => {
+                let label = label.parse().map_err(|error: crate::label::LabelError| {
+                    (StatusCode::BAD_REQUEST, Failure::usage(error.to_string(), ""))
+                })?;
+                (Method::DELETE, Self::RemoveVersion { service: service(), label })
+            }
+            ["v1", "services", _, "flip"] => (Method::POST, Self::Flip { service: service() }),
+            ["v1", "services", _, "rollback"] => (Method::POST, Self::Rollback { service: service() }),
+            ["v1", "services", _, "sessions"] => {
+                let limit = parameter(query, "limit").and_then(|limit| limit.parse().ok()).unwrap_or(LIMIT);
+                (Method::GET, Self::Sessions { service: service(), limit })
+            }
+            ["v1", "services", _, "explain"] => (Method::POST, Self::Explain { service: service() }),
+            _ => {
+                let failure = Failure::usage(format!("there is no {path}"), "GET /v1/status shows what there is");
+                return Err((StatusCode::NOT_FOUND, failure));
+            }
+        };
+        if *method != wanted {
+            let failure = Failure::usage(format!("{path} does not take {method}"), format!("use {wanted}"));
+            return Err((StatusCode::METHOD_NOT_ALLOWED, failure));
+        }
+        Ok(route)
+    }
+}
+
+fn parameter<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
+    query?.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes() {
+        let shop = || "shop".to_owned();
+        let table = [
+            ("GET", "/v1/status", None, Ok(Route::Status { sessions: true })),
+            ("GET", "/v1/status", Some("sessions=false"), Ok(Route::Status { sessions: false })),
+            ("GET", "/v1/services/shop", None, Ok(Route::Service { service: shop(), sessions: true })),
+            ("POST", "/v1/services/shop/flip", None, Ok(Route::Flip { service: shop() })),
+            (
+                "DELETE",
+                "/v1/services/shop/versions/001",
+                None,
+                Ok(Route::RemoveVersion { service: shop(), label: "001".parse().unwrap() }),
+            ),
+            (
+                "GET",
+                "/v1/services/shop/sessions",
+                Some("a=b&limit=7"),
+                Ok(Route::Sessions { service: shop(), limit: 7 }),
+            ),
+            ("GET", "/v1/services/shop/flip", None, Err(405)),
+            ("DELETE", "/v1/services/shop/versions/0 1", None, Err(400)),
+            ("GET", "/v2/status", None, Err(404)),
+            ("GET", "/", None, Err(404)),
+        ];
+        for (method, path, query, expected) in table {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            let got = Route::parse(&method, path, query).map_err(|(status, _)| status.as_u16());
+            assert_eq!(got, expected, "{method} {path}");
+        }
+    }
+}

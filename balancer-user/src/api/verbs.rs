@@ -1,0 +1,136 @@
+//! What each route does.
+
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{Context, Route};
+use crate::{
+    config::{Select, parse_backend},
+    daemon::Caller,
+    exit::Failure,
+    label::Label,
+    model::{Condition, Verb},
+    wire::{AddVersion, Detached, Done, ExplainRequest, Flip, RemoveVersion, Rollback},
+};
+
+/// How often a new version's first check is looked for.
+const LOOK: Duration = Duration::from_millis(20);
+
+pub(super) async fn answer(route: Route, body: &[u8], caller: &Caller, context: &Context) -> Result<Value, Failure> {
+    let mut director = context.director.lock().await;
+    match route {
+        Route::Status { sessions } => value(director.status(sessions)?),
+        Route::Service { service, sessions } => {
+            director.service_config(&service)?;
+            value(director.service_status(&service, sessions)?)
+        }
+        Route::History => value(director.history()),
+        Route::Sessions { service, limit } => value(director.sessions(&service, limit)?),
+        Route::Explain { service } => {
+            let request: ExplainRequest = required(body)?;
+            value(director.explain(&service, &request)?)
+        }
+        Route::AddVersion { service } => {
+            drop(director);
+            add(&service, required(body)?, caller, context).await
+        }
+        Route::RemoveVersion { service, label } => {
+            let request: RemoveVersion = optional(body)?;
+            let done = director.change(&service, &Verb::Remove { label }, caller, request.dry_run)?;
+            context.changed.notify_one();
+            value(done)
+        }
+        Route::Flip { service } => {
+            let request: Flip = required(body)?;
+            let verb = Verb::Flip { label: request.version, mode: request.mode };
+            value(director.change(&service, &verb, caller, request.dry_run)?)
+        }
+        Route::Rollback { service } => {
+            let request: Rollback = optional(body)?;
+            let verb = Verb::Rollback { sessions: request.sessions };
+            value(director.change(&service, &verb, caller, request.dry_run)?)
+        }
+        Route::Detach => {
+            let removed = director.detach()?;
+            context.stop.notify_one();
+            value(Detached { removed })
+        }
+    }
+}
+
+/// Adds a version and waits for its first checks, so that the answer says whether it serves.
+async fn add(service: &str, request: AddVersion, caller: &Caller, context: &Context) -> Result<Value, Failure> {
+    let backends = request
+        .backends
+        .iter()
+        .map(|text| parse_backend(text).map_err(|error| Failure::usage(error, "")))
+        .collect::<Result<_, _>>()?;
+    let label = request.version;
+    let verb = Verb::Add { label: label.clone(), backends };
+    let (mut done, timeout, before) = {
+        let mut director = context.director.lock().await;
+        let timeout = director.service_config(service)?.health.timeout;
+        let before = director.active(service);
+        (director.change(service, &verb, caller, request.dry_run)?, timeout, before)
+    };
+    if request.dry_run {
+        return value(done);
+    }
+    context.changed.notify_one();
+    let deadline = tokio::time::Instant::now() + timeout + Duration::from_millis(300);
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let director = context.director.lock().await;
+        let Some(health) = director.version_health(service, &label) else { break };
+        let checked = health.iter().all(|(_, condition, _)| *condition != Condition::Unknown);
+        if checked || tokio::time::Instant::now() > deadline {
+            let explicit = director.service_config(service)?.select == Select::Explicit;
+            describe(&mut done, service, &label, &health, (before, director.active(service)), explicit);
+            break;
+        }
+    }
+    value(done)
+}
+
+/// Says what the first checks found and what came of it.
+fn describe(
+    done: &mut Done,
+    service: &str,
+    label: &Label,
+    health: &[(std::net::SocketAddrV4, Condition, String)],
+    (before, after): (Option<Label>, Option<Label>),
+    explicit: bool,
+) {
+    let up = health.iter().filter(|(_, condition, _)| *condition == Condition::Up).count();
+    if up > 0 {
+        done.did.push(format!("{service}: {label} is healthy ({up} of {} up)", health.len()));
+    }
+    for (address, condition, detail) in health {
+        match condition {
+            Condition::Up => {}
+            Condition::Down => done.warnings.push(format!("{address} is down: {detail}")),
+            Condition::Unknown => done.warnings.push(format!("{address} has not answered its first check yet")),
+        }
+    }
+    let shown = after.as_ref().map_or("nothing", Label::as_str);
+    if after != before {
+        done.did.push(format!("{service}: new sessions get {shown}"));
+    } else if up == 0 && !explicit {
+        done.warnings.push(format!("{label} has no healthy backend yet: new sessions get {shown}"));
+    }
+    done.active = after;
+}
+
+fn required<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
+    serde_json::from_slice(body).map_err(|error| Failure::usage(format!("the request's body: {error}"), "send JSON"))
+}
+
+fn optional<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Failure> {
+    if body.is_empty() { Ok(T::default()) } else { required(body) }
+}
+
+fn value<T: serde::Serialize>(value: T) -> Result<Value, Failure> {
+    serde_json::to_value(value).map_err(|error| Failure::other(format!("write JSON: {error}"), ""))
+}

@@ -1,0 +1,186 @@
+//! `balancer doctor`: what is right and wrong with this host, a line each, with the fix.
+
+use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
+
+use serde::Serialize;
+use tokio::net::TcpStream;
+
+use super::{Format, print};
+use crate::{
+    config::{Config, Hook},
+    exit::{Code, Failure},
+    host,
+    kernel::{
+        attach,
+        interface::{self, Interface},
+        pins,
+    },
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The director's config; without it only the host itself is checked.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    Ok,
+    Warn,
+    Fail,
+}
+
+/// One line.
+#[derive(Clone, Debug, Serialize)]
+struct Finding {
+    level: Level,
+    what: String,
+    fix: String,
+}
+
+impl Finding {
+    fn ok(what: impl Into<String>) -> Self {
+        Self { level: Level::Ok, what: what.into(), fix: String::new() }
+    }
+    fn warn(what: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { level: Level::Warn, what: what.into(), fix: fix.into() }
+    }
+    fn fail(what: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { level: Level::Fail, what: what.into(), fix: fix.into() }
+    }
+    /// From a check that the daemon does as well.
+    fn of(result: Result<(), Failure>, good: impl Into<String>) -> Self {
+        match result {
+            Ok(()) => Self::ok(good),
+            Err(failure) => Self::fail(failure.error, failure.hint),
+        }
+    }
+}
+
+pub(super) async fn run(args: Args, format: Format) -> Result<(), Failure> {
+    let mut findings = host_findings();
+    match &args.config {
+        None => findings.push(Finding::warn("no config was named", "balancer doctor --config FILE checks more")),
+        Some(path) => match Config::load(path) {
+            Err(error) => findings.push(Finding::fail(error.to_string(), error.fix)),
+            Ok(config) => {
+                findings.push(Finding::ok(format!("{} is a good config", path.display())));
+                findings.extend(config_findings(&config).await?);
+            }
+        },
+    }
+    match format {
+        Format::Json => print::json(&findings)?,
+        Format::Text => {
+            for finding in &findings {
+                let level = match finding.level {
+                    Level::Ok => "ok   ",
+                    Level::Warn => "warn ",
+                    Level::Fail => "FAIL ",
+                };
+                print::line(&format!("{level} {}", finding.what));
+                if !finding.fix.is_empty() {
+                    print::line(&format!("       fix: {}", finding.fix));
+                }
+            }
+        }
+    }
+    let failed = findings.iter().filter(|finding| finding.level == Level::Fail).count();
+    if failed == 0 {
+        return Ok(());
+    }
+    Err(Failure::new(Code::Refused, format!("{failed} of {} checks failed", findings.len()), ""))
+}
+
+fn host_findings() -> Vec<Finding> {
+    let release = host::kernel_release().unwrap_or_default();
+    let mut findings = vec![
+        Finding::of(host::check_kernel(&release), format!("the kernel {release} is new enough")),
+        Finding::of(host::check_privileges(), "programs may be loaded (CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON)"),
+    ];
+    findings.push(if attach::has_tcx() {
+        Finding::ok("TC programs are attached by tcx links")
+    } else {
+        Finding::warn("the kernel has no tcx: TC programs are attached as clsact filters", "Linux 6.6 has tcx")
+    });
+    findings
+}
+
+async fn config_findings(config: &Config) -> Result<Vec<Finding>, Failure> {
+    let bpffs = config.bpffs.display().to_string();
+    let mut findings = vec![Finding::of(pins::check_bpffs(&config.bpffs), format!("{bpffs} is a BPF file system"))];
+    let known = interface::list().await?;
+    for name in &config.interfaces {
+        match known.iter().find(|interface| interface.name == *name) {
+            Some(interface) => findings.extend(interface_findings(config.hook, interface)),
+            None => {
+                let names: Vec<&str> = known.iter().map(|interface| interface.name.as_str()).collect();
+                let fix = format!("correct `interfaces`; there are: {}", names.join(", "));
+                findings.push(Finding::fail(format!("there is no interface {name}"), fix));
+            }
+        }
+    }
+    findings.extend(config.sources.iter().map(|source| local("source", *source)));
+    findings.extend(config.services.iter().map(|service| local("listener", *service.listen.ip())));
+    for service in &config.services {
+        for backend in service.versions.iter().flat_map(|version| &version.backends) {
+            let connect = tokio::time::timeout(Duration::from_secs(1), TcpStream::connect(backend)).await;
+            findings.push(match connect {
+                Ok(Ok(_)) => Finding::ok(format!("backend {backend} of {} accepts connections", service.name)),
+                Ok(Err(error)) => Finding::warn(
+                    format!("backend {backend} of {}: {error}", service.name),
+                    "start it; if it runs, look at routes and neighbours: ip route get IP, ip neigh",
+                ),
+                Err(_) => Finding::warn(
+                    format!("backend {backend} of {} does not answer", service.name),
+                    "look at the route there, and at firewalls on the way",
+                ),
+            });
+        }
+    }
+    Ok(findings)
+}
+
+fn interface_findings(hook: Hook, interface: &Interface) -> Vec<Finding> {
+    let name = &interface.name;
+    let mut findings = Vec::new();
+    let (wanted, why) = attach::wanted(hook, interface);
+    let hook_name = if wanted == Hook::Xdp { "XDP" } else { "TC" };
+    findings.push(if interface.up {
+        Finding::ok(format!("{name} is up; its hook is {hook_name}: {why}"))
+    } else {
+        Finding::warn(format!("{name} is down"), format!("ip link set {name} up"))
+    });
+    findings.push(match host::ipv4_sysctl(name, "forwarding").as_deref() {
+        Some("1") => Finding::ok(format!("{name} forwards IPv4")),
+        // bpf_fib_lookup refuses to answer for an interface that does not forward.
+        _ => Finding::fail(
+            format!("{name} does not forward IPv4"),
+            format!("sysctl -w net.ipv4.conf.{name}.forwarding=1"),
+        ),
+    });
+    if wanted == Hook::Xdp && interface.is_veth() {
+        findings.push(Finding::warn(
+            format!("{name} is a veth under XDP, which cannot handle partial checksums"),
+            format!(
+                "on its other end: ethtool -K PEER tx off gro on; or hook = \"tc\", which is faster on veth ({name})"
+            ),
+        ));
+    }
+    findings
+}
+
+/// The programs answer for these addresses, but neighbours ask the stack for their MAC, and a health check may come from one.
+fn local(what: &str, address: Ipv4Addr) -> Finding {
+    if host::is_local(address) {
+        return Finding::ok(format!("the {what} {address} is an address of this host"));
+    }
+    Finding::warn(
+        format!(
+            "the {what} {address} is no address of this host: who has no route to it through us asks for it in vain"
+        ),
+        format!("ip addr add {address}/32 dev lo; or route it here from the others"),
+    )
+}

@@ -1,0 +1,134 @@
+//! The command line: one file a verb. Verbs print; errors travel up to `main`, which chooses the exit code.
+
+#![forbid(unsafe_code)]
+
+mod client;
+mod completions;
+mod detach;
+mod doctor;
+mod explain;
+mod flip;
+mod history;
+mod print;
+mod rollback;
+mod run;
+mod session;
+mod status;
+mod table;
+mod version;
+mod wait;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::exit::Failure;
+use client::Client;
+
+/// Steers HTTP sessions to versions of an application, in the kernel.
+#[derive(Debug, Parser)]
+#[command(name = "balancer", version)]
+pub struct Cli {
+    /// The daemon's socket; without it, the only one in /run/balancer.
+    #[arg(long, global = true, env = "BALANCER_SOCKET", value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// JSON instead of text.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon.
+    Run(run::Args),
+    /// Show versions, sessions and traffic.
+    Status(status::Args),
+    /// Add, list or remove versions.
+    #[command(subcommand)]
+    Version(version::Verb),
+    /// Make another version the one that new sessions get.
+    Flip(flip::Args),
+    /// Go back to the version that was active before.
+    Rollback(rollback::Args),
+    /// Wait until a version is idle or healthy.
+    Wait(wait::Args),
+    /// Show sessions.
+    #[command(subcommand)]
+    Session(session::Verb),
+    /// Say which version and backend a request would get, and why.
+    Explain(explain::Args),
+    /// Show what was changed, when and by whom.
+    History(history::Args),
+    /// Check this host.
+    Doctor(doctor::Args),
+    /// Take everything out of the kernel: traffic is no longer steered.
+    Detach(detach::Args),
+    /// Print completions for a shell.
+    Completions(completions::Args),
+}
+
+/// How verbs answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Text,
+    Json,
+}
+
+/// A command that failed, and how to say so.
+#[derive(Debug)]
+pub struct Ended {
+    pub failure: Failure,
+    pub json: bool,
+}
+
+/// Parses the command line and does what it says.
+pub fn main() -> Result<(), Ended> {
+    let cli = Cli::parse();
+    let json = cli.json;
+    dispatch(cli).map_err(|failure| Ended { failure, json })
+}
+
+fn dispatch(cli: Cli) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::other(format!("start the runtime: {error}"), ""))?;
+    let format = if cli.json { Format::Json } else { Format::Text };
+    let socket = cli.socket;
+    let named = socket.clone();
+    let client = || Client::new(named.clone(), format);
+    runtime.block_on(async {
+        match cli.command {
+            Command::Run(args) => run::run(args, socket).await,
+            Command::Status(args) => status::run(&client()?, args).await,
+            Command::Version(verb) => version::run(&client()?, verb).await,
+            Command::Flip(args) => flip::run(&client()?, args).await,
+            Command::Rollback(args) => rollback::run(&client()?, args).await,
+            Command::Wait(args) => wait::run(&client()?, args).await,
+            Command::Session(verb) => session::run(&client()?, verb).await,
+            Command::Explain(args) => explain::run(&client()?, args).await,
+            Command::History(args) => history::run(&client()?, args).await,
+            Command::Doctor(args) => doctor::run(args, format).await,
+            Command::Detach(args) => detach::run(args, socket, format).await,
+            Command::Completions(args) => completions::run(args),
+        }
+    })
+}
+
+/// A label on the command line; the error says what a label may be.
+fn label(text: &str) -> Result<crate::label::Label, String> {
+    text.parse().map_err(|error: crate::label::LabelError| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::Cli::command().debug_assert();
+    }
+}

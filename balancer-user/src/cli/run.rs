@@ -1,0 +1,44 @@
+//! `balancer run`.
+
+use std::path::PathBuf;
+
+use crate::{
+    daemon::{self, Options},
+    exit::Failure,
+    logging,
+};
+
+const EXAMPLE: &str = r#"A small balancer.toml:
+
+    name = "lab"
+    interfaces = ["client0", "b1"]
+    sources = ["10.60.254.1"]       # where legs to backends come from; backends must answer to it
+
+    [[service]]
+    name = "shop"
+    listen = "10.60.255.1:80"
+    select = "highest"              # or "explicit": only flips change the active version
+    order = "string"                # or "numeric", "semver", "explicit"
+    cookie = "JSESSIONID"
+    idle = "30m"
+    health = { path = "/health", interval = "1s", timeout = "1s", rise = 1, fall = 2 }
+
+    [[service.version]]             # for the first start; afterwards `balancer version add`
+    label = "001"
+    backends = ["10.60.1.2:8080"]"#;
+
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLE)]
+pub(super) struct Args {
+    /// The config file.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Another kernel object than the one in this binary; for tests.
+    #[arg(long, value_name = "FILE", hide = true)]
+    object: Option<PathBuf>,
+}
+
+pub(super) async fn run(args: Args, socket: Option<PathBuf>) -> Result<(), Failure> {
+    logging::start();
+    daemon::run(Options { config: args.config, socket, object: args.object }).await
+}

@@ -1,0 +1,129 @@
+//! `balancer status`.
+
+use std::{io::IsTerminal as _, time::Duration};
+
+use super::{Format, client::Client, print, table};
+use crate::{
+    config::Hook,
+    exit::Failure,
+    model::Condition,
+    sizes::human,
+    wire::{ServiceStatus, Status, VersionStatus},
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Only this service.
+    service: Option<String>,
+    /// Show it again every second.
+    #[arg(short, long)]
+    watch: bool,
+}
+
+pub(super) async fn run(client: &Client, args: Args) -> Result<(), Failure> {
+    loop {
+        let text = match &args.service {
+            Some(service) => one(client, service).await?,
+            None => all(client).await?,
+        };
+        if args.watch && std::io::stdout().is_terminal() {
+            // Home, and what is below is cleared: less flicker than clearing all of it.
+            print::line(&format!("\x1b[H\x1b[J{text}"));
+        } else {
+            print::line(&text);
+        }
+        if !args.watch {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+async fn one(client: &Client, service: &str) -> Result<String, Failure> {
+    let status: ServiceStatus = client.get(&format!("/v1/services/{service}")).await?;
+    match client.format {
+        Format::Json => pretty(&status),
+        Format::Text => Ok(service_text(&status)),
+    }
+}
+
+async fn all(client: &Client) -> Result<String, Failure> {
+    let status: Status = client.get("/v1/status").await?;
+    match client.format {
+        Format::Json => pretty(&status),
+        Format::Text => Ok(status_text(&status)),
+    }
+}
+
+fn pretty<T: serde::Serialize>(value: &T) -> Result<String, Failure> {
+    serde_json::to_string_pretty(value).map_err(|error| Failure::other(format!("write JSON: {error}"), ""))
+}
+
+fn status_text(status: &Status) -> String {
+    let interfaces: Vec<String> = status
+        .interfaces
+        .iter()
+        .map(|interface| {
+            let hook = if interface.hook == Hook::Xdp { "XDP" } else { "TC" };
+            format!("{} ({hook})", interface.name)
+        })
+        .collect();
+    let mut text = format!(
+        "{}: up {}, pid {}, on {}; room for {} flows, {} sessions in {}\n",
+        status.name,
+        table::seconds(status.uptime_seconds),
+        status.pid,
+        interfaces.join(", "),
+        status.flows_limit,
+        status.sessions_limit,
+        human(status.memory_bytes),
+    );
+    for service in &status.services {
+        text.push('\n');
+        text.push_str(&service_text(service));
+        text.push('\n');
+    }
+    if !status.counters.is_empty() {
+        let mut counters = table::new(&["counter", ">count"]);
+        for counter in &status.counters {
+            counters.add_row([counter.name.clone(), counter.value.to_string()]);
+        }
+        text.push('\n');
+        text.push_str(&table::text(&counters));
+    }
+    text
+}
+
+fn service_text(service: &ServiceStatus) -> String {
+    let active = service.active.as_ref().map_or("none", |label| label.as_str());
+    let previous = service.previous.as_ref().map_or(String::new(), |label| format!(", before it {label}"));
+    let mut text = format!("{}  http://{}  active: {active}{previous}\n", service.name, service.listen);
+    text.push_str(&table::text(&versions(&service.versions)));
+    for warning in &service.warnings {
+        text.push_str(&format!("\nwarning: {warning}"));
+    }
+    text
+}
+
+/// The versions of a service, lowest first.
+pub(super) fn versions(versions: &[VersionStatus]) -> comfy_table::Table {
+    let headings = ["version", "state", "backends", ">sessions", ">new", ">flows", ">in flight", ">requests"];
+    let mut table = table::new(&headings);
+    for version in versions {
+        let up = version.backends.iter().filter(|backend| backend.condition == Condition::Up).count();
+        let addresses: Vec<String> = version.backends.iter().take(3).map(|b| b.address.to_string()).collect();
+        let more = if version.backends.len() > 3 { ", …" } else { "" };
+        let sessions = version.sessions.unwrap_or_default();
+        table.add_row(vec![
+            comfy_table::Cell::new(&version.label),
+            table::state(version.state),
+            comfy_table::Cell::new(format!("{up}/{} up: {}{more}", version.backends.len(), addresses.join(", "))),
+            comfy_table::Cell::new(sessions.presented),
+            comfy_table::Cell::new(sessions.issued),
+            comfy_table::Cell::new(version.flows),
+            comfy_table::Cell::new(version.in_flight),
+            comfy_table::Cell::new(version.requests),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,264 @@
+//! What the director says of itself.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use balancer_ebpf::{
+    layout::{Binding, KIND_ISSUED},
+    verdict::{Note, Verdict},
+};
+use rustix::time::{ClockId, clock_gettime};
+
+use super::Director;
+use crate::{
+    config,
+    exit::Failure,
+    explain::{self, short_hash},
+    label::Label,
+    model::{self, Condition},
+    order::padding_trap,
+    wire::{
+        BackendStatus, Counter, ExplainRequest, Explanation, ServiceStatus, Session, SessionCount, SessionList, Status,
+        VersionState, VersionStatus,
+    },
+};
+
+/// For this long a count is good enough.
+const COUNT_AGE: Duration = Duration::from_secs(1);
+
+/// Sessions by service id and version index, and when they were counted.
+#[derive(Clone, Debug)]
+pub(super) struct SessionCounts {
+    at: Instant,
+    by_version: BTreeMap<(u32, u32), SessionCount>,
+}
+
+/// A binding that counts.
+struct Bound {
+    tag: u64,
+    service: u32,
+    binding: Binding,
+    age: u32,
+    idle: u32,
+}
+
+impl Director {
+    pub fn status(&mut self, with_sessions: bool) -> Result<Status, Failure> {
+        let names: Vec<String> = self.config.services.iter().map(|service| service.name.clone()).collect();
+        let services = names.iter().map(|name| self.service_status(name, with_sessions)).collect::<Result<_, _>>()?;
+        Ok(Status {
+            name: self.config.name.clone(),
+            pid: std::process::id(),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            interfaces: self.interfaces.clone(),
+            sources: self.config.sources.clone(),
+            flows_limit: self.limits.flows,
+            sessions_limit: self.config.sessions,
+            memory_bytes: self.limits.memory,
+            services,
+            counters: self.counters()?,
+        })
+    }
+
+    pub fn service_status(&mut self, name: &str, with_sessions: bool) -> Result<ServiceStatus, Failure> {
+        if with_sessions {
+            self.count_sessions();
+        }
+        let config = self.service_config(name)?;
+        let empty = model::Refusal::NoService { name: name.to_owned(), known: Vec::new() };
+        let service = self.state.service(name).ok_or(empty)?;
+        let versions = service
+            .sorted(config.order)
+            .into_iter()
+            .map(|version| self.version_status(service, version, with_sessions))
+            .collect::<Result<_, Failure>>()?;
+        Ok(ServiceStatus {
+            name: name.to_owned(),
+            listen: config.listen,
+            select: config.select,
+            order: config.order,
+            cookie: config.cookie.clone(),
+            parameter: config.parameter.clone(),
+            active: service.active.clone(),
+            previous: service.past.last().cloned(),
+            versions,
+            warnings: self.warnings(config, service),
+        })
+    }
+
+    fn version_status(
+        &self,
+        service: &model::Service,
+        version: &model::Version,
+        with_sessions: bool,
+    ) -> Result<VersionStatus, Failure> {
+        let traffic = self.plane.traffic(service.id, version.index)?;
+        let counted = self.counted.as_ref().filter(|_| with_sessions);
+        let backends = version.backends.iter().map(|backend| BackendStatus {
+            id: backend.id,
+            address: backend.address,
+            condition: self.conditions.of_backend(backend.id),
+            detail: self.details.get(&backend.id).cloned().unwrap_or_default(),
+        });
+        Ok(VersionStatus {
+            label: version.label.clone(),
+            state: self.version_state(service, version),
+            index: version.index,
+            generation: version.generation,
+            backends: backends.collect(),
+            sessions: counted
+                .map(|counts| counts.by_version.get(&(service.id, version.index)).copied().unwrap_or_default()),
+            flows: traffic.flows.get(),
+            // A two's complement number: a request may be counted out on another CPU before it is counted in.
+            in_flight: traffic.in_flight.get() as i64,
+            requests: traffic.requests.get(),
+            issued: traffic.issued.get(),
+        })
+    }
+
+    fn version_state(&self, service: &model::Service, version: &model::Version) -> VersionState {
+        let down = self.conditions.of_version(version) == Condition::Down;
+        match (service.active.as_ref() == Some(&version.label), down, version.held.is_some()) {
+            (_, true, _) => VersionState::Failed,
+            (true, false, _) => VersionState::Active,
+            (false, false, true) => VersionState::Held,
+            (false, false, false) if version.was_active => VersionState::Draining,
+            (false, false, false) => VersionState::Staged,
+        }
+    }
+
+    /// What an operator should know without asking.
+    pub(super) fn warnings(&self, config: &config::Service, service: &model::Service) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if let Some((low, high)) = padding_trap(config.order, &service.labels()) {
+            warnings
+                .push(format!("`{low}` sorts below `{high}` by string: pad labels alike, or set order = \"numeric\""));
+        }
+        match service.active() {
+            None => warnings
+                .push(format!("nothing is served: balancer version add {} VERSION --backend IP:PORT", service.name)),
+            Some(active) if self.conditions.of_version(active) == Condition::Down => {
+                warnings.push(format!("the active version {} has no healthy backend", active.label));
+            }
+            Some(_) => {}
+        }
+        for version in &service.versions {
+            for backend in &version.backends {
+                if self.conditions.of_backend(backend.id) == Condition::Down {
+                    let detail = self.details.get(&backend.id).map_or("", String::as_str);
+                    warnings.push(format!("{} of {} is down: {detail}", backend.address, version.label));
+                }
+            }
+        }
+        warnings
+    }
+
+    fn counters(&self) -> Result<Vec<Counter>, Failure> {
+        let values = self.plane.counters()?;
+        let names = Verdict::NAMES.iter().chain(Note::NAMES).map(|name| (*name).to_owned());
+        // Behind the named ones, each reason that a head is not framed has its own.
+        let all = names.chain((0..).map(|number| format!("unframed_{number}")));
+        Ok(all.zip(values).filter(|(_, value)| *value > 0).map(|(name, value)| Counter { name, value }).collect())
+    }
+
+    fn count_sessions(&mut self) {
+        if self.counted.as_ref().is_some_and(|counts| counts.at.elapsed() < COUNT_AGE) {
+            return;
+        }
+        let mut by_version: BTreeMap<(u32, u32), SessionCount> = BTreeMap::new();
+        self.each_bound(&mut |bound| {
+            let count = by_version.entry((bound.service, bound.binding.version())).or_default();
+            if bound.binding.kind() == KIND_ISSUED { count.issued += 1 } else { count.presented += 1 }
+        });
+        self.counted = Some(SessionCounts { at: Instant::now(), by_version });
+    }
+
+    /// The sessions of a service, the latest seen first.
+    pub fn sessions(&self, name: &str, limit: usize) -> Result<SessionList, Failure> {
+        self.service_config(name)?;
+        let Some(service) = self.state.service(name) else { return Ok(SessionList { total: 0, sessions: Vec::new() }) };
+        let mut found = Vec::new();
+        let mut total = 0;
+        self.each_bound(&mut |bound| {
+            if bound.service != service.id {
+                return;
+            }
+            total += 1;
+            found.push(bound);
+            // Keeps memory bounded for tables of millions.
+            if found.len() >= limit.saturating_mul(2).max(1024) {
+                found.sort_by_key(|bound| bound.idle);
+                found.truncate(limit);
+            }
+        });
+        found.sort_by_key(|bound| bound.idle);
+        found.truncate(limit);
+        let label = |index: u32| service.versions.iter().find(|v| v.index == index).map(|v| v.label.clone());
+        let sessions = found.into_iter().filter_map(|bound| {
+            let backend = self.state.backend(u16::try_from(bound.binding.backend()).ok()?);
+            Some(Session {
+                hash: short_hash(bound.tag),
+                version: label(bound.binding.version())?,
+                backend: backend.map(|(_, _, backend)| backend.address),
+                kind: if bound.binding.kind() == KIND_ISSUED { "issued" } else { "presented" }.to_owned(),
+                age_seconds: u64::from(bound.age),
+                idle_seconds: u64::from(bound.idle),
+            })
+        });
+        Ok(SessionList { total, sessions: sessions.collect() })
+    }
+
+    /// Visits the bindings that count: of a present generation, and not expired.
+    fn each_bound(&self, visit: &mut dyn FnMut(Bound)) {
+        let now = boot_clock().seconds;
+        // By backend id, since an entry does not say its service.
+        let mut services: BTreeMap<u32, (&model::Service, u32)> = BTreeMap::new();
+        for service in &self.state.services {
+            let idle = self.config.service(&service.name).map_or(0, |config| config.idle.as_secs());
+            for backend in service.versions.iter().flat_map(|version| &version.backends) {
+                services.insert(u32::from(backend.id), (service, u32::try_from(idle).unwrap_or(u32::MAX)));
+            }
+        }
+        self.plane.each_session(&mut |tag, binding, times| {
+            let binding = Binding(binding);
+            let Some((service, limit)) = services.get(&binding.backend()) else { return };
+            let version = service.versions.iter().find(|version| version.index == binding.version());
+            let (seen, made) = (times as u32, (times >> 32) as u32);
+            let idle = now.saturating_sub(seen);
+            if version.is_some_and(|version| version.generation == binding.generation()) && idle <= *limit {
+                visit(Bound { tag, service: service.id, binding, age: now.saturating_sub(made), idle });
+            }
+        });
+    }
+
+    pub fn explain(&self, name: &str, request: &ExplainRequest) -> Result<Explanation, Failure> {
+        let config = self.service_config(name)?;
+        let Some(service) = self.state.service(name) else {
+            return Err(Failure::other(format!("service `{name}` has no state"), ""));
+        };
+        explain::explain(self.plane.as_ref(), service, config, request, boot_clock())
+    }
+
+    /// Whether a service has the version; a refusal that names the others if not.
+    pub fn check_version(&self, name: &str, label: &Label) -> Result<(), Failure> {
+        self.service_config(name)?;
+        match self.state.service(name) {
+            Some(service) if service.version(label).is_none() => Err(model::Refusal::NoVersion {
+                service: name.to_owned(),
+                label: label.clone(),
+                known: service.labels(),
+            }
+            .into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Now, on the clock of the session table.
+fn boot_clock() -> explain::Now {
+    let time = clock_gettime(ClockId::Boottime);
+    let milliseconds = time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000;
+    explain::Now { seconds: time.tv_sec as u32, milliseconds }
+}

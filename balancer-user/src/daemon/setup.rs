@@ -1,0 +1,297 @@
+//! Start: from a config and whatever is pinned or stored to a director that can be attached.
+
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use aya::{
+    Ebpf,
+    programs::{SchedClassifier, Xdp},
+    util::nr_cpus,
+};
+use aya_log::EbpfLogger;
+use aya_obj::programs::XdpAttachType;
+use balancer_ebpf::layout::{
+    BACKEND_UP, BACKEND_USED, Globals, INTERFACE_PEER, MAX_SOURCES, ROLE_LISTENER, ROLE_SOURCE,
+};
+use log::{info, warn};
+
+use super::{
+    Director,
+    director::{Kernel, Limits},
+};
+use crate::{
+    config::{Config, Hook},
+    dataplane::Dataplane,
+    exit::Failure,
+    kernel::{
+        attach::{self, Attachment},
+        interface::Interface,
+        load,
+        maps::Maps,
+        object,
+        pins::Pins,
+    },
+    model::{Condition, Conditions, State},
+    sizes::{Sizes, human},
+    store::{Keys, Store},
+    wire,
+};
+
+/// Passes what programs log to our own logger.
+type Logger = EbpfLogger<&'static dyn log::Log>;
+
+/// Pins that go away again unless the start succeeds: a failed start changes nothing.
+pub(super) struct Fresh(Option<Pins>);
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        if let Some(pins) = self.0.take()
+            && let Err(error) = pins.remove()
+        {
+            warn!("{} cannot be removed: {error:#}", pins.dir.display());
+        }
+    }
+}
+
+/// What is between loading and attaching.
+pub(super) struct Loaded {
+    ebpf: Ebpf,
+    pins: Pins,
+    interfaces: Vec<Interface>,
+    fingerprint: u64,
+    /// The pinned programs came from another object, or from none that we know of.
+    changed: bool,
+    fresh: Fresh,
+}
+
+/// Loads the object onto pinned or new maps, and makes the director that owns them.
+pub(super) fn director(
+    config: Config,
+    store: Store,
+    interfaces: Vec<Interface>,
+    object_file: Option<&Path>,
+) -> Result<(Director, Loaded), Failure> {
+    let sizes = Sizes::of(&config);
+    let bytes = object::bytes(object_file)?;
+    let plans = object::maps(&bytes, &sizes)?;
+    let cpus = u32::try_from(nr_cpus().map_err(|(what, error)| anyhow::anyhow!("read {what}: {error}"))?).unwrap_or(1);
+    let memory = object::memory(&plans, cpus);
+    say_room(&config, &sizes, memory);
+
+    let pins = Pins::new(config.pin_dir());
+    let adopts = pins.exist();
+    if adopts {
+        load::check_pinned(&pins, &plans)?;
+    }
+    let fresh = Fresh((!adopts).then(|| pins.clone()));
+    pins.make()?;
+    let mut ebpf = load::load(&bytes, &pins, &plans)?;
+    // Before anything is written: a program that the kernel refuses must not find half of a new config in the maps.
+    let with_xdp = interfaces.iter().any(|interface| attach::wanted(config.hook, interface).0 == Hook::Xdp);
+    load::verify(&mut ebpf, with_xdp)?;
+    let mut maps = Maps::open(pins.clone())?;
+
+    let fingerprint = object::fingerprint(&bytes);
+    let stored = store.load()?;
+    let changed = stored.as_ref().and_then(|state| state.object) != Some(fingerprint);
+    write_globals(&mut maps, &config, &sizes, &store)?;
+    write_addresses(&mut maps, &config)?;
+    let peers = interfaces.iter().map(|i| (i.index, if i.peer_elsewhere { INTERFACE_PEER } else { 0 })).collect();
+    maps.set_interfaces(&peers)?;
+
+    let state = match stored {
+        Some(state) => {
+            info!("the state in {} knows the versions; the config's are for a first start", config.state.display());
+            state
+        }
+        None => first_state(&config, &maps)?,
+    };
+    let conditions = pinned_conditions(&maps, &state, adopts);
+    let limits = Limits { flows: sizes.usable_flows, memory };
+    let mut director = Director::new(config, state, conditions, Box::new(maps), store, limits)?;
+    if adopts {
+        info!("adopted what is pinned below {}", pins.dir.display());
+    }
+    director.fill_services()?;
+    let loaded = Loaded { ebpf, pins, interfaces, fingerprint, changed, fresh };
+    Ok((director, loaded))
+}
+
+fn say_room(config: &Config, sizes: &Sizes, memory: u64) {
+    info!("room for {} flows and {} sessions; all maps take {}", sizes.usable_flows, config.sessions, human(memory));
+    if sizes.usable_flows < sizes.flows {
+        warn!(
+            "`flows` = {} but {} source address(es) have ports for {}: add `sources` to use the rest",
+            sizes.flows,
+            config.sources.len(),
+            sizes.usable_flows
+        );
+    }
+}
+
+/// Keys stay as they are for as long as anything remembers them: the maps first, then the state directory.
+fn write_globals(maps: &mut Maps, config: &Config, sizes: &Sizes, store: &Store) -> Result<(), Failure> {
+    let present = maps.globals()?;
+    let keys = if present.source_count != 0 {
+        Keys { session: present.session_key, cookie: present.cookie_key, isn: present.isn_key }
+    } else {
+        match store.load_keys()? {
+            Some(keys) => keys,
+            None => Keys::generate()?,
+        }
+    };
+    if store.load_keys()? != Some(keys) {
+        store.save_keys(&keys)?;
+    }
+    let mut sources = [[0u8; 4]; MAX_SOURCES];
+    for (slot, source) in sources.iter_mut().zip(&config.sources) {
+        *slot = source.octets();
+    }
+    // A leg's address is its slot's place in this list: what is in use must not move.
+    let used = present.source_count as usize;
+    if used > config.sources.len() || present.sources.iter().take(used).zip(&sources).any(|(old, new)| old != new) {
+        let old: Vec<String> =
+            present.sources.iter().take(used).map(|a| std::net::Ipv4Addr::from(*a).to_string()).collect();
+        return Err(Failure::refused(
+            format!("`sources` was {} when the director was attached, and flows use these addresses", old.join(", ")),
+            "keep them in this order and only add behind them; or end all connections with `balancer detach`",
+        ));
+    }
+    maps.set_globals(&Globals {
+        session_key: keys.session,
+        cookie_key: keys.cookie,
+        isn_key: keys.isn,
+        flows: sizes.usable_flows,
+        stashes: sizes.stashes,
+        bucket_mask: maps.buckets() - 1,
+        source_count: config.sources.len() as u32,
+        flow_idle_seconds: u32::try_from(config.flow_idle.as_secs()).unwrap_or(u32::MAX),
+        zero: 0,
+        sources,
+    })?;
+    Ok(())
+}
+
+fn write_addresses(maps: &mut Maps, config: &Config) -> anyhow::Result<()> {
+    let listeners = config.services.iter().map(|service| (service.listen.ip().octets(), ROLE_LISTENER));
+    let sources = (0u32..).zip(&config.sources).map(|(index, source)| (source.octets(), ROLE_SOURCE | index));
+    maps.set_addresses(&listeners.chain(sources).collect::<BTreeMap<_, _>>())
+}
+
+/// A director without a state begins with the config's versions.
+fn first_state(config: &Config, maps: &Maps) -> Result<State, Failure> {
+    let mut state = State::default();
+    for service in &config.services {
+        let known = state.ensure_service(&service.name)?;
+        // Bindings of a director whose state was lost must not be taken for those of new versions.
+        if let Some(policy) = maps.policy(known.id)? {
+            let used = policy.versions.iter().map(|version| version.generation).max().unwrap_or_default();
+            known.next_generation = used.saturating_add(1);
+        }
+    }
+    Ok(state)
+}
+
+/// What the last daemon knew of the backends. Without pins nothing is known.
+fn pinned_conditions(maps: &Maps, state: &State, adopts: bool) -> Conditions {
+    let mut conditions = Conditions::default();
+    let versions = state.services.iter().flat_map(|service| &service.versions);
+    for backend in versions.flat_map(|version| &version.backends).filter(|_| adopts) {
+        let Ok(pinned) = maps.backend(backend.id) else { continue };
+        let same =
+            pinned.address == backend.address.ip().octets() && pinned.port == backend.address.port().to_be_bytes();
+        if same && pinned.flags & BACKEND_USED != 0 {
+            let up = pinned.flags & BACKEND_UP != 0;
+            conditions.0.insert(backend.id, if up { Condition::Up } else { Condition::Down });
+        }
+    }
+    conditions
+}
+
+/// Fills the maps and attaches: from here on packets are steered.
+pub(super) fn attach(director: &mut Director, loaded: Loaded) -> Result<Option<Logger>, Failure> {
+    let Loaded { mut ebpf, pins, interfaces, fingerprint, changed, mut fresh } = loaded;
+    director.sync_all()?;
+
+    let hook = director.config.hook;
+    let mut attachments = Vec::new();
+    with_tc(&mut ebpf, &pins, changed, |program| {
+        for interface in &interfaces {
+            attach::attach_tc(program, &pins, interface)?;
+            let (hook, why) = attach::wanted(hook, interface);
+            attachments.push(Attachment { interface: interface.clone(), hook, why });
+        }
+        Ok(())
+    })?;
+    if attachments.iter().any(|attachment| attachment.hook == Hook::Xdp) {
+        with_xdp(&mut ebpf, &pins, changed, |program| {
+            for attachment in attachments.iter_mut().filter(|attachment| attachment.hook == Hook::Xdp) {
+                if let Err(error) = attach::attach_xdp(program, &pins, &attachment.interface) {
+                    if hook == Hook::Xdp {
+                        return Err(attach::no_native_xdp(&attachment.interface.name, &error).into());
+                    }
+                    attachment.hook = Hook::Tc;
+                    attachment.why = format!("its driver refuses native XDP ({error:#})");
+                }
+            }
+            Ok(())
+        })?;
+    }
+    for path in attach::remove_others(&pins, &attachments)? {
+        info!("removed {path}: of an interface or a hook that the config does not want any more");
+    }
+    fresh.0 = None;
+    for Attachment { interface, hook, why } in &attachments {
+        let hook_name = if *hook == Hook::Xdp { "XDP and TC" } else { "TC" };
+        info!("{} (index {}): attached by {hook_name}: {why}", interface.name, interface.index);
+    }
+    let wire = attachments.into_iter().map(|attachment| wire::Interface {
+        name: attachment.interface.name,
+        index: attachment.interface.index,
+        hook: attachment.hook,
+        why: attachment.why,
+        peer: attachment.interface.peer_elsewhere,
+    });
+    director.attached(Kernel { interfaces: wire.collect(), object: fingerprint })?;
+    // A program that logs nothing has no map for it.
+    Ok(EbpfLogger::init(&mut ebpf).ok())
+}
+
+/// Hands the TC program to `attach`: the pinned one if it is the same, else the new one, which is pinned in its place.
+fn with_tc(
+    ebpf: &mut Ebpf,
+    pins: &Pins,
+    changed: bool,
+    attach: impl FnOnce(&mut SchedClassifier) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let name = object::TC;
+    let new: &mut SchedClassifier = load::program(ebpf, name)?.try_into()?;
+    if !changed && load::same_program(pins, name, &new.info()?) {
+        return attach(&mut SchedClassifier::from_pin(pins.program(name))?);
+    }
+    attach(new)?;
+    attach::pin_program(pins, name, |path| new.pin(path))
+}
+
+/// The same for XDP.
+fn with_xdp(
+    ebpf: &mut Ebpf,
+    pins: &Pins,
+    changed: bool,
+    attach: impl FnOnce(&mut Xdp) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let name = object::XDP;
+    let new: &mut Xdp = load::program(ebpf, name)?.try_into()?;
+    if !changed && load::same_program(pins, name, &new.info()?) {
+        return attach(&mut Xdp::from_pin(pins.program(name), XdpAttachType::Interface)?);
+    }
+    attach(new)?;
+    attach::pin_program(pins, name, |path| new.pin(path))
+}
+
+/// Passes on what the programs log: rare things, never one per packet.
+pub(super) async fn flush_logs(mut logs: Logger) {
+    loop {
+        logs.flush();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}

@@ -1,0 +1,115 @@
+//! From the state to the maps. Each function can be repeated: it writes what differs.
+
+use anyhow::Context as _;
+use balancer_ebpf::layout::{Backend, ListenerKey};
+
+use super::Director;
+use crate::{
+    exit::Failure,
+    model::{Condition, State},
+    plan::{self, Offers, UNLEARNED},
+};
+
+impl Director {
+    /// Writes all services and removes listeners that the config does not have any more.
+    pub(super) fn sync_all(&mut self) -> Result<(), Failure> {
+        for service in self.config.services.clone() {
+            // Health may have been learned since the versions were chosen. This writes the service in any case.
+            self.reselect(&service.name)?;
+            self.sync_listener(&service.name)?;
+        }
+        let wanted: Vec<ListenerKey> = self.config.services.iter().map(plan::listener_key).collect();
+        for (key, _) in self.plane.listeners()? {
+            if !wanted.contains(&key) {
+                self.plane.remove_listener(key)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a service's backends, then the policy that names them.
+    pub(super) fn sync_service(&mut self, name: &str) -> Result<(), Failure> {
+        let (Some(config), Some(service)) = (self.config.service(name), self.state.service(name)) else {
+            return Ok(());
+        };
+        for backend in service.versions.iter().flat_map(|version| &version.backends) {
+            let up = self.conditions.of_backend(backend.id) == Condition::Up;
+            let wanted = plan::backend(backend, up);
+            if !same(&self.plane.backend(backend.id)?, &wanted) {
+                self.plane.set_backend(backend.id, &wanted)?;
+            }
+        }
+        let policy = plan::policy(service, config, &self.conditions);
+        self.plane.publish(service.id, policy).with_context(|| format!("publish the policy of {name}"))?;
+        Ok(())
+    }
+
+    /// Writes one backend's flags, and what its listener may promise.
+    pub(super) fn sync_health(&mut self, name: &str, id: u16) -> Result<(), Failure> {
+        let Some((_, _, backend)) = self.state.backend(id) else { return Ok(()) };
+        let wanted = plan::backend(&backend, self.conditions.of_backend(id) == Condition::Up);
+        if !same(&self.plane.backend(id)?, &wanted) {
+            self.plane.set_backend(id, &wanted)?;
+        }
+        self.sync_listener(name)
+    }
+
+    /// Writes what a service's SYN-ACKs promise.
+    fn sync_listener(&mut self, name: &str) -> Result<(), Failure> {
+        let (Some(config), Some(service)) = (self.config.service(name), self.state.service(name)) else {
+            return Ok(());
+        };
+        let key = plan::listener_key(config);
+        let present = self.plane.listeners()?.into_iter().find(|(other, _)| *other == key).map(|(_, value)| value);
+        let standing = present.map_or(UNLEARNED, |present| Offers {
+            bits: present.offers,
+            mss: present.mss,
+            scale: present.scale,
+        });
+        let learned: Vec<Option<Offers>> = service
+            .versions
+            .iter()
+            .flat_map(|version| &version.backends)
+            .filter(|backend| self.conditions.of_backend(backend.id) == Condition::Up)
+            .map(|backend| self.learned.get(&backend.id).copied())
+            .collect();
+        let wanted = plan::listener(service.id, plan::offers(standing, &learned));
+        if present != Some(wanted) {
+            self.plane.set_listener(key, wanted)?;
+        }
+        Ok(())
+    }
+
+    /// Clears the counts of versions that are new at their index.
+    pub(super) fn reset_new_versions(&mut self, old: &State, name: &str) -> Result<(), Failure> {
+        let Some(service) = self.state.service(name) else { return Ok(()) };
+        for version in &service.versions {
+            if old.service(name).and_then(|old| old.version(&version.label)).is_none() {
+                self.plane.reset_traffic(service.id, version.index)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks backends as free that no version has any more, after no policy names them.
+    pub(super) fn free_backends(&mut self, old: &State) -> Result<(), Failure> {
+        let ids = old.services.iter().flat_map(|s| &s.versions).flat_map(|v| &v.backends).map(|backend| backend.id);
+        for id in ids.collect::<Vec<_>>() {
+            if self.state.backend(id).is_none() {
+                // The address stays until the id is used again: flows that are ending may still ask for it.
+                let freed = Backend { flags: 0, ..self.plane.backend(id)? };
+                self.plane.set_backend(id, &freed)?;
+                self.conditions.0.remove(&id);
+                self.learned.remove(&id);
+                self.details.remove(&id);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether an entry needs no writing; what the programs keep in it does not count.
+fn same(present: &Backend, wanted: &Backend) -> bool {
+    (present.address, present.port, present.flags, present.weight)
+        == (wanted.address, wanted.port, wanted.flags, wanted.weight)
+}

@@ -1,0 +1,396 @@
+//! The daemon without a kernel: verbs, health and the API against maps that are plain memory.
+
+use std::{cell::Cell, collections::BTreeMap, sync::Mutex as StdMutex, time::Duration};
+
+use balancer_ebpf::{
+    layout::{
+        BACKEND_UP, BUCKET_WAYS, Backend, Binding, Bucket, Entry, Globals, KIND_ISSUED, KIND_PRESENTED, Key, Listener,
+        ListenerKey, MAX_SOURCES, OFFER_SACK, Policy, Traffic,
+    },
+    sip::hash_id,
+};
+
+use super::*;
+use crate::{
+    config::Config,
+    dataplane::Dataplane,
+    model::{Condition, Conditions, Mode, Sessions, State, Verb},
+    plan::{Offers, UNLEARNED},
+    store::Store,
+    wire::{ExplainRequest, VersionState},
+};
+
+const BUCKETS: u32 = 16;
+const KEY: Key = Key { k0: 1, k1: 2 };
+
+/// What the kernel would hold.
+#[derive(Default)]
+struct Memory {
+    listeners: Vec<(ListenerKey, Listener)>,
+    backends: BTreeMap<u16, Backend>,
+    policies: BTreeMap<u32, Policy>,
+    published: u32,
+    buckets: BTreeMap<u32, Vec<[u64; 4]>>,
+    detached: bool,
+}
+
+#[derive(Clone, Default)]
+struct Fake(Arc<StdMutex<Memory>>);
+
+impl Fake {
+    fn bind(&self, id: &str, binding: Binding) {
+        let hash = hash_id(KEY, 0, id.as_bytes());
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime).tv_sec as u64;
+        let bucket = hash.bucket as u32 & (BUCKETS - 1);
+        let entry = [hash.tag, binding.0, now | now << 32, hash.bucket];
+        self.0.lock().unwrap().buckets.entry(bucket).or_default().push(entry);
+    }
+}
+
+impl Dataplane for Fake {
+    fn globals(&self) -> anyhow::Result<Globals> {
+        Ok(Globals {
+            session_key: KEY,
+            cookie_key: KEY,
+            isn_key: KEY,
+            flows: 1,
+            stashes: 1,
+            bucket_mask: BUCKETS - 1,
+            source_count: 1,
+            flow_idle_seconds: 1,
+            zero: 0,
+            sources: [[0; 4]; MAX_SOURCES],
+        })
+    }
+    fn listeners(&self) -> anyhow::Result<Vec<(ListenerKey, Listener)>> {
+        Ok(self.0.lock().unwrap().listeners.clone())
+    }
+    fn set_listener(&mut self, key: ListenerKey, listener: Listener) -> anyhow::Result<()> {
+        let mut memory = self.0.lock().unwrap();
+        memory.listeners.retain(|(other, _)| *other != key);
+        memory.listeners.push((key, listener));
+        Ok(())
+    }
+    fn remove_listener(&mut self, key: ListenerKey) -> anyhow::Result<()> {
+        self.0.lock().unwrap().listeners.retain(|(other, _)| *other != key);
+        Ok(())
+    }
+    fn backend(&self, id: u16) -> anyhow::Result<Backend> {
+        let free =
+            Backend { address: [0; 4], port: [0; 2], zero: [0; 2], flags: 0, weight: 0, shunned_until: Cell::new(0) };
+        Ok(self.0.lock().unwrap().backends.get(&id).cloned().unwrap_or(free))
+    }
+    fn set_backend(&mut self, id: u16, backend: &Backend) -> anyhow::Result<()> {
+        self.0.lock().unwrap().backends.insert(id, backend.clone());
+        Ok(())
+    }
+    fn policy(&self, service: u32) -> anyhow::Result<Option<Policy>> {
+        Ok(self.0.lock().unwrap().policies.get(&service).copied())
+    }
+    fn publish(&mut self, service: u32, policy: Policy) -> anyhow::Result<bool> {
+        let mut memory = self.0.lock().unwrap();
+        let changed = memory.policies.insert(service, policy) != Some(policy);
+        memory.published += u32::from(changed);
+        Ok(changed)
+    }
+    fn traffic(&self, _: u32, _: u32) -> anyhow::Result<Traffic> {
+        let word = |value| Cell::new(value);
+        Ok(Traffic { in_flight: word(u64::MAX), requests: word(7), issued: word(3), flows: word(2) })
+    }
+    fn reset_traffic(&mut self, _: u32, _: u32) -> anyhow::Result<()> {
+        Ok(())
+    }
+    fn counters(&self) -> anyhow::Result<Vec<u64>> {
+        Ok(vec![5, 0, 1])
+    }
+    fn buckets(&self) -> u32 {
+        BUCKETS
+    }
+    fn bucket(&self, index: u32) -> Option<Bucket> {
+        let memory = self.0.lock().unwrap();
+        let entries = memory.buckets.get(&index).cloned().unwrap_or_default();
+        let entry = |way: usize| {
+            let words = entries.get(way).copied().unwrap_or_default();
+            let [tag, binding, times, bucket_hash] = words.map(Cell::new);
+            Entry { tag, binding, times, bucket_hash }
+        };
+        Some(Bucket { entries: std::array::from_fn::<_, BUCKET_WAYS, _>(entry) })
+    }
+    fn each_session(&self, visit: &mut dyn FnMut(u64, u64, u64)) {
+        for [tag, binding, times, _] in self.0.lock().unwrap().buckets.values().flatten() {
+            visit(*tag, *binding, *times);
+        }
+    }
+    fn detach(&mut self) -> anyhow::Result<Vec<String>> {
+        self.0.lock().unwrap().detached = true;
+        Ok(vec!["links/tc-1-b1".to_owned()])
+    }
+}
+
+/// A director over [`Fake`], its files in a directory of its own.
+struct Bench {
+    director: Director,
+    fake: Fake,
+    dir: tempfile::TempDir,
+}
+
+const TOML: &str = r#"
+    name = "lab"
+    interfaces = ["b1"]
+    sources = ["10.60.254.1"]
+    [[service]]
+    name = "shop"
+    listen = "10.60.255.1:80"
+    [[service.version]]
+    label = "001"
+    backends = ["10.60.1.2:8080"]
+    [[service.version]]
+    label = "002"
+    backends = ["10.60.2.2:8080", "10.60.2.3:8080"]
+"#;
+
+fn bench() -> Bench {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::default();
+    let director = start(dir.path(), &fake, State::default(), Conditions::default());
+    Bench { director, fake, dir }
+}
+
+fn start(dir: &std::path::Path, fake: &Fake, state: State, conditions: Conditions) -> Director {
+    let mut config = Config::parse(TOML).unwrap();
+    config.socket = dir.join("x.sock");
+    config.state = dir.join("state");
+    let store = Store::open(&config.state).unwrap();
+    let limits = director::Limits::default();
+    let mut director = Director::new(config, state, conditions, Box::new(fake.clone()), store, limits).unwrap();
+    director.fill_services().unwrap();
+    director
+}
+
+fn report(backend: u16, condition: Condition) -> Report {
+    Report { backend, condition, detail: "said the test".to_owned(), offers: None }
+}
+
+impl Bench {
+    fn attach(&mut self) {
+        self.director.sync_all().unwrap();
+        self.director.attached(director::Kernel { interfaces: Vec::new(), object: 7 }).unwrap();
+    }
+
+    fn policy(&self) -> Policy {
+        self.fake.policy(0).unwrap().unwrap()
+    }
+
+    fn up(&mut self, backend: u16) {
+        self.director.take_report(&report(backend, Condition::Up));
+    }
+
+    fn down(&mut self, backend: u16) {
+        self.director.take_report(&report(backend, Condition::Down));
+    }
+
+    fn verb(&mut self, verb: Verb) -> Result<crate::wire::Done, Failure> {
+        self.director.change("shop", &verb, &Caller("root".to_owned()), false)
+    }
+
+    fn flip(&mut self, label: &str, mode: Mode) -> Result<crate::wire::Done, Failure> {
+        self.verb(Verb::Flip { label: label.parse().unwrap(), mode })
+    }
+}
+
+#[test]
+fn the_first_choice_is_the_newest_healthy_version() {
+    let mut bench = bench();
+    assert!(bench.director.unchecked());
+    bench.director.note_report(&report(0, Condition::Up));
+    bench.director.note_report(&report(1, Condition::Down));
+    bench.director.note_report(&report(2, Condition::Down));
+    assert!(!bench.director.unchecked());
+    bench.attach();
+    assert_eq!(bench.policy().active, 0);
+    // One backend of 002 comes up: the version is healthy, and the new one to get.
+    bench.up(2);
+    assert_eq!((bench.policy().active, bench.policy().fallback), (1, 0));
+    let flags = |id: u16| bench.fake.backend(id).unwrap().flags & BACKEND_UP;
+    assert_eq!([flags(0), flags(1), flags(2)], [BACKEND_UP, 0, BACKEND_UP]);
+}
+
+#[test]
+fn a_start_that_fails_before_it_is_attached_leaves_no_state() {
+    let bench = bench();
+    assert_eq!(crate::store::load(&bench.dir.path().join("state")).unwrap(), None);
+}
+
+/// D14.
+#[test]
+fn a_restart_publishes_nothing() {
+    let mut bench = bench();
+    for id in 0..3 {
+        bench.director.note_report(&report(id, Condition::Up));
+    }
+    bench.attach();
+    bench.flip("001", Mode::Forced).unwrap();
+    let published = bench.fake.0.lock().unwrap().published;
+    let Bench { director, fake, dir } = bench;
+    let conditions = director.conditions.clone();
+    drop(director);
+
+    let state = crate::store::load(&dir.path().join("state")).unwrap().unwrap();
+    assert_eq!(state.object, Some(7));
+    let mut again = start(dir.path(), &fake, state, conditions);
+    again.sync_all().unwrap();
+    assert_eq!(fake.0.lock().unwrap().published, published);
+    assert_eq!(again.history().changes.last().unwrap().undo, "balancer flip shop 002 --mode forced");
+}
+
+#[test]
+fn verbs_change_the_policy_and_dry_runs_do_not() {
+    let mut bench = bench();
+    for id in 0..3 {
+        bench.director.note_report(&report(id, Condition::Up));
+    }
+    bench.attach();
+    let before = bench.policy();
+    let verb = Verb::Flip { label: "001".parse().unwrap(), mode: Mode::Forced };
+    let plan = bench.director.change("shop", &verb, &Caller("root".to_owned()), true).unwrap();
+    assert!(!plan.will.is_empty() && plan.did.is_empty());
+    assert_eq!(bench.policy(), before);
+    bench.flip("001", Mode::Forced).unwrap();
+    let after = bench.policy();
+    assert_eq!((before.active, after.active), (1, 0));
+    assert!(after.versions[1].generation > before.versions[1].generation);
+    bench.verb(Verb::Rollback { sessions: Sessions::Move }).unwrap();
+    assert_eq!(bench.policy().active, 1);
+    bench.verb(Verb::Remove { label: "002".parse().unwrap() }).unwrap();
+    assert_eq!((bench.policy().active, bench.policy().versions[1].generation), (0, 0));
+    assert_eq!(bench.fake.backend(1).unwrap().flags, 0, "its backends are free");
+    assert_eq!(bench.director.targets().len(), 1);
+}
+
+#[test]
+fn all_backends_lost_and_found() {
+    let mut bench = bench();
+    for id in 0..3 {
+        bench.director.note_report(&report(id, Condition::Up));
+    }
+    bench.attach();
+    bench.down(1);
+    assert_eq!(bench.policy().active, 1);
+    bench.down(2);
+    assert_eq!(bench.policy().active, 0);
+    bench.up(1);
+    assert_eq!(bench.policy().active, 1);
+    let last = bench.director.history().changes.pop().unwrap();
+    assert_eq!((last.who.as_str(), last.verb.as_str()), ("health", "select"));
+}
+
+#[test]
+fn listeners_promise_what_backends_keep() {
+    let mut bench = bench();
+    bench.attach();
+    let offers = |bench: &Bench| bench.fake.listeners().unwrap()[0].1;
+    assert_eq!((offers(&bench).offers, offers(&bench).mss), (UNLEARNED.bits, 1460));
+    let poor = Offers { bits: OFFER_SACK, mss: 1400, scale: 2 };
+    bench.director.take_report(&Report { offers: Some(poor), ..report(0, Condition::Up) });
+    assert_eq!((offers(&bench).offers, offers(&bench).mss, offers(&bench).scale), (OFFER_SACK, 1400, 2));
+}
+
+#[test]
+fn explain_follows_a_binding_and_counts_sessions() {
+    let mut bench = bench();
+    for id in 0..3 {
+        bench.director.note_report(&report(id, Condition::Up));
+    }
+    bench.attach();
+    bench.fake.bind("OLD", Binding::new(0, 1, 0, KIND_PRESENTED));
+    bench.fake.bind("NEW", Binding::new(1, 2, 2, KIND_ISSUED));
+    bench.fake.bind("STALE", Binding::new(0, 99, 0, KIND_PRESENTED));
+    let explain = |cookies: &[&str], path: &str| {
+        let request = ExplainRequest {
+            cookies: cookies.iter().map(|id| (*id).to_owned()).collect(),
+            path: Some(path.to_owned()),
+            source: "10.60.0.9".parse().unwrap(),
+        };
+        let explanation = bench.director.explain("shop", &request).unwrap();
+        let backend = explanation.backend.unwrap().to_string();
+        (explanation.version.unwrap().to_string(), backend, explanation.reason)
+    };
+    let table: &[(&[&str], &str, &str, &str)] = &[
+        (&[], "/", "002", "active"),
+        (&["OLD"], "/", "001", "bound"),
+        (&["NEW"], "/", "002", "bound"),
+        (&["STALE"], "/", "002", "moved"),
+        (&["UNKNOWN"], "/", "002", "active"),
+        // C22.
+        (&["UNKNOWN", "OLD"], "/", "001", "bound"),
+        // C20, C23.
+        (&[], "/a;jsessionid=OLD/b", "001", "bound"),
+        // C21.
+        (&["UNKNOWN"], "/a;jsessionid=OLD", "002", "active"),
+    ];
+    for (cookies, path, version, reason) in table {
+        let (got, _, why) = explain(cookies, path);
+        assert_eq!((got.as_str(), why.as_str()), (*version, *reason), "{cookies:?} {path}");
+    }
+    assert_eq!(explain(&["NEW"], "/").1, "10.60.2.3:8080");
+
+    let status = bench.director.status(true).unwrap();
+    let shop = &status.services[0];
+    let sessions: Vec<_> = shop.versions.iter().map(|v| v.sessions.unwrap()).map(|s| (s.issued, s.presented)).collect();
+    assert_eq!(sessions, [(0, 1), (1, 0)]);
+    assert_eq!((shop.versions[1].state, shop.versions[1].in_flight), (VersionState::Active, -1));
+    assert_eq!(status.counters.len(), 2);
+    let list = bench.director.sessions("shop", 1).unwrap();
+    assert_eq!((list.total, list.sessions.len()), (2, 1));
+}
+
+/// The API from end to end: a socket, JSON, errors with hints.
+#[tokio::test]
+async fn the_socket_answers() {
+    let mut bench = bench();
+    for id in 0..3 {
+        bench.director.note_report(&report(id, Condition::Up));
+    }
+    bench.attach();
+    let Bench { director, fake, dir } = bench;
+    let (listener, _file) = api::socket::bind(&dir.path().join("x.sock")).await.unwrap();
+    let (stop, changed) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let director = Arc::new(Mutex::new(director));
+    tokio::spawn(api::serve(listener, director.clone(), stop.clone(), changed.clone()));
+
+    let ask = |method: &'static str, path: &'static str, body: &'static str| {
+        let socket = dir.path().join("x.sock");
+        async move {
+            use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+            let mut stream = tokio::net::UnixStream::connect(socket).await.unwrap();
+            let len = body.len();
+            let head =
+                format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len}\r\n\r\n");
+            stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            let status: u16 = head.split(' ').nth(1).unwrap().parse().unwrap();
+            (status, serde_json::from_str::<serde_json::Value>(body).unwrap())
+        }
+    };
+    let (status, value) = ask("GET", "/v1/status", "").await;
+    assert_eq!((status, value["services"][0]["active"].as_str()), (200, Some("002")));
+    let (status, value) = ask("POST", "/v1/services/shop/flip", r#"{"version":"001","mode":"forced"}"#).await;
+    assert_eq!((status, value["undo"].as_str()), (200, Some("balancer flip shop 002 --mode forced")));
+    let (status, value) = ask("POST", "/v1/services/shop/flip", r#"{"version":"009"}"#).await;
+    assert_eq!((status, value["hint"].as_str()), (409, Some("the versions are: 001, 002")));
+    let (status, value) = ask("POST", "/v1/services/shop/flip", r#"{"version":"0 1"}"#).await;
+    assert!(status == 400 && value["error"].as_str().unwrap().contains("has a blank"), "{value}");
+    let (status, _) = ask("GET", "/v1/services/blog", "").await;
+    assert_eq!(status, 409);
+    // Nobody checks here, so the answer comes after the time-out, with a warning.
+    let (status, value) =
+        ask("POST", "/v1/services/shop/versions", r#"{"version":"003","backends":["10.60.3.2:8080"]}"#).await;
+    assert!(status == 200 && value["warnings"][0].as_str().unwrap().contains("first check"), "{value}");
+    tokio::time::timeout(Duration::from_secs(1), changed.notified()).await.unwrap();
+    let (status, value) = ask("POST", "/v1/detach", "").await;
+    assert_eq!((status, value["removed"][0].as_str()), (200, Some("links/tc-1-b1")));
+    assert!(fake.0.lock().unwrap().detached);
+    tokio::time::timeout(Duration::from_secs(1), stop.notified()).await.unwrap();
+}

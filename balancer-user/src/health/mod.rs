@@ -1,0 +1,95 @@
+//! Health checks: which backends get new work.
+//!
+//! Each backend has a task of its own, which reports only what is news. The checks come from the director's own addresses,
+//! through the same routes and neighbours as legs, so they keep the neighbour entries fresh as well.
+
+#![forbid(unsafe_code)]
+
+mod check;
+mod streak;
+
+use std::{collections::BTreeMap, net::SocketAddrV4};
+
+use tokio::{sync::mpsc, task::AbortHandle, time::MissedTickBehavior};
+
+use crate::{config::Health, model::Condition, plan::Offers};
+use streak::Streak;
+
+/// A backend to check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    pub backend: u16,
+    pub address: SocketAddrV4,
+    pub health: Health,
+    /// What is known of it already.
+    pub condition: Condition,
+}
+
+/// What a check found that was not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    pub backend: u16,
+    pub condition: Condition,
+    /// A few words for `status`.
+    pub detail: String,
+    /// What the connection agreed to; `None` if there was none.
+    pub offers: Option<Offers>,
+}
+
+/// The tasks that check.
+#[derive(Debug)]
+pub struct Checkers {
+    reports: mpsc::Sender<Report>,
+    running: BTreeMap<u16, (Target, AbortHandle)>,
+}
+
+impl Checkers {
+    pub fn new(reports: mpsc::Sender<Report>) -> Self {
+        Self { reports, running: BTreeMap::new() }
+    }
+
+    /// Starts the checks that are missing and ends those of backends that are gone.
+    pub fn sync(&mut self, targets: &[Target]) {
+        self.running.retain(|id, (running, task)| {
+            let wanted = targets.iter().any(|target| target.backend == *id && target.address == running.address);
+            if !wanted {
+                task.abort();
+            }
+            wanted
+        });
+        for target in targets {
+            self.running.entry(target.backend).or_insert_with(|| {
+                let task = tokio::spawn(watch(target.clone(), self.reports.clone()));
+                (target.clone(), task.abort_handle())
+            });
+        }
+    }
+}
+
+impl Drop for Checkers {
+    fn drop(&mut self) {
+        for (_, task) in self.running.values() {
+            task.abort();
+        }
+    }
+}
+
+async fn watch(target: Target, reports: mpsc::Sender<Report>) {
+    let mut ticks = tokio::time::interval(target.health.interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut streak = Streak::new(target.condition, target.health.rise, target.health.fall);
+    let mut last: Option<Report> = None;
+    loop {
+        ticks.tick().await;
+        let result = check::check(target.address, &target.health).await;
+        let condition = streak.count(result.healthy);
+        let report = Report { backend: target.backend, condition, detail: result.detail, offers: result.offers };
+        if last.as_ref() == Some(&report) {
+            continue;
+        }
+        last = Some(report.clone());
+        if reports.send(report).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! Both stories, and what must never happen, without a kernel.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{config::Select, order::Order};
+
+const HIGHEST: Rules = Rules { select: Select::Highest, order: Order::String };
+const EXPLICIT: Rules = Rules { select: Select::Explicit, order: Order::String };
+
+/// A service `shop` under test.
+struct Shop {
+    state: State,
+    rules: Rules,
+    conditions: Conditions,
+}
+
+impl Shop {
+    fn new(rules: Rules) -> Self {
+        let mut state = State::default();
+        state.ensure_service("shop").unwrap();
+        Self { state, rules, conditions: Conditions::default() }
+    }
+
+    fn service(&self) -> &Service {
+        self.state.service("shop").unwrap()
+    }
+
+    fn active(&self) -> &str {
+        self.service().active.as_ref().map_or("", Label::as_str)
+    }
+
+    fn generation(&self, label: &str) -> u32 {
+        self.service().version(&label.parse().unwrap()).unwrap().generation
+    }
+
+    fn held(&self) -> Vec<&str> {
+        self.service().versions.iter().filter(|v| v.held.is_some()).map(|v| v.label.as_str()).collect()
+    }
+
+    fn verb(&mut self, verb: Verb) -> Result<Outcome, Refusal> {
+        let mut state = self.state.clone();
+        let outcome = apply(&mut state, "shop", self.rules, &self.conditions, &verb)?;
+        self.state = state;
+        Ok(outcome)
+    }
+
+    fn add(&mut self, label: &str) -> Result<Outcome, Refusal> {
+        let last: u8 = label.trim_start_matches('s').parse().unwrap();
+        let backends = vec![format!("10.60.1.{last}:8080").parse().unwrap()];
+        self.verb(Verb::Add { label: label.parse().unwrap(), backends })
+    }
+
+    /// Adds a version whose check succeeds.
+    fn deploy(&mut self, label: &str) {
+        self.add(label).unwrap();
+        self.health(label, Condition::Up);
+    }
+
+    fn remove(&mut self, label: &str) -> Result<Outcome, Refusal> {
+        self.verb(Verb::Remove { label: label.parse().unwrap() })
+    }
+
+    fn flip(&mut self, label: &str, mode: Mode) -> Result<Outcome, Refusal> {
+        self.verb(Verb::Flip { label: label.parse().unwrap(), mode })
+    }
+
+    fn rollback(&mut self) -> Result<Outcome, Refusal> {
+        self.verb(Verb::Rollback { sessions: Sessions::Move })
+    }
+
+    fn health(&mut self, label: &str, condition: Condition) -> Option<Switch> {
+        let version = self.service().version(&label.parse().unwrap()).unwrap().clone();
+        for backend in &version.backends {
+            self.conditions.0.insert(backend.id, condition);
+        }
+        let (rules, conditions) = (self.rules, self.conditions.clone());
+        reselect(self.state.service_mut("shop").unwrap(), rules, &conditions)
+    }
+}
+
+#[test]
+fn story_2_parallel_versions() {
+    let mut shop = Shop::new(HIGHEST);
+    shop.deploy("001");
+    assert_eq!(shop.active(), "001");
+    shop.deploy("002");
+    shop.deploy("003");
+    assert_eq!(shop.active(), "003");
+    let outcome = shop.remove("003").unwrap();
+    assert_eq!(outcome.did, ["shop: 003 is removed: its users get 002"]);
+    assert_eq!(outcome.undo, "balancer version add shop 003 --backend 10.60.1.3:8080");
+    assert_eq!(shop.active(), "002");
+}
+
+#[test]
+fn story_1_the_flip() {
+    let mut shop = Shop::new(EXPLICIT);
+    shop.deploy("s1");
+    shop.deploy("s2");
+    assert_eq!(shop.active(), "s1");
+    let outcome = shop.flip("s2", Mode::Forced).unwrap();
+    assert_eq!((shop.active(), outcome.undo.as_str()), ("s2", "balancer flip shop s1 --mode forced"));
+    assert!(matches!(shop.remove("s2"), Err(Refusal::Active { .. })));
+    shop.flip("s1", Mode::Forced).unwrap();
+    shop.rollback().unwrap();
+    assert_eq!(shop.active(), "s2");
+}
+
+/// C4.
+#[test]
+fn a_lower_version_changes_nothing() {
+    let mut shop = Shop::new(HIGHEST);
+    shop.deploy("002");
+    shop.deploy("001");
+    assert_eq!(shop.active(), "002");
+}
+
+/// C6, and back.
+#[test]
+fn newest_means_newest_healthy() {
+    let mut shop = Shop::new(HIGHEST);
+    shop.deploy("001");
+    shop.add("002").unwrap();
+    assert_eq!(shop.active(), "001");
+    shop.health("002", Condition::Down);
+    assert_eq!(shop.active(), "001");
+    shop.health("002", Condition::Up);
+    assert_eq!(shop.active(), "002");
+    let switch = shop.health("002", Condition::Down).unwrap();
+    assert_eq!(switch.why, "`002` has no healthy backend any more");
+    assert_eq!(shop.active(), "001");
+    shop.health("001", Condition::Down);
+    assert_eq!(shop.active(), "001", "moving from dead to dead helps nobody");
+    shop.health("002", Condition::Up);
+    assert_eq!(shop.active(), "002");
+    // A fall-back is no release: the version before 002 is still 001, once.
+    assert_eq!(shop.service().past, ["001".parse().unwrap()]);
+}
+
+/// C15.
+#[test]
+fn a_removed_version_comes_back_without_its_sessions() {
+    let mut shop = Shop::new(HIGHEST);
+    shop.deploy("001");
+    shop.deploy("002");
+    let before = shop.generation("002");
+    shop.remove("002").unwrap();
+    shop.add("002").unwrap();
+    assert!(shop.generation("002") > before);
+}
+
+/// D7 and D9.
+#[test]
+fn who_a_flip_moves() {
+    let mut shop = Shop::new(HIGHEST);
+    for label in ["001", "002", "003"] {
+        shop.deploy(label);
+    }
+    let generations = |shop: &Shop| ["001", "002", "003"].map(|label| shop.generation(label));
+    let before = generations(&shop);
+    shop.flip("002", Mode::NewSessions).unwrap();
+    assert_eq!(generations(&shop), before);
+    shop.flip("001", Mode::Forced).unwrap();
+    let after = generations(&shop);
+    assert_eq!(after[0], before[0]);
+    assert!(after[1] > before[1] && after[2] > before[2]);
+}
+
+#[test]
+fn a_flip_below_the_highest_holds_what_is_above() {
+    let mut shop = Shop::new(HIGHEST);
+    for label in ["001", "002", "003"] {
+        shop.deploy(label);
+    }
+    let outcome = shop.flip("001", Mode::NewSessions).unwrap();
+    assert_eq!((shop.active(), shop.held()), ("001", vec!["002", "003"]));
+    assert_eq!(outcome.undo, "balancer flip shop 003");
+    // A held version is not chosen on its own.
+    assert_eq!(shop.health("003", Condition::Up), None);
+    shop.deploy("004");
+    assert_eq!(shop.active(), "004");
+    // The undo is exact.
+    shop.flip("001", Mode::NewSessions).unwrap();
+    shop.flip("004", Mode::NewSessions).unwrap();
+    assert_eq!((shop.active(), shop.held()), ("004", vec![]));
+    // Twice is once.
+    let outcome = shop.flip("004", Mode::NewSessions).unwrap();
+    assert!(!outcome.changed && outcome.undo.is_empty());
+}
+
+/// D18.
+#[test]
+fn rollback_needs_no_argument_and_goes_on_backwards() {
+    let mut shop = Shop::new(HIGHEST);
+    for label in ["001", "002", "003"] {
+        shop.deploy(label);
+    }
+    let bad = shop.generation("003");
+    let outcome = shop.rollback().unwrap();
+    assert_eq!((shop.active(), shop.held()), ("002", vec!["003"]));
+    assert!(shop.generation("003") > bad, "its sessions move");
+    assert_eq!(outcome.undo, "balancer flip shop 003");
+    shop.rollback().unwrap();
+    assert_eq!((shop.active(), shop.held()), ("001", vec!["002", "003"]));
+    assert!(matches!(shop.rollback(), Err(Refusal::NothingBefore { .. })));
+    // A bad release is not lifted by a flip to a higher one.
+    shop.deploy("004");
+    assert_eq!((shop.active(), shop.held()), ("004", vec!["002", "003"]));
+}
+
+#[test]
+fn rollback_can_keep_sessions() {
+    let mut shop = Shop::new(HIGHEST);
+    shop.deploy("001");
+    shop.deploy("002");
+    let before = shop.generation("002");
+    shop.verb(Verb::Rollback { sessions: Sessions::Keep }).unwrap();
+    assert_eq!((shop.active(), shop.generation("002")), ("001", before));
+}
+
+#[test]
+fn after_a_fall_back_a_rollback_makes_it_permanent() {
+    let mut shop = Shop::new(HIGHEST);
+    shop.deploy("001");
+    shop.deploy("002");
+    shop.health("002", Condition::Down);
+    assert_eq!(shop.active(), "001");
+    shop.rollback().unwrap();
+    assert_eq!((shop.active(), shop.held()), ("001", vec!["002"]));
+    shop.health("002", Condition::Up);
+    assert_eq!(shop.active(), "001");
+}
+
+#[test]
+fn refusals_change_nothing_and_name_the_fix() {
+    let mut shop = Shop::new(HIGHEST);
+    shop.deploy("001");
+    shop.add("002").unwrap();
+    shop.health("002", Condition::Down);
+    let before = shop.state.clone();
+    let semver = Rules { order: Order::Semver, ..HIGHEST };
+    let table: Vec<(Result<Outcome, Refusal>, &str, &str)> = vec![
+        (shop.add("001"), "already has a version `001`", "balancer version rm shop 001"),
+        (shop.remove("009"), "no version `009`", "001, 002"),
+        (shop.flip("009", Mode::Forced), "no version `009`", "001, 002"),
+        (shop.flip("002", Mode::Forced), "no healthy backend", "balancer wait shop --for healthy=002"),
+        (shop.rollback(), "no version to go back to", "balancer flip shop VERSION"),
+        (
+            apply(
+                &mut shop.state.clone(),
+                "blog",
+                HIGHEST,
+                &Conditions::default(),
+                &Verb::Rollback { sessions: Sessions::Move },
+            ),
+            "no service `blog`",
+            "shop",
+        ),
+        (
+            apply(
+                &mut shop.state.clone(),
+                "shop",
+                semver,
+                &Conditions::default(),
+                &Verb::Add { label: "003".parse().unwrap(), backends: vec!["10.0.0.1:80".parse().unwrap()] },
+            ),
+            "not a semantic version",
+            "1.2.3",
+        ),
+        (shop.verb(Verb::Add { label: "003".parse().unwrap(), backends: Vec::new() }), "0 backends", "--backend"),
+    ];
+    for (result, what, fix) in table {
+        let refusal = result.unwrap_err();
+        assert!(refusal.to_string().contains(what), "{refusal}");
+        assert!(refusal.hint().contains(fix), "{}", refusal.hint());
+    }
+    assert_eq!(shop.state, before);
+    shop.remove("002").unwrap();
+    assert!(matches!(shop.remove("001"), Err(Refusal::Last { .. })));
+}
+
+/// C3.
+#[test]
+fn the_padding_trap_is_told() {
+    let mut shop = Shop::new(HIGHEST);
+    shop.deploy("2");
+    let outcome = shop.add("12").unwrap();
+    assert!(outcome.warnings[0].contains("new sessions will get 2"), "{:?}", outcome.warnings);
+}
+
+#[test]
+fn history_is_bounded() {
+    let mut state = State::default();
+    for number in 0..MAX_HISTORY + 5 {
+        state.record(Change {
+            at: String::new(),
+            who: String::new(),
+            service: number.to_string(),
+            verb: String::new(),
+            from: None,
+            to: None,
+            version: None,
+            mode: None,
+            undo: String::new(),
+        });
+    }
+    assert_eq!((state.history.len(), state.history[0].service.as_str()), (MAX_HISTORY, "5"));
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Add(u8),
+    Remove(u8),
+    Flip(u8, bool),
+    Rollback,
+    Health(u8, bool),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        (0..6u8).prop_map(Step::Add),
+        (0..6u8).prop_map(Step::Remove),
+        (0..6u8, any::<bool>()).prop_map(|(n, forced)| Step::Flip(n, forced)),
+        Just(Step::Rollback),
+        (0..6u8, any::<bool>()).prop_map(|(n, up)| Step::Health(n, up)),
+    ];
+    prop::collection::vec(step, 1..60)
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_commanded(explicit in any::<bool>(), steps in steps()) {
+        let mut shop = Shop::new(if explicit { EXPLICIT } else { HIGHEST });
+        let mut generations = std::collections::BTreeMap::new();
+        for step in steps {
+            let label = |n: u8| format!("{n:03}");
+            let mode = |forced| if forced { Mode::Forced } else { Mode::NewSessions };
+            let before = shop.state.clone();
+            let result = match step.clone() {
+                Step::Add(n) => shop.add(&label(n)).map(drop),
+                Step::Remove(n) => shop.remove(&label(n)).map(drop),
+                Step::Flip(n, forced) => shop.flip(&label(n), mode(forced)).map(drop),
+                Step::Rollback => shop.rollback().map(drop),
+                Step::Health(n, up) => {
+                    let known = shop.service().version(&label(n).parse().unwrap()).is_some();
+                    if known {
+                        shop.health(&label(n), if up { Condition::Up } else { Condition::Down });
+                    }
+                    Ok(())
+                }
+            };
+            if result.is_err() {
+                prop_assert_eq!(&shop.state, &before);
+            }
+            // The daemon does this after every report; it must have nothing to say after a verb that chose.
+            let service = shop.service();
+            prop_assert_eq!(service.active.is_some(), !service.versions.is_empty());
+            if let Some(active) = &service.active {
+                let version = service.version(active);
+                prop_assert!(version.is_some_and(|v| v.was_active));
+                prop_assert!(version.is_some_and(|v| v.held.is_none()), "{:?}: active and held", step);
+            }
+            for past in &service.past {
+                prop_assert!(service.version(past).is_some());
+            }
+            let mut indexes: Vec<u32> = service.versions.iter().map(|v| v.index).collect();
+            indexes.sort_unstable();
+            indexes.dedup();
+            prop_assert_eq!(indexes.len(), service.versions.len());
+            let mut ids: Vec<u16> = service.versions.iter().flat_map(|v| &v.backends).map(|b| b.id).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            prop_assert_eq!(ids.len(), service.versions.len());
+            // A generation belongs to one version for ever.
+            for version in &service.versions {
+                let owner = generations.entry(version.generation).or_insert((version.label.clone(), version.index));
+                prop_assert_eq!(&*owner, &(version.label.clone(), version.index));
+            }
+            // What is written is what is read.
+            let text = serde_json::to_string(&shop.state).unwrap();
+            prop_assert_eq!(&serde_json::from_str::<State>(&text).unwrap(), &shop.state);
+        }
+    }
+}

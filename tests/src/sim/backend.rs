@@ -1,0 +1,307 @@
+//! A backend: an application with sessions in its memory, behind smoltcp.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rand::RngExt as _;
+use smoltcp::socket::tcp::State;
+
+use super::host::{Connection, Host};
+use super::http::{self, COOKIE, Head};
+use super::oracle::Answer;
+use super::packet::{View, distance};
+use super::world::Shared;
+
+/// The port that all backends serve on.
+pub const PORT: u16 = 8080;
+
+/// How a backend is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    Alive,
+    /// The process is gone: its host refuses.
+    Refuses,
+    /// The host is gone: nothing answers.
+    Silent,
+}
+
+/// A backend's host and process.
+pub struct Backend {
+    pub index: usize,
+    pub host: Host,
+    pub health: Health,
+    pub connections: BTreeMap<Peer, (Connection, Server)>,
+    /// The process's memory.
+    sessions: BTreeSet<String>,
+}
+
+/// The other end of a connection.
+pub type Peer = ([u8; 4], u16);
+
+/// What the process knows of a connection.
+#[derive(Default)]
+pub struct Server {
+    read: Vec<u8>,
+    /// What is to be written, and when.
+    writes: Vec<(u64, Vec<u8>)>,
+    /// The present request's number and head, once it has been read.
+    asked: Option<(usize, Head)>,
+    idle_since: u64,
+    /// The connection ends behind what is being written.
+    last: bool,
+    closed: bool,
+}
+
+impl Server {
+    /// Whether a request is being read, worked on or answered.
+    pub fn is_busy(&self, connection: &mut Connection) -> bool {
+        let socket = connection.socket();
+        !self.read.is_empty()
+            || !self.writes.is_empty()
+            || self.asked.is_some()
+            || socket.send_queue() != 0
+            || socket.recv_queue() != 0
+    }
+}
+
+impl Backend {
+    pub fn new(index: usize, host: Host) -> Self {
+        Self { index, host, health: Health::Alive, connections: BTreeMap::new(), sessions: BTreeSet::new() }
+    }
+
+    /// A frame arrives.
+    pub fn receive(&mut self, shared: &mut Shared, frame: &[u8], view: &View) -> Result<Option<Peer>, String> {
+        if self.health == Health::Silent {
+            return Ok(None);
+        }
+        let peer = (view.source, view.source_port);
+        let fresh = view.syn && view.ack.is_none();
+        if fresh && self.connections.get_mut(&peer).is_some_and(|(old, _)| may_reuse(old, view)) {
+            self.connections.remove(&peer);
+        }
+        if fresh && !self.connections.contains_key(&peer) && self.health == Health::Alive {
+            let server = Server { idle_since: shared.now, ..Server::default() };
+            self.connections.insert(peer, (self.host.listen(PORT), server));
+        }
+        let Some((connection, _)) = self.connections.get_mut(&peer) else {
+            self.host.input(shared.now, None, frame);
+            return Ok(None);
+        };
+        connection.monitor.receives(view, self.host.stack.mtu).map_err(|why| format!("backend {}: {why}", self.index))?;
+        self.host.input(shared.now, Some(connection), frame);
+        Ok(Some(peer))
+    }
+
+    /// The process looks after a connection; answers when it wants to do so again.
+    pub fn step(&mut self, shared: &mut Shared, peer: Peer) -> Result<Option<u64>, String> {
+        let Some((mut connection, mut server)) = self.connections.remove(&peer) else { return Ok(None) };
+        self.process(shared, &mut connection, &mut server)?;
+        self.host.output(shared.now, &mut connection);
+        let state = connection.socket().state();
+        let next = self.host.next(shared.now, &connection);
+        let written = server.writes.first().map(|(due, _)| *due);
+        let keep_alive = shared.plan.keep_alive * 1000;
+        let idle = (keep_alive != 0 && !server.closed).then_some(server.idle_since + keep_alive);
+        let wish = [next, written.filter(|due| *due > shared.now), idle.filter(|at| *at > shared.now)];
+        if !matches!(state, State::Closed | State::Listen) {
+            self.connections.insert(peer, (connection, server));
+        }
+        Ok(wish.into_iter().flatten().min())
+    }
+
+    fn process(&mut self, shared: &mut Shared, connection: &mut Connection, server: &mut Server) -> Result<(), String> {
+        let now = shared.now;
+        let socket = connection.socket();
+        if server.closed {
+            if socket.recv_queue() != 0 {
+                // Whoever has closed a socket reads no more: the kernel answers with a RST.
+                socket.abort();
+            }
+            return Ok(());
+        }
+        while socket.can_recv() {
+            let read = &mut server.read;
+            let _ = socket.recv(|bytes| {
+                read.extend_from_slice(bytes);
+                (bytes.len(), ())
+            });
+            server.idle_since = now;
+        }
+        self.requests(shared, server)?;
+        let socket = connection.socket();
+        while let Some((due, bytes)) = server.writes.first_mut() {
+            if *due > now || !socket.can_send() {
+                break;
+            }
+            let sent = socket.send_slice(bytes).unwrap_or(0);
+            bytes.drain(..sent);
+            server.idle_since = now;
+            if !bytes.is_empty() {
+                break;
+            }
+            server.writes.remove(0);
+        }
+        let ended = !socket.may_recv() && !matches!(socket.state(), State::Listen | State::SynReceived);
+        let keep_alive = shared.plan.keep_alive * 1000;
+        let idle = keep_alive != 0 && now >= server.idle_since + keep_alive && server.read.is_empty();
+        let done = server.writes.is_empty() && server.asked.is_none();
+        if done && (server.last || ended || (idle && socket.send_queue() == 0 && socket.recv_queue() == 0)) {
+            socket.close();
+            server.closed = true;
+        }
+        Ok(())
+    }
+
+    /// Reads requests, one after the other: the next when the last has been answered.
+    fn requests(&mut self, shared: &mut Shared, server: &mut Server) -> Result<(), String> {
+        loop {
+            if server.last || !server.writes.is_empty() {
+                return Ok(());
+            }
+            if server.asked.is_none() {
+                if server.read.is_empty() {
+                    return Ok(());
+                }
+                let fail = |why: String| format!("backend {} reads {why}", self.index);
+                let Some(head) = http::request(&server.read).map_err(fail)? else { return Ok(()) };
+                let number = head.number::<usize>("X-Request").unwrap_or(usize::MAX);
+                shared.oracle.arrived(number, self.index)?;
+                let record = &shared.oracle.records[number];
+                if server.read.get(..head.len) != Some(&record.head[..]) {
+                    return Err(format!("the head of request {number} is damaged at backend {}", self.index));
+                }
+                server.asked = Some((number, head));
+            }
+            let Some((number, head)) = &server.asked else { return Ok(()) };
+            let length = head.number::<usize>("Content-Length").unwrap_or(0);
+            if server.read.len() < head.len + length {
+                return Ok(());
+            }
+            let whole = head.len + length;
+            let record = &shared.oracle.records[*number];
+            if http::hash(&server.read[head.len..whole]) != record.body_hash || length != record.body_len {
+                return Err(format!("the body of request {number} is damaged at backend {}", self.index));
+            }
+            let (number, head) = server.asked.take().expect("it is there");
+            server.read.drain(..whole);
+            self.answer(shared, server, number, &head)?;
+        }
+    }
+
+    /// Makes the response to a request, and plans when it is written.
+    fn answer(&mut self, shared: &mut Shared, server: &mut Server, number: usize, head: &Head) -> Result<(), String> {
+        let random = &mut shared.random;
+        let known = http::ids(head).into_iter().find(|id| self.sessions.contains(id));
+        let record = &shared.oracle.records[number];
+        let status: u16 = match random.random_range(0..20) {
+            0 => 204,
+            1 => 304,
+            _ => 200,
+        };
+        let length = match random.random_range(0..10) {
+            0 => 0,
+            1..=5 => random.random_range(1..400),
+            _ if random.random_bool(shared.plan.big_bodies) => random.random_range(20_000..200_000),
+            _ => random.random_range(400..6_000),
+        };
+        let bodyless = record.is_head || status != 200;
+        let mut cookie = String::new();
+        let mut issued = None;
+        let mut deletes = None;
+        match &known {
+            Some(id) if random.random_bool(0.04) => {
+                cookie = format!("Set-Cookie: {COOKIE}=; Max-Age=0; Path=/\r\n");
+                self.sessions.remove(id);
+                deletes = Some(id.clone());
+            }
+            // Logging in renames a session (C35).
+            Some(_) if !random.random_bool(0.05) => {}
+            old => {
+                if let Some(old) = old {
+                    self.sessions.remove(old);
+                }
+                let id = http::new_id(random);
+                cookie = format!("Set-Cookie: {COOKIE}={id}; Path=/; HttpOnly\r\n");
+                self.sessions.insert(id.clone());
+                issued = Some(id);
+            }
+        }
+        let closes = head.closes() || random.random_bool(shared.plan.closing / 2.0);
+        let chunked = shared.plan.unframed && !bodyless && random.random_bool(0.1);
+        let answer = Answer {
+            backend: self.index,
+            status,
+            len: if bodyless { 0 } else { length },
+            seed: http::answer_seed(self.index, number, record.body_hash),
+            deletes,
+        };
+        let mut text = String::new();
+        if random.random_bool(0.03) {
+            text.push_str("HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n");
+        }
+        text.push_str(&format!("HTTP/1.1 {status} OK\r\nX-Request: {number}\r\nX-Backend: {}\r\n", self.index));
+        text.push_str(&http::padding(random, shared.plan.long_heads));
+        text.push_str(&cookie);
+        if closes {
+            text.push_str("Connection: close\r\n");
+        }
+        if chunked {
+            text.push_str("Transfer-Encoding: chunked\r\n\r\n");
+        } else if status == 204 {
+            text.push_str("\r\n");
+        } else {
+            text.push_str(&format!("Content-Length: {length}\r\n\r\n"));
+        }
+        let split = text.len();
+        let mut bytes = text.into_bytes();
+        if chunked {
+            if answer.len != 0 {
+                bytes.extend_from_slice(format!("{:x}\r\n", answer.len).as_bytes());
+            }
+            bytes.extend(http::body(answer.seed, answer.len, http::RESPONSE_BAIT));
+            bytes.extend_from_slice(if answer.len == 0 { b"0\r\n\r\n" } else { b"\r\n0\r\n\r\n" });
+        } else {
+            bytes.extend(http::body(answer.seed, answer.len, http::RESPONSE_BAIT));
+        }
+        let mut due = shared.now;
+        if random.random_bool(0.3) {
+            due += random.random_range(100..200_000);
+        }
+        if random.random_bool(shared.plan.pieces) {
+            let body = bytes.split_off(split);
+            for piece in http::pieces(random, &bytes) {
+                server.writes.push((due, piece));
+                due += random.random_range(0..60_000);
+            }
+            bytes = body;
+        }
+        server.writes.push((due, bytes));
+        server.writes.retain(|(_, bytes)| !bytes.is_empty());
+        server.last = closes;
+        shared.oracle.answers(number, answer, issued.as_deref())
+    }
+
+    /// The process dies. Answers the connections that it was busy on.
+    pub fn die(&mut self, now: u64, health: Health) -> Vec<Peer> {
+        self.health = health;
+        self.sessions.clear();
+        let mut busy = Vec::new();
+        for (peer, (mut connection, server)) in std::mem::take(&mut self.connections) {
+            if server.is_busy(&mut connection) {
+                busy.push(peer);
+            }
+            if health == Health::Refuses {
+                connection.socket().abort();
+                self.host.output(now, &mut connection);
+            }
+        }
+        busy
+    }
+}
+
+/// Whether a SYN may take the place of an old connection: one in TIME-WAIT, if its numbers are behind the SYN's (RFC 6191;
+/// what Linux does). What is open answers for itself.
+fn may_reuse(old: &mut Connection, view: &View) -> bool {
+    let state = old.socket().state();
+    let behind = old.monitor.told().is_none_or(|ack| distance(view.seq, ack) > 0);
+    matches!(state, State::Closed | State::Listen) || (state == State::TimeWait && behind)
+}

@@ -1,0 +1,379 @@
+//! A client: browsers' tabs that share cookie jars, each with one connection at a time, behind smoltcp.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use rand::RngExt as _;
+use smoltcp::socket::tcp::State;
+
+use super::director::{VIP, VIP_PORT};
+use super::host::{Connection, Host};
+use super::http::{self, COOKIE, Head};
+use super::oracle::Record;
+use super::world::Shared;
+
+/// The first port of connections.
+const FIRST_PORT: u16 = 40_000;
+
+/// A client's host and its tabs.
+pub struct Client {
+    pub host: Host,
+    pub connections: BTreeMap<u16, Connection>,
+    pub tabs: Vec<Tab>,
+    jars: Vec<Jar>,
+    port: u16,
+}
+
+/// The cookies of one user.
+#[derive(Default)]
+struct Jar {
+    id: Option<String>,
+    /// The tab that uses it now, and how many of its requests do. Whoever wants it meanwhile waits: two requests of one
+    /// session on two connections would leave open which of them the director saw first.
+    user: usize,
+    uses: u32,
+}
+
+/// A tab: one connection at a time, and the requests on it.
+#[derive(Default)]
+pub struct Tab {
+    pub port: Option<u16>,
+    /// When the tab wants to be looked after.
+    pub timer: Option<u64>,
+    /// Nothing is begun before.
+    rest: u64,
+    /// Nothing is read before.
+    pause: u64,
+    left: u32,
+    /// Requests under way, and whose jar they use.
+    outstanding: VecDeque<(usize, usize)>,
+    writes: VecDeque<(u64, Vec<u8>)>,
+    read: Vec<u8>,
+    /// The last response, or request, said that it is the last one.
+    last: bool,
+    /// The client has closed its direction.
+    half_closed: bool,
+    /// A response was not framed, so the director may end the connection.
+    unframed: bool,
+}
+
+impl Client {
+    pub fn new(host: Host, tabs: usize, requests: u32, jars: usize) -> Self {
+        let tab = || Tab { left: requests, ..Tab::default() };
+        Self {
+            host,
+            connections: BTreeMap::new(),
+            tabs: (0..tabs).map(|_| tab()).collect(),
+            jars: (0..jars).map(|_| Jar::default()).collect(),
+            port: 0,
+        }
+    }
+
+    /// Whether every tab has had its requests, and every connection has ended.
+    pub fn is_done(&self) -> bool {
+        self.connections.is_empty() && self.tabs.iter().all(|tab| tab.left == 0 && tab.port.is_none())
+    }
+
+    /// The tab of a connection.
+    pub fn tab_of(&self, port: u16) -> Option<usize> {
+        self.tabs.iter().position(|tab| tab.port == Some(port))
+    }
+
+    /// Lets a connection send; answers when it has to be looked after. Ended ones go.
+    pub fn output(&mut self, now: u64, port: u16) -> Option<u64> {
+        let connection = self.connections.get_mut(&port)?;
+        self.host.output(now, connection);
+        let next = self.host.next(now, connection);
+        if connection.socket().state() == State::Closed && self.tab_of(port).is_none() {
+            self.connections.remove(&port);
+            return None;
+        }
+        next
+    }
+
+    /// A tab looks after its connection; answers when it wants to do so again.
+    pub fn step(&mut self, shared: &mut Shared, index: usize) -> Result<Option<u64>, String> {
+        let mut tab = std::mem::take(&mut self.tabs[index]);
+        let result = self.process(shared, &mut tab, index);
+        let wishes = [
+            tab.writes.front().map(|(due, _)| *due),
+            (tab.left != 0 || tab.port.is_some()).then_some(tab.rest),
+            Some(tab.pause),
+        ];
+        self.tabs[index] = tab;
+        result?;
+        Ok(wishes.into_iter().flatten().filter(|at| *at > shared.now).min())
+    }
+
+    fn process(&mut self, shared: &mut Shared, tab: &mut Tab, index: usize) -> Result<(), String> {
+        if let Some(port) = tab.port
+            && let Some(mut connection) = self.connections.remove(&port)
+        {
+            let result = self.read(shared, tab, &mut connection);
+            self.connections.insert(port, connection);
+            result?;
+        }
+        if shared.now >= tab.rest && (tab.outstanding.is_empty() || shared.random.random_bool(shared.plan.pipelining)) {
+            self.begin(shared, tab, index);
+        }
+        if let Some(connection) = tab.port.and_then(|port| self.connections.get_mut(&port)) {
+            write(shared.now, tab, connection);
+        }
+        Ok(())
+    }
+
+    /// Reads what came, and notices how the connection is.
+    fn read(&mut self, shared: &mut Shared, tab: &mut Tab, connection: &mut Connection) -> Result<(), String> {
+        let socket = connection.socket();
+        if shared.now >= tab.pause || socket.state() == State::Closed {
+            while socket.can_recv() {
+                let read = &mut tab.read;
+                let _ = socket.recv(|bytes| {
+                    read.extend_from_slice(bytes);
+                    (bytes.len(), ())
+                });
+            }
+            if shared.random.random_bool(0.01) {
+                tab.pause = shared.now + shared.random.random_range(1_000..300_000);
+            }
+        }
+        while !tab.read.is_empty() && self.response(shared, tab)? {}
+        let socket = connection.socket();
+        let state = socket.state();
+        let reset = state == State::Closed;
+        let ended = !socket.may_recv() && !matches!(state, State::SynSent | State::SynReceived);
+        if !reset && !ended {
+            return Ok(());
+        }
+        if !tab.outstanding.is_empty() {
+            let how = if reset { "the connection was reset" } else { "the connection was closed" };
+            for (number, jar) in std::mem::take(&mut tab.outstanding) {
+                self.jars[jar].uses -= 1;
+                if tab.unframed || tab.last {
+                    shared.oracle.excuse(shared.oracle.records[number].from, "it came behind the last response");
+                }
+                shared.oracle.fails(number, shared.now, how)?;
+            }
+        } else if !tab.last && !tab.half_closed && !tab.unframed {
+            return Err(format!("an idle connection of port {:?} ended, reset: {reset}", tab.port));
+        }
+        connection.socket().close();
+        leave(shared, tab);
+        Ok(())
+    }
+
+    /// Takes a response from what was read; whether there was a whole one.
+    fn response(&mut self, shared: &mut Shared, tab: &mut Tab) -> Result<bool, String> {
+        let Some(head) = http::response(&tab.read)? else { return Ok(false) };
+        if head.status < 200 {
+            tab.read.drain(..head.len);
+            return Ok(true);
+        }
+        let Some(&(number, jar)) = tab.outstanding.front() else {
+            return Err(format!("a response to nothing: {head:?}"));
+        };
+        let record = &shared.oracle.records[number];
+        let bodyless = record.is_head || head.status == 204 || head.status == 304;
+        let chunked = head.field("Transfer-Encoding").is_some() && !bodyless;
+        let (body, whole) = if bodyless {
+            (0..0, head.len)
+        } else if chunked {
+            let Some((body, whole)) = one_chunk(&tab.read, head.len) else { return Ok(false) };
+            (body, whole)
+        } else {
+            let length: usize = head.number("Content-Length").ok_or("a response without a length")?;
+            (head.len..head.len + length, head.len + length)
+        };
+        if tab.read.len() < whole {
+            return Ok(false);
+        }
+        let seed = record.answer.as_ref().map_or(0, |answer| answer.seed);
+        let expected = http::body(seed, body.len(), http::RESPONSE_BAIT);
+        shared.oracle.ends(number, &head, &tab.read[body], &expected)?;
+        tab.read.drain(..whole);
+        tab.outstanding.pop_front();
+        tab.last |= head.closes();
+        tab.unframed |= chunked;
+        let jar = &mut self.jars[jar];
+        jar.uses -= 1;
+        remember(jar, &head);
+        if tab.outstanding.is_empty() {
+            let think = if shared.random.random_bool(0.5) { 0 } else { shared.random.random_range(0..500_000) };
+            tab.rest = shared.now + think;
+        }
+        Ok(true)
+    }
+
+    /// Begins something: a connection, a request, or the end of either.
+    fn begin(&mut self, shared: &mut Shared, tab: &mut Tab, index: usize) {
+        if tab.port.is_none() {
+            if tab.left == 0 || !self.connect(shared, tab) {
+                tab.rest = shared.now + 50_000;
+                return;
+            }
+            if shared.random.random_bool(0.2) {
+                // An idle pre-connect.
+                tab.rest = shared.now + shared.random.random_range(0..1_000_000);
+                return;
+            }
+        }
+        let Some(port) = tab.port else { return };
+        let Some(connection) = self.connections.get_mut(&port) else { return };
+        if tab.outstanding.is_empty() {
+            let random = &mut shared.random;
+            if tab.left == 0 || tab.last || random.random_bool(shared.plan.closing) {
+                if random.random_bool(0.2) { connection.socket().abort() } else { connection.socket().close() }
+                leave(shared, tab);
+                return;
+            }
+        }
+        if tab.left == 0 || tab.last || tab.half_closed {
+            return;
+        }
+        let free: Vec<usize> = (0..self.jars.len())
+            .filter(|jar| self.jars[*jar].uses == 0 || self.jars[*jar].user == index)
+            .collect();
+        if free.is_empty() {
+            tab.rest = shared.now + 20_000;
+            return;
+        }
+        let jar = free[shared.random.random_range(0..free.len())];
+        if shared.random.random_bool(0.05) {
+            self.jars[jar].id = None;
+        }
+        self.jars[jar].user = index;
+        self.jars[jar].uses += 1;
+        self.ask(shared, tab, jar, port);
+    }
+
+    fn connect(&mut self, shared: &mut Shared, tab: &mut Tab) -> bool {
+        for _ in 0..shared.plan.ports {
+            let port = FIRST_PORT + self.port;
+            self.port = (self.port + 1) % shared.plan.ports;
+            if !self.connections.contains_key(&port) {
+                let connection = self.host.connect(port, (VIP, VIP_PORT));
+                self.connections.insert(port, connection);
+                *tab = Tab { port: Some(port), timer: tab.timer, left: tab.left, ..Tab::default() };
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Makes a request and plans when it is written.
+    fn ask(&mut self, shared: &mut Shared, tab: &mut Tab, jar: usize, port: u16) {
+        let number = shared.oracle.records.len();
+        let random = &mut shared.random;
+        let plan = &shared.plan;
+        let method = ["GET", "GET", "GET", "HEAD", "POST", "POST"][random.random_range(0..6)];
+        let length = match random.random_range(0..6) {
+            _ if method != "POST" => 0,
+            0 => 0,
+            1 if random.random_bool(plan.big_bodies) => random.random_range(10_000..100_000),
+            1 | 2 => random.random_range(1_000..5_000),
+            _ => random.random_range(1..600),
+        };
+        let bait = self.jars.iter().find_map(|jar| jar.id.as_ref()).map_or(String::new(), |id| {
+            format!("GET /bait HTTP/1.1\r\nHost: a\r\nX-Request: 0\r\nCookie: {COOKIE}={id}\r\n\r\n")
+        });
+        let body = http::body(random.random(), length, &bait);
+        let (path, cookie) = present(random, self.jars[jar].id.as_deref());
+        let mut text = format!("{method} {path} HTTP/1.1\r\nHost: shop.example\r\n");
+        text.push_str(&http::padding(random, plan.long_heads));
+        text.push_str(&cookie);
+        text.push_str(&format!("X-Request: {number}\r\n"));
+        if method == "POST" {
+            text.push_str(&format!("Content-Length: {length}\r\n"));
+        }
+        let closes = random.random_bool(plan.closing / 4.0);
+        if closes {
+            text.push_str("Connection: close\r\n");
+        }
+        text.push_str("\r\n");
+        let head = text.into_bytes();
+        let parsed = http::request(&head).ok().flatten().expect("our own request can be read");
+        let mut due = shared.now;
+        if random.random_bool(plan.pieces) {
+            for piece in http::pieces(random, &head) {
+                tab.writes.push_back((due, piece));
+                due += random.random_range(0..80_000);
+            }
+            tab.writes.push_back((due, body.clone()));
+        } else {
+            tab.writes.push_back((due, [&head[..], &body[..]].concat()));
+        }
+        // A client may close its direction behind its last request, and still wants the answer.
+        tab.half_closed = tab.left == 1 && random.random_bool(0.3);
+        tab.last = closes;
+        tab.left -= 1;
+        tab.outstanding.push_back((number, jar));
+        shared.oracle.records.push(Record {
+            ids: http::ids(&parsed),
+            head,
+            body_len: body.len(),
+            body_hash: http::hash(&body),
+            is_head: method == "HEAD",
+            from: (self.host.address, port),
+            sent: shared.now,
+            arrived: None,
+            answer: None,
+            over: false,
+            excuse: None,
+        });
+    }
+}
+
+/// How a session id is presented: in a cookie, among others, in the path, or not at all.
+fn present(random: &mut super::plan::Random, id: Option<&str>) -> (String, String) {
+    let Some(id) = id else {
+        let made_up = random.random_bool(0.2).then(|| http::new_id(random));
+        return ("/".into(), made_up.map_or(String::new(), |id| format!("Cookie: {COOKIE}={id}\r\n")));
+    };
+    match random.random_range(0..10) {
+        0 => (format!("/page;jsessionid={id}"), String::new()),
+        1 => ("/".into(), format!("Cookie: {COOKIE}={}; {COOKIE}={id}\r\n", http::new_id(random))),
+        2 => ("/".into(), format!("Cookie: {COOKIE}={}\r\nCookie: a=b; {COOKIE}={id}\r\n", http::new_id(random))),
+        _ => ("/a/page?b=c".into(), format!("Cookie: theme=dark; {COOKIE}={id}; X{COOKIE}=no\r\n")),
+    }
+}
+
+/// Keeps what a response's Set-Cookie says.
+fn remember(jar: &mut Jar, head: &Head) {
+    let Some(cookie) = head.field("Set-Cookie") else { return };
+    let value = cookie.split(';').next().and_then(|pair| pair.split_once('=')).map_or("", |(_, value)| value);
+    jar.id = (!value.is_empty()).then(|| value.to_owned());
+}
+
+/// The tab is done with its connection, which ends on its own.
+fn leave(shared: &mut Shared, tab: &mut Tab) {
+    let left = tab.left;
+    let rest = shared.now + shared.random.random_range(0..300_000);
+    *tab = Tab { left, rest, timer: tab.timer, ..Tab::default() };
+}
+
+/// Writes what is due.
+fn write(now: u64, tab: &mut Tab, connection: &mut Connection) {
+    let socket = connection.socket();
+    while let Some((due, bytes)) = tab.writes.front_mut() {
+        if *due > now || !socket.can_send() {
+            return;
+        }
+        let sent = socket.send_slice(bytes).unwrap_or(0);
+        bytes.drain(..sent);
+        if !bytes.is_empty() {
+            return;
+        }
+        tab.writes.pop_front();
+    }
+    if tab.half_closed && !tab.outstanding.is_empty() {
+        socket.close();
+    }
+}
+
+/// The one chunk of a body in chunks: where it lies, and where the message ends.
+fn one_chunk(bytes: &[u8], at: usize) -> Option<(std::ops::Range<usize>, usize)> {
+    let line = bytes.get(at..)?.windows(2).position(|pair| pair == b"\r\n")?;
+    let length = usize::from_str_radix(std::str::from_utf8(&bytes[at..at + line]).ok()?, 16).ok()?;
+    let start = at + line + 2;
+    let tail = if length == 0 { 2 } else { 7 };
+    Some((start..start + length, start + length + tail))
+}

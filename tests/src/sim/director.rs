@@ -1,0 +1,355 @@
+//! The director: the core in its two hooks, and what may be said of it from outside, packet by packet.
+
+use std::collections::BTreeMap;
+
+use balancer_ebpf::layout::{
+    FLOW_CLOSING, FLOW_FREE, FLOW_UNBOUND, Flow, NONE, Place, ROLE_LISTENER, ROLE_SOURCE, place, slot,
+};
+use balancer_ebpf::net::{Egress, Hop, Seq};
+use balancer_ebpf::splice;
+use balancer_ebpf::verdict::{Action, Verdict};
+use balancer_ebpf::work::Work;
+
+use super::edge::{Kind, Mutation, SimFrame, SimMaps};
+use super::oracle::Oracle;
+use super::packet::{ETHERNET, View, distance};
+
+/// Where clients connect to.
+pub const VIP: [u8; 4] = [10, 0, 0, 1];
+pub const VIP_PORT: u16 = 80;
+/// Where legs start, if not at the listener's own address.
+pub const SOURCE: [u8; 4] = [10, 0, 0, 2];
+/// Interfaces: towards clients and towards backends.
+pub const FRONT: u32 = 1;
+pub const BACK: u32 = 2;
+
+/// Milliseconds for which the core passes over a backend that refused, and one that did not answer.
+const SHUN_REFUSED: u64 = 1_000_000;
+const SHUN_SILENT: u64 = 3_000_000;
+
+/// The director and what is known of it from outside.
+pub struct Director {
+    pub maps: SimMaps,
+    work: Box<Work>,
+    pub routes: Vec<([u8; 4], Hop)>,
+    pub xdp: bool,
+    pub partial: bool,
+    pub mutation: Mutation,
+    /// SYNs without an answer, by the leg's source port and the backend.
+    unanswered: BTreeMap<(u16, [u8; 4]), u32>,
+    /// The latest timestamp that was sent to each client's port, and that each leg's backend sent.
+    shown: BTreeMap<([u8; 4], u16), u32>,
+    told: BTreeMap<u16, u32>,
+}
+
+/// A packet that leaves.
+pub struct Departure {
+    pub egress: u32,
+    pub frame: Vec<u8>,
+    pub view: View,
+}
+
+/// What became of a packet.
+pub struct Handled {
+    pub verdict: Verdict,
+    pub departures: Vec<Departure>,
+    /// Client's bytes that left for a leg as segments of the director's own: client, number and length.
+    pub cuts: Vec<(([u8; 4], u16), u32, u32)>,
+}
+
+impl Director {
+    pub fn new(maps: SimMaps, routes: Vec<([u8; 4], Hop)>, xdp: bool, partial: bool, mutation: Mutation) -> Self {
+        Self {
+            maps,
+            work: Box::new(work()),
+            routes,
+            xdp,
+            partial,
+            mutation,
+            unanswered: BTreeMap::new(),
+            shown: BTreeMap::new(),
+            told: BTreeMap::new(),
+        }
+    }
+
+    /// A frame arrives on an interface.
+    pub fn receive(
+        &mut self,
+        now: u64,
+        interface: u32,
+        bytes: Vec<u8>,
+        view: &View,
+        oracle: &mut Oracle,
+    ) -> Result<Handled, String> {
+        self.mutate(view, &bytes);
+        if interface == BACK {
+            self.answered(now, view, oracle);
+        }
+        let partial = self.partial;
+        let mut bytes = bytes;
+        if partial {
+            strip(&mut bytes);
+        }
+        let (verdict, frame) = self.hooks(interface, bytes)?;
+        self.maps.count(verdict as u32);
+        if verdict == Verdict::Busy {
+            return Err("a flow was locked twice".into());
+        }
+        let mut frames = frame.copies;
+        match verdict.action() {
+            Action::Send => frames.push((self.work.egress, frame.bytes)),
+            Action::Drop | Action::Pass => {}
+            Action::Up => return Err("TC cannot pass a packet up".into()),
+        }
+        let mut handled = Handled { verdict, departures: Vec::new(), cuts: Vec::new() };
+        let mut late = true;
+        if interface == BACK && let Some((clock, _)) = view.timestamp {
+            let before = self.told.entry(view.destination_port).or_insert(clock);
+            late = distance(clock, *before) < 0;
+            if !late || view.syn {
+                *before = clock;
+            }
+        }
+        for (egress, mut frame) in frames {
+            if partial {
+                complete(&mut frame)?;
+            }
+            let out = View::of(&frame).map_err(|why| format!("{verdict:?} emits {why}"))?;
+            self.leaves(now, egress, &frame, &out, oracle).map_err(|why| format!("{verdict:?} emits {out}: {why}"))?;
+            self.clocks(&out, interface == BACK && late).map_err(|why| format!("{verdict:?} emits {out}: {why}"))?;
+            if egress.interface == BACK && out.len != 0 {
+                handled.cuts.extend(self.cut(&out));
+            }
+            handled.departures.push(Departure { egress: egress.interface, frame, view: out });
+        }
+        Ok(handled)
+    }
+
+    /// Runs the hooks: XDP first if there is one, and TC for what it passes up.
+    fn hooks(&mut self, interface: u32, bytes: Vec<u8>) -> Result<(Verdict, SimFrame<'_>), String> {
+        let kind = Kind { can_grow: !self.xdp, partial: self.partial, mutation: self.mutation };
+        let ingress = Egress { interface, flags: 0 };
+        let frame = |bytes: Vec<u8>, kind: Kind| SimFrame {
+            bytes,
+            kind,
+            ingress,
+            routes: &self.routes,
+            copies: Vec::new(),
+            falsified: 0,
+        };
+        let mut first = frame(bytes.clone(), kind);
+        let verdict = splice::direct(&self.maps, &mut first, &mut self.work);
+        if verdict.action() != Action::Up {
+            return Ok((verdict, first));
+        }
+        self.maps.count(verdict as u32);
+        if first.bytes != bytes || !first.copies.is_empty() {
+            return Err("XDP passed up a packet that it had changed".into());
+        }
+        let mut second = frame(bytes, Kind { can_grow: true, ..kind });
+        let verdict = splice::direct(&self.maps, &mut second, &mut self.work);
+        Ok((verdict, second))
+    }
+
+    /// What a backend's packet says about the backend.
+    fn answered(&mut self, now: u64, view: &View, oracle: &mut Oracle) {
+        if view.syn && view.ack.is_some() {
+            self.unanswered.remove(&(view.destination_port, view.source));
+        }
+        if view.rst {
+            oracle.trouble(backend_index(view.source), now, now + SHUN_REFUSED, "refused");
+        }
+    }
+
+    /// A packet leaves: for the right neighbour, and with the consequences that it has.
+    fn leaves(&mut self, now: u64, egress: Egress, frame: &[u8], out: &View, oracle: &mut Oracle) -> Result<(), String> {
+        let Some((_, hop)) = self.routes.iter().find(|(address, _)| *address == out.destination) else {
+            return Err("nobody has this address".into());
+        };
+        if frame[..12] != hop.macs {
+            return Err(format!("wrong link-layer addresses {:02x?}", &frame[..12]));
+        }
+        if egress.interface != hop.egress.interface {
+            return Err(format!("by interface {}", egress.interface));
+        }
+        if egress.interface == BACK && out.syn {
+            let key = (out.source_port, out.destination);
+            let others = |key: &(u16, [u8; 4])| key.0 == out.source_port && key.1 != out.destination;
+            let left: Vec<_> = self.unanswered.iter().filter(|(k, _)| others(k)).map(|(k, n)| (*k, *n)).collect();
+            for (old, syns) in left {
+                if syns >= 2 {
+                    oracle.trouble(backend_index(old.1), now, now + SHUN_SILENT, "gave no answer");
+                }
+                self.unanswered.remove(&old);
+            }
+            *self.unanswered.entry(key).or_insert(0) += 1;
+        }
+        Ok(())
+    }
+
+    /// The timestamps that a client sees never go back, but for packets that overtook each other before the director.
+    fn clocks(&mut self, out: &View, late: bool) -> Result<(), String> {
+        let Some((clock, _)) = out.timestamp.filter(|_| !out.rst) else { return Ok(()) };
+        if slot_of(out.source, out.source_port).is_some() && out.destination[1] == 2 {
+            return Ok(());
+        }
+        let key = (out.destination, out.destination_port);
+        if out.syn {
+            self.shown.insert(key, clock);
+        }
+        let shown = self.shown.entry(key).or_insert(clock);
+        let step = distance(clock, *shown);
+        if step < 0 && !late {
+            return Err(format!("the client's clock goes back by {}", -step));
+        }
+        if step > 0 {
+            *shown = clock;
+        }
+        Ok(())
+    }
+
+    /// The client's numbers of a segment that left for a leg.
+    fn cut(&self, out: &View) -> Option<(([u8; 4], u16), u32, u32)> {
+        let flow = self.maps.flows.get(slot_of(out.source, out.source_port)? as usize)?.borrow();
+        let client = (flow.key.client, u16::from_be_bytes(flow.key.client_port));
+        Some((client, out.seq.wrapping_sub(flow.leg.to_leg), out.len))
+    }
+
+    /// The client whose flow has its leg at a source port.
+    pub fn client_of(&self, port: u16) -> Option<([u8; 4], u16)> {
+        let flow = self.maps.flows.get(slot_of(SOURCE, port)? as usize)?.borrow();
+        Some((flow.key.client, u16::from_be_bytes(flow.key.client_port)))
+    }
+
+    /// What is counted and what is held agrees with the flows, always.
+    pub fn audit(&self) -> Result<(), String> {
+        let mut in_flight = [0u64; 16];
+        let mut legs = [0u64; 16];
+        let mut stashes = vec![0u64; self.maps.stashes.len()];
+        for (index, flow) in self.maps.flows.iter().enumerate() {
+            let flow = flow.borrow();
+            if flow.stash != NONE && flow.state != FLOW_FREE {
+                stashes[flow.stash as usize] = index as u64 + 1;
+            }
+            if matches!(flow.state, FLOW_FREE | FLOW_CLOSING) {
+                continue;
+            }
+            if flow.leg.backend != NONE {
+                in_flight[flow.leg.version as usize & 15] += u64::from(flow.outstanding);
+                legs[flow.leg.version as usize & 15] += 1;
+            } else if flow.state != FLOW_UNBOUND {
+                return Err(format!("flow {index} is in state {} without a leg", flow.state));
+            }
+        }
+        for (version, traffic) in self.maps.traffic.iter().enumerate() {
+            if (traffic.in_flight.get(), traffic.flows.get()) != (in_flight[version], legs[version]) {
+                return Err(format!(
+                    "version {version} counts {} requests in flight and {} flows; there are {} and {}",
+                    traffic.in_flight.get() as i64,
+                    traffic.flows.get() as i64,
+                    in_flight[version],
+                    legs[version]
+                ));
+            }
+        }
+        for (index, stash) in self.maps.stashes.iter().enumerate() {
+            let owner = stash.borrow().owner.get() & 0xffff_ffff;
+            if owner != stashes[index] {
+                return Err(format!("stash {index} belongs to {owner}, but flow {} has it", stashes[index]));
+            }
+        }
+        Ok(())
+    }
+
+    /// What an intended bug does before the core sees the packet.
+    fn mutate(&mut self, view: &View, bytes: &[u8]) {
+        let payload = &bytes[bytes.len() - view.len as usize..];
+        let known = |flow: &Flow| !matches!(flow.state, FLOW_FREE | FLOW_UNBOUND | FLOW_CLOSING);
+        match self.mutation {
+            Mutation::GuessedRequest if payload.starts_with(b"GET ") => {
+                for flow in &self.maps.flows {
+                    let mut flow = flow.borrow_mut();
+                    let key = (flow.key.client, u16::from_be_bytes(flow.key.client_port));
+                    if known(&flow) && key == (view.source, view.source_port) {
+                        flow.request_next = Seq(view.seq);
+                        flow.request_left = 0;
+                    }
+                }
+            }
+            Mutation::GuessedResponse if payload.starts_with(b"HTTP/1.1 ") => {
+                if let Some(slot) = slot_of(view.destination, view.destination_port) {
+                    let mut flow = self.maps.flows[slot as usize].borrow_mut();
+                    if known(&flow) {
+                        flow.response_next = Seq(view.seq.wrapping_add(flow.leg.to_client));
+                        flow.response_left = 0;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Empty scratch memory.
+fn work() -> Work {
+    Work {
+        segment: Default::default(),
+        options: Default::default(),
+        draft: Default::default(),
+        farewell: Default::default(),
+        farewell_egress: Default::default(),
+        crafted: Default::default(),
+        sum: Default::default(),
+        scan: Default::default(),
+        egress: Default::default(),
+        lookup: Default::default(),
+        choice: Default::default(),
+        search: Default::default(),
+        emission: Default::default(),
+        buffer: Default::default(),
+    }
+}
+
+/// The roles of the director's addresses.
+pub fn roles(shared: bool) -> Vec<([u8; 4], u32)> {
+    if shared { vec![(VIP, ROLE_LISTENER | ROLE_SOURCE)] } else { vec![(VIP, ROLE_LISTENER), (SOURCE, ROLE_SOURCE)] }
+}
+
+/// A backend's number, from its address.
+pub fn backend_index(address: [u8; 4]) -> usize {
+    usize::from(address[3]) - 1
+}
+
+/// The slot whose leg starts at a port.
+fn slot_of(_source: [u8; 4], port: u16) -> Option<u32> {
+    let slot = slot(Place { source: 0, port })?;
+    debug_assert_eq!(place(slot).port, port);
+    Some(slot)
+}
+
+/// Leaves only the pseudo-header's sum in the TCP checksum, as a sender does whose hardware completes it.
+fn strip(frame: &mut [u8]) {
+    let sum = pseudo(frame);
+    frame[50..52].copy_from_slice(&sum.to_ne_bytes());
+}
+
+/// Completes a partial checksum, as the hardware does; an error if it is not the pseudo-header's sum.
+fn complete(frame: &mut [u8]) -> Result<(), String> {
+    let sum = pseudo(frame);
+    let found = u16::from_ne_bytes([frame[50], frame[51]]);
+    if found != sum {
+        return Err(format!("a partial checksum of {found:04x}, not {sum:04x}"));
+    }
+    let check = !balancer_ebpf::net::fold(words(&frame[34..]));
+    frame[50..52].copy_from_slice(&check.to_ne_bytes());
+    Ok(())
+}
+
+fn words(bytes: &[u8]) -> u64 {
+    bytes.chunks(2).map(|pair| u64::from(u16::from_ne_bytes([pair[0], *pair.get(1).unwrap_or(&0)]))).sum()
+}
+
+fn pseudo(frame: &[u8]) -> u16 {
+    let len = (frame.len() - ETHERNET - 20) as u16;
+    balancer_ebpf::net::fold(words(&frame[26..34]) + u64::from(6u16.to_be()) + u64::from(len.to_be()))
+}

@@ -1,0 +1,159 @@
+//! The maps: vectors that live as long as one simulation.
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::collections::HashMap;
+
+use balancer_ebpf::decide::Backends;
+use balancer_ebpf::host::{Entered, Machine, Maps};
+use balancer_ebpf::layout::{
+    Backend, Bucket, Flow, FlowKey, Globals, Hands, Listener, ListenerKey, MAX_VERSIONS, Policy, SERVICE_BLOCKS, Stash,
+    Traffic,
+};
+use balancer_ebpf::sessions::Table;
+use balancer_ebpf::verdict::COUNTERS;
+
+use super::SimCpu;
+
+/// What the kernel's maps hold, for one service on one listener.
+pub struct SimMaps {
+    pub globals: Globals,
+    pub hands: Hands,
+    /// Addresses and their `ROLE_*` bits.
+    pub roles: Vec<([u8; 4], u32)>,
+    pub listener: (ListenerKey, Listener),
+    pub word: Cell<u64>,
+    pub policies: Vec<Policy>,
+    pub backends: Vec<Backend>,
+    pub buckets: Vec<Bucket>,
+    pub traffic: Vec<Traffic>,
+    /// Looked up only, never walked: its order is not the same from run to run.
+    pub keys: RefCell<HashMap<FlowKey, u32>>,
+    pub flows: Vec<RefCell<Flow>>,
+    pub stashes: Vec<RefCell<Stash>>,
+    /// Nanoseconds since boot.
+    pub now: Cell<u64>,
+    pub counters: Vec<Cell<u64>>,
+}
+
+impl SimMaps {
+    /// Empty maps of the sizes that `globals` names.
+    pub fn new(globals: Globals, roles: Vec<([u8; 4], u32)>, listener: (ListenerKey, Listener), policy: Policy) -> Self {
+        let stash = Stash { owner: Cell::new(0), data: balancer_ebpf::layout::Buffer::new() };
+        let entry = balancer_ebpf::layout::Entry {
+            tag: Cell::new(0),
+            binding: Cell::new(0),
+            times: Cell::new(0),
+            bucket_hash: Cell::new(0),
+        };
+        let bucket = Bucket { entries: std::array::from_fn(|_| entry.clone()) };
+        let traffic =
+            Traffic { in_flight: Cell::new(0), requests: Cell::new(0), issued: Cell::new(0), flows: Cell::new(0) };
+        Self {
+            hands: Hands { flow: Cell::new(0), stash: Cell::new(0), reset_budget: Cell::new(0), zero: 0 },
+            roles,
+            listener,
+            word: Cell::new(0),
+            policies: vec![policy; SERVICE_BLOCKS as usize],
+            backends: Vec::new(),
+            buckets: vec![bucket; globals.bucket_mask as usize + 1],
+            traffic: vec![traffic; MAX_VERSIONS as usize],
+            keys: RefCell::default(),
+            flows: (0..globals.flows).map(|_| RefCell::default()).collect(),
+            stashes: (0..globals.stashes).map(|_| RefCell::new(stash.clone())).collect(),
+            now: Cell::new(0),
+            counters: vec![Cell::new(0); COUNTERS as usize],
+            globals,
+        }
+    }
+
+    /// Adds one to a counter.
+    pub fn count(&self, counter: u32) {
+        let counter = &self.counters[counter as usize];
+        counter.set(counter.get() + 1);
+    }
+}
+
+impl Machine for SimMaps {
+    type Cpu = SimCpu;
+}
+
+impl Backends for SimMaps {
+    fn backend(&self, id: u32) -> Option<&Backend> {
+        self.backends.get(id as usize)
+    }
+}
+
+impl Table for SimMaps {
+    fn bucket(&self, index: u32) -> Option<&Bucket> {
+        self.buckets.get(index as usize)
+    }
+}
+
+impl Maps for SimMaps {
+    type Flow<'a> = RefMut<'a, Flow>;
+    type Stash<'a> = RefMut<'a, Stash>;
+
+    fn globals(&self) -> Option<&Globals> {
+        Some(&self.globals)
+    }
+
+    fn hands(&self) -> Option<&Hands> {
+        Some(&self.hands)
+    }
+
+    fn role(&self, address: [u8; 4]) -> Option<u32> {
+        self.roles.iter().find(|(known, _)| *known == address).map(|(_, role)| *role)
+    }
+
+    fn listener(&self, key: &ListenerKey) -> Option<&Listener> {
+        (self.listener.0 == *key).then_some(&self.listener.1)
+    }
+
+    fn service_word(&self, service: u32) -> u64 {
+        if service == 0 { self.word.get() } else { 0 }
+    }
+
+    fn policy(&self, block: u32) -> Option<&Policy> {
+        self.policies.get(block as usize)
+    }
+
+    fn traffic(&self, index: u32) -> Option<&Traffic> {
+        self.traffic.get(index as usize)
+    }
+
+    fn flow_slot(&self, key: &FlowKey) -> Option<u32> {
+        self.keys.borrow().get(key).copied()
+    }
+
+    fn enter(&self, key: &FlowKey, slot: u32) -> Entered {
+        match self.keys.borrow_mut().entry(*key) {
+            std::collections::hash_map::Entry::Occupied(_) => Entered::Exists,
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                entry.insert(slot);
+                Entered::Done
+            }
+        }
+    }
+
+    fn leave(&self, key: &FlowKey) {
+        self.keys.borrow_mut().remove(key);
+    }
+
+    fn flow(&self, slot: u32) -> Option<Self::Flow<'_>> {
+        // A flow that is locked twice by one packet would hang a CPU in the kernel: `None` makes it a verdict that no
+        // simulation forgives.
+        self.flows.get(slot as usize)?.try_borrow_mut().ok()
+    }
+
+    fn stash(&self, index: u32) -> Option<Self::Stash<'_>> {
+        self.stashes.get(index as usize)?.try_borrow_mut().ok()
+    }
+
+    fn now(&self) -> u64 {
+        self.now.get()
+    }
+
+    fn note(&self, counter: u32) {
+        self.count(counter);
+    }
+}

@@ -1,0 +1,201 @@
+//! A host at an end: smoltcp's TCP, with an Ethernet header put on and taken off at its edge.
+//!
+//! Each connection has a socket set of its own. So a port that comes back finds the old connection's TIME-WAIT where the
+//! host wants it, and not where smoltcp's order of sockets happens to put it.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+
+use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
+use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use smoltcp::socket::tcp;
+use smoltcp::time::{Duration, Instant};
+use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr, Ipv4Address, Ipv4Packet, TcpPacket};
+
+use super::monitor::Monitor;
+use super::packet::ETHERNET;
+use super::plan::Stack;
+
+thread_local! {
+    /// The timestamp clock of the host that is being polled: smoltcp asks a plain function for it.
+    static CLOCK: Cell<u32> = const { Cell::new(0) };
+}
+
+/// One connection of a host.
+pub struct Connection {
+    pub sockets: SocketSet<'static>,
+    handle: SocketHandle,
+    pub monitor: Monitor,
+    /// When an event is under way that will look after it.
+    pub timer: Option<u64>,
+}
+
+impl Connection {
+    pub fn socket(&mut self) -> &mut tcp::Socket<'static> {
+        self.sockets.get_mut(self.handle)
+    }
+}
+
+/// A host.
+pub struct Host {
+    pub address: [u8; 4],
+    pub mac: [u8; 6],
+    /// The director's address on this link.
+    pub gateway: [u8; 6],
+    pub stack: Stack,
+    /// What its timestamps run ahead of time.
+    clock: u32,
+    wire: Wire,
+    interface: Interface,
+    /// No sockets: what answers for connections that are not there.
+    nobody: SocketSet<'static>,
+}
+
+impl Host {
+    pub fn new(address: [u8; 4], mac: [u8; 6], gateway: [u8; 6], stack: Stack, seed: u64) -> Self {
+        let mut wire = Wire { incoming: VecDeque::new(), outgoing: Vec::new(), mtu: stack.mtu };
+        let mut config = Config::new(HardwareAddress::Ip);
+        config.random_seed = seed;
+        let mut interface = Interface::new(config, &mut wire, Instant::ZERO);
+        interface.update_ip_addrs(|addresses| {
+            let _ = addresses.push(IpCidr::new(ip(address), 8));
+        });
+        Self { address, mac, gateway, stack, clock: (seed >> 32) as u32, wire, interface, nobody: SocketSet::new([]) }
+    }
+
+    fn connection(&self) -> Connection {
+        let mut socket = tcp::Socket::new(
+            tcp::SocketBuffer::new(vec![0; self.stack.receive]),
+            tcp::SocketBuffer::new(vec![0; self.stack.send]),
+        );
+        socket.set_nagle_enabled(self.stack.nagle);
+        socket.set_ack_delay(self.stack.ack_delay.map(Duration::from_millis));
+        if self.stack.timestamps {
+            socket.set_tsval_generator(Some(|| CLOCK.get()));
+        }
+        let mut sockets = SocketSet::new([]);
+        let handle = sockets.add(socket);
+        Connection { sockets, handle, monitor: Monitor::default(), timer: None }
+    }
+
+    /// A connection that waits for a SYN.
+    pub fn listen(&self, port: u16) -> Connection {
+        let mut connection = self.connection();
+        connection.socket().listen(port).expect("a fresh socket listens");
+        connection
+    }
+
+    /// A connection that is being opened.
+    pub fn connect(&mut self, from: u16, to: ([u8; 4], u16)) -> Connection {
+        let mut connection = self.connection();
+        let socket = connection.sockets.get_mut::<tcp::Socket<'static>>(connection.handle);
+        socket.connect(self.interface.context(), (ip(to.0), to.1), from).expect("a fresh socket connects");
+        connection
+    }
+
+    /// Gives a frame to a connection, or to nobody, who resets it.
+    pub fn input(&mut self, now: u64, connection: Option<&mut Connection>, frame: &[u8]) {
+        CLOCK.set(self.clock.wrapping_add((now / 1000) as u32));
+        self.wire.incoming.push_back(frame[ETHERNET..].to_vec());
+        let sockets = connection.map_or(&mut self.nobody, |connection| &mut connection.sockets);
+        self.interface.poll_ingress_single(instant(now), &mut self.wire, sockets);
+        self.wire.incoming.clear();
+    }
+
+    /// Lets a connection send what it has to send.
+    pub fn output(&mut self, now: u64, connection: &mut Connection) {
+        CLOCK.set(self.clock.wrapping_add((now / 1000) as u32));
+        self.interface.poll_egress(instant(now), &mut self.wire, &mut connection.sockets);
+    }
+
+    /// When the connection has to be looked after again.
+    pub fn next(&mut self, now: u64, connection: &Connection) -> Option<u64> {
+        let at = self.interface.poll_at(instant(now), &connection.sockets)?;
+        // A stack that wants something at once and does not do it would stop virtual time.
+        Some((at.total_micros().max(0) as u64).max(now + 100))
+    }
+
+    /// The frames that were sent since the last call.
+    pub fn take(&mut self) -> Vec<Vec<u8>> {
+        let packets = std::mem::take(&mut self.wire.outgoing);
+        packets.into_iter().map(|packet| self.wrap(packet)).collect()
+    }
+
+    fn wrap(&self, mut packet: Vec<u8>) -> Vec<u8> {
+        if self.stack.nops {
+            lay_out(&mut packet);
+        }
+        let mut frame = Vec::with_capacity(ETHERNET + packet.len());
+        frame.extend_from_slice(&self.gateway);
+        frame.extend_from_slice(&self.mac);
+        frame.extend_from_slice(&[0x08, 0x00]);
+        frame.append(&mut packet);
+        frame
+    }
+}
+
+/// Moves a lone timestamp behind two NOPs.
+fn lay_out(packet: &mut [u8]) {
+    let plain = packet[32] >> 4 == 8 && packet[40..42] == [8, 10] && packet[50..52] == [0, 0];
+    if plain {
+        packet.copy_within(40..50, 42);
+        packet[40..42].fill(1);
+        let ip = Ipv4Packet::new_unchecked(&*packet);
+        let (source, destination) = (IpAddress::Ipv4(ip.src_addr()), IpAddress::Ipv4(ip.dst_addr()));
+        TcpPacket::new_unchecked(&mut packet[20..]).fill_checksum(&source, &destination);
+    }
+}
+
+fn ip([a, b, c, d]: [u8; 4]) -> IpAddress {
+    IpAddress::Ipv4(Ipv4Address::new(a, b, c, d))
+}
+
+fn instant(now: u64) -> Instant {
+    Instant::from_micros(now as i64)
+}
+
+/// The device: what came, and what leaves.
+struct Wire {
+    incoming: VecDeque<Vec<u8>>,
+    outgoing: Vec<Vec<u8>>,
+    mtu: usize,
+}
+
+struct Received(Vec<u8>);
+struct Sending<'a>(&'a mut Vec<Vec<u8>>);
+
+impl RxToken for Received {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
+        f(&self.0)
+    }
+}
+
+impl TxToken for Sending<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        let mut packet = vec![0; len];
+        let result = f(&mut packet);
+        self.0.push(packet);
+        result
+    }
+}
+
+impl Device for Wire {
+    type RxToken<'a> = Received;
+    type TxToken<'a> = Sending<'a>;
+
+    fn receive(&mut self, _: Instant) -> Option<(Received, Sending<'_>)> {
+        let packet = self.incoming.pop_front()?;
+        Some((Received(packet), Sending(&mut self.outgoing)))
+    }
+
+    fn transmit(&mut self, _: Instant) -> Option<Sending<'_>> {
+        Some(Sending(&mut self.outgoing))
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        let mut capabilities = DeviceCapabilities::default();
+        capabilities.medium = Medium::Ip;
+        capabilities.max_transmission_unit = self.mtu;
+        capabilities
+    }
+}

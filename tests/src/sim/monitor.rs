@@ -1,0 +1,141 @@
+//! What one end of a connection may expect of the other: checked for every segment that reaches it.
+//!
+//! An end knows what it has sent itself. Whatever is said to it about that (acknowledgements, SACK blocks, echoed
+//! timestamps) has to fit, and a wrong translation shows here before the end's own TCP would notice, if it ever did.
+
+use std::collections::BTreeSet;
+
+use super::packet::{View, distance};
+
+/// What an end has sent and what it was sent, as offsets from the first number of each direction.
+#[derive(Default)]
+pub struct Monitor {
+    /// The number of this end's SYN.
+    first: Option<u32>,
+    /// How far it has sent, as an offset.
+    sent: i64,
+    /// How far the other side has acknowledged.
+    acked: i64,
+    /// Where segments began and ended that are not acknowledged yet.
+    edges: BTreeSet<i64>,
+    /// The first and the last timestamp that it sent.
+    clock: Option<(u32, u32)>,
+    /// The furthest right edge of its window that it announced.
+    right: Option<u32>,
+    /// Its window's scale, and whether the other side scales too.
+    scale: u32,
+    scaled: bool,
+    closed: bool,
+    /// What it acknowledged last.
+    told: Option<u32>,
+}
+
+impl Monitor {
+    /// The end sends a segment.
+    pub fn sends(&mut self, view: &View) {
+        if view.rst {
+            self.closed = true;
+            return;
+        }
+        if view.syn {
+            // A new SYN of the same end begins a new connection.
+            if self.first != Some(view.seq) {
+                *self = Self { first: Some(view.seq), ..Self::default() };
+            }
+            self.scale = view.scale.unwrap_or(0);
+        }
+        let Some(first) = self.first else { return };
+        let from = i64::from(distance(view.seq, first));
+        let until = i64::from(distance(view.end(), first));
+        if until > from {
+            self.edges.insert(from);
+            self.edges.insert(until);
+            self.sent = self.sent.max(until);
+        }
+        if let Some((now, _)) = view.timestamp {
+            self.clock = Some(self.clock.map_or((now, now), |(first, last)| {
+                (first, if distance(now, last) > 0 { now } else { last })
+            }));
+        }
+        if let Some(ack) = view.ack {
+            self.told = Some(ack);
+            let shift = if view.syn || !self.scaled { 0 } else { self.scale };
+            let right = ack.wrapping_add(view.window << shift);
+            self.right = Some(self.right.map_or(right, |old| if distance(right, old) > 0 { right } else { old }));
+        }
+    }
+
+    /// Bytes that the end sent were cut anew on their way: `view` is a segment of them, in this end's numbers.
+    pub fn cut(&mut self, seq: u32, len: u32) {
+        if let Some(first) = self.first {
+            let from = i64::from(distance(seq, first));
+            self.edges.insert(from);
+            self.edges.insert(from + i64::from(len));
+        }
+    }
+
+    /// A segment reaches the end. An error is a violation.
+    pub fn receives(&mut self, view: &View, mtu: usize) -> Result<(), String> {
+        if self.closed {
+            return Ok(());
+        }
+        let Some(first) = self.first else { return Ok(()) };
+        if view.syn {
+            self.scaled = view.scale.is_some();
+        }
+        if view.len as usize + 40 > mtu {
+            return Err(format!("{} bytes of payload for an MTU of {mtu}", view.len));
+        }
+        let Some(ack) = view.ack else { return Ok(()) };
+        let ack = i64::from(distance(ack, first));
+        if ack > self.sent {
+            return Err(format!("it acknowledges {} bytes that were never sent", ack - self.sent));
+        }
+        if view.rst {
+            return Ok(());
+        }
+        self.acked = self.acked.max(ack);
+        self.sacks(view, first, ack)?;
+        if let (Some((_, echo)), Some((from, until))) = (view.timestamp, self.clock)
+            && (distance(echo, from) < 0 || distance(echo, until) > 0)
+        {
+            return Err(format!("it echoes timestamp {echo}; {from} to {until} were sent"));
+        }
+        // What is acknowledged needs no edges any more, but for late segments with old blocks.
+        while self.edges.first().is_some_and(|edge| *edge < self.acked - 300_000) {
+            self.edges.pop_first();
+        }
+        Ok(())
+    }
+
+    /// Blocks lie in what was sent, and begin and end where segments did.
+    fn sacks(&self, view: &View, first: u32, ack: i64) -> Result<(), String> {
+        for (left, right) in view.sacks.iter().flatten() {
+            let (from, until) = (i64::from(distance(*left, first)), i64::from(distance(*right, first)));
+            if from >= until || until > self.sent || until < ack {
+                return Err(format!("SACK block {from}..{until}, but 0..{} was sent and {ack} acknowledged", self.sent));
+            }
+            for edge in [from, until] {
+                if !self.edges.contains(&edge) {
+                    return Err(format!("SACK block {from}..{until}: no segment begins or ends at {edge}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the end acknowledged last.
+    pub fn told(&self) -> Option<u32> {
+        self.told
+    }
+
+    /// Whether data that reaches this end fits the window that it announced.
+    pub fn fits(&self, view: &View) -> Result<(), String> {
+        match self.right {
+            Some(right) if !self.closed && view.len != 0 && distance(view.end(), right) > i32::from(view.fin) => {
+                Err(format!("data {} bytes beyond the window", distance(view.end(), right)))
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! What ought to happen: a model of policies, bindings and mishaps that knows nothing of packets.
+//!
+//! It learns of requests from clients, of what became of them from backends, and of policies from the daemon. Between a
+//! request's departure and its arrival the policy may change; whatever was right at any moment in between is right.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::http::Head;
+
+/// A request, from its client's plan to its end.
+pub struct Record {
+    /// Its head, byte for byte: what a backend has to see.
+    pub head: Vec<u8>,
+    pub body_len: usize,
+    pub body_hash: u64,
+    pub is_head: bool,
+    /// Session ids, in the order in which they count.
+    pub ids: Vec<String>,
+    /// The client's host and port.
+    pub from: ([u8; 4], u16),
+    pub sent: u64,
+    /// The backend that has read its head.
+    pub arrived: Option<usize>,
+    pub answer: Option<Answer>,
+    /// A response or an excusable error has ended it.
+    pub over: bool,
+    /// Why an error would be nobody's fault.
+    pub excuse: Option<&'static str>,
+}
+
+/// What a backend answered.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub backend: usize,
+    pub status: u16,
+    pub len: usize,
+    pub seed: u64,
+    /// The session that it ends.
+    pub deletes: Option<String>,
+}
+
+/// A policy as the oracle sees it.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    pub active: usize,
+    pub fallback: usize,
+    /// Generation (0 for none) and backends of each version.
+    pub versions: Vec<(u32, Vec<usize>)>,
+}
+
+/// A session's binding.
+#[derive(Clone, Debug)]
+struct Bound {
+    version: usize,
+    /// Generations that it may carry: more than one if the policy changed while it was made.
+    generations: Vec<u32>,
+    /// `None` if it may be any of the version.
+    backend: Option<usize>,
+    /// Nothing is known any more: a request with it got lost.
+    wild: bool,
+}
+
+/// The model.
+#[derive(Default)]
+pub struct Oracle {
+    pub records: Vec<Record>,
+    rules: Vec<(u64, Rules)>,
+    bindings: BTreeMap<String, Bound>,
+    /// Every id that a backend ever issued.
+    pub issued: BTreeSet<String>,
+    /// When each backend was not to be relied on, and why.
+    troubles: Vec<Vec<(u64, u64, &'static str)>>,
+}
+
+impl Oracle {
+    pub fn new(backends: usize) -> Self {
+        Self { troubles: vec![Vec::new(); backends], ..Self::default() }
+    }
+
+    /// The daemon has written a policy.
+    pub fn ruled(&mut self, now: u64, rules: Rules) {
+        self.rules.push((now, rules));
+    }
+
+    /// The rules that hold now.
+    pub fn present(&self) -> &Rules {
+        &self.rules.last().expect("a policy was written before any packet").1
+    }
+
+    /// A backend is not to be relied on from `from` until `until`.
+    pub fn trouble(&mut self, backend: usize, from: u64, until: u64, why: &'static str) {
+        self.troubles[backend].push((from, until, why));
+    }
+
+    /// The trouble that began with `why` ends.
+    pub fn relief(&mut self, backend: usize, now: u64, why: &'static str) {
+        for trouble in self.troubles[backend].iter_mut().filter(|t| t.2 == why && t.1 == u64::MAX) {
+            trouble.1 = now;
+        }
+    }
+
+    fn troubled(&self, backend: usize, since: u64) -> bool {
+        self.troubles[backend].iter().any(|(_, until, _)| *until >= since)
+    }
+
+    fn rules_since(&self, since: u64) -> &[(u64, Rules)] {
+        let first = self.rules.iter().rposition(|(at, _)| *at < since).unwrap_or(0);
+        &self.rules[first..]
+    }
+
+    /// A backend has read the head of request `number`. An error says whose request it should have been.
+    pub fn arrived(&mut self, number: usize, backend: usize) -> Result<(), String> {
+        let record = self.records.get(number).ok_or("a request that nobody sent")?;
+        if let Some(first) = record.arrived {
+            return Err(format!("request {number} arrived at backend {backend}, and before at {first}"));
+        }
+        let id = record.ids.iter().find(|id| self.bindings.contains_key(*id)).cloned();
+        let bound = id.as_ref().and_then(|id| self.bindings.get(id));
+        let mut moved = None;
+        let mut right = bound.is_some_and(|bound| bound.wild);
+        let mut wanted = Vec::new();
+        for (_, rules) in self.rules_since(record.sent) {
+            let of = |version: usize| rules.versions.get(version).map_or(&[][..], |(_, backends)| backends);
+            let down = |version: usize| of(version).iter().all(|backend| self.troubled(*backend, record.sent));
+            let serves = |version: usize| of(version).contains(&backend);
+            let substitute = serves(rules.active) || (down(rules.active) && serves(rules.fallback));
+            let holds = bound.filter(|bound| {
+                rules.versions.get(bound.version).is_some_and(|(now, _)| *now != 0 && bound.generations.contains(now))
+            });
+            match holds {
+                Some(bound) => {
+                    right |= match bound.backend {
+                        Some(own) => own == backend || (serves(bound.version) && self.troubled(own, record.sent)),
+                        None => serves(bound.version),
+                    };
+                    right |= down(bound.version) && substitute;
+                    wanted.push(format!("its session's backend {:?} of version {}", bound.backend, bound.version));
+                }
+                None => {
+                    wanted.push(format!("version {}", rules.active));
+                    if substitute {
+                        right = true;
+                        moved = bound;
+                    }
+                }
+            }
+        }
+        if !right {
+            return Err(format!("request {number} arrived at backend {backend}, not at {}", wanted.join(" or ")));
+        }
+        if let (Some(_), Some(id)) = (moved, id) {
+            let mut bound = self.bound_to(backend, record.sent);
+            // The binding names the backend that was tried first.
+            bound.backend = (0..self.troubles.len()).all(|b| !self.troubled(b, record.sent)).then_some(backend);
+            self.bindings.insert(id, bound);
+        }
+        self.records[number].arrived = Some(backend);
+        Ok(())
+    }
+
+    /// The binding of what is born on `backend` in a request that was sent at `since`.
+    fn bound_to(&self, backend: usize, since: u64) -> Bound {
+        let mut bound = Bound { version: usize::MAX, generations: Vec::new(), backend: Some(backend), wild: false };
+        for (_, rules) in self.rules_since(since) {
+            for (index, (generation, backends)) in rules.versions.iter().enumerate() {
+                if *generation != 0 && backends.contains(&backend) {
+                    bound.version = index;
+                    bound.generations.push(*generation);
+                }
+            }
+        }
+        bound
+    }
+
+    /// A backend answers a request, and issues a session by it if `issues` says so.
+    pub fn answers(&mut self, number: usize, answer: Answer, issues: Option<&str>) -> Result<(), String> {
+        let record = &self.records[number];
+        if record.answer.is_some() {
+            return Err(format!("request {number} was executed twice"));
+        }
+        let backend = answer.backend;
+        if let Some(id) = issues {
+            let bound = self.bound_to(backend, record.sent);
+            self.bindings.insert(id.to_owned(), bound);
+            self.issued.insert(id.to_owned());
+        }
+        if let Some(bound) = answer.deletes.as_ref().and_then(|id| self.bindings.get_mut(id)) {
+            // Gone as soon as the response has passed the director, and nobody can tell when that will be.
+            bound.wild = true;
+        }
+        self.records[number].answer = Some(answer);
+        Ok(())
+    }
+
+    /// A response's head and body have reached the client.
+    pub fn ends(&mut self, number: usize, head: &Head, body: &[u8], expected: &[u8]) -> Result<(), String> {
+        let record = &mut self.records[number];
+        let Some(answer) = &record.answer else { return Err(format!("request {number} was answered by nobody")) };
+        if head.number("X-Request") != Some(number) || head.number("X-Backend") != Some(answer.backend) {
+            return Err(format!(
+                "request {number} got the answer to {:?} by {:?}",
+                head.field("X-Request"),
+                head.field("X-Backend")
+            ));
+        }
+        if head.status != answer.status || body.len() != answer.len || body != expected {
+            return Err(format!("the response to request {number} is damaged"));
+        }
+        record.over = true;
+        if let Some(id) = &answer.deletes {
+            self.bindings.remove(id);
+        }
+        Ok(())
+    }
+
+    /// Request `number` ended in an error: a violation if there is no excuse.
+    pub fn fails(&mut self, number: usize, now: u64, how: &str) -> Result<(), String> {
+        let sent = self.records[number].sent;
+        let hopeless = self.rules_since(sent).iter().any(|(_, rules)| {
+            let down = |version: usize| {
+                rules.versions.get(version).is_none_or(|(_, of)| of.iter().all(|b| self.troubled(*b, sent)))
+            };
+            down(rules.active) && down(rules.fallback)
+        });
+        let record = &mut self.records[number];
+        record.over = true;
+        for id in record.ids.clone() {
+            if let Some(bound) = self.bindings.get_mut(&id) {
+                bound.wild = true;
+            }
+        }
+        let record = &self.records[number];
+        if record.excuse.is_some() || hopeless {
+            return Ok(());
+        }
+        let place = record.arrived.map_or("no backend had it".to_owned(), |b| format!("backend {b} had it"));
+        Err(format!("request {number} failed after {} ms: {how}; {place}", (now - sent) / 1000))
+    }
+
+    /// Whatever the connection `from` has under way may fail.
+    pub fn excuse(&mut self, from: ([u8; 4], u16), why: &'static str) {
+        for record in self.records.iter_mut().filter(|record| record.from == from && !record.over) {
+            record.excuse = Some(why);
+        }
+    }
+}

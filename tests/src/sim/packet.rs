@@ -1,0 +1,121 @@
+//! A frame as a bystander reads it: with smoltcp's parsers, not with the core's.
+
+use std::fmt;
+
+use smoltcp::wire::{IpAddress, Ipv4Packet, TcpOption, TcpPacket};
+
+/// Bytes of the Ethernet header, which smoltcp never sees here.
+pub const ETHERNET: usize = 14;
+
+/// A TCP segment.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    pub source: [u8; 4],
+    pub destination: [u8; 4],
+    pub source_port: u16,
+    pub destination_port: u16,
+    pub seq: u32,
+    pub ack: Option<u32>,
+    pub syn: bool,
+    pub fin: bool,
+    pub rst: bool,
+    pub psh: bool,
+    pub window: u32,
+    pub scale: Option<u32>,
+    pub mss: Option<u32>,
+    /// tsval and tsecr.
+    pub timestamp: Option<(u32, u32)>,
+    pub sacks: [Option<(u32, u32)>; 3],
+    /// Bytes of payload.
+    pub len: u32,
+}
+
+impl View {
+    /// Reads a whole Ethernet frame and checks both checksums.
+    pub fn of(frame: &[u8]) -> Result<Self, String> {
+        let ip = Ipv4Packet::new_checked(frame.get(ETHERNET..).unwrap_or_default()).map_err(|_| "a cut IPv4 header")?;
+        if !ip.verify_checksum() {
+            return Err("a bad IPv4 checksum".into());
+        }
+        if ETHERNET + usize::from(ip.total_len()) != frame.len() {
+            return Err(format!("{} bytes, but IPv4 speaks of {}", frame.len() - ETHERNET, ip.total_len()));
+        }
+        let tcp = TcpPacket::new_checked(ip.payload()).map_err(|_| "a cut TCP header")?;
+        if !tcp.verify_checksum(&IpAddress::Ipv4(ip.src_addr()), &IpAddress::Ipv4(ip.dst_addr())) {
+            return Err("a bad TCP checksum".into());
+        }
+        let mut view = Self {
+            source: ip.src_addr().octets(),
+            destination: ip.dst_addr().octets(),
+            source_port: tcp.src_port(),
+            destination_port: tcp.dst_port(),
+            seq: tcp.seq_number().0 as u32,
+            ack: tcp.ack().then(|| tcp.ack_number().0 as u32),
+            syn: tcp.syn(),
+            fin: tcp.fin(),
+            rst: tcp.rst(),
+            psh: tcp.psh(),
+            window: u32::from(tcp.window_len()),
+            len: tcp.payload().len() as u32,
+            ..Self::default()
+        };
+        let mut options = tcp.options();
+        while !options.is_empty() {
+            let (rest, option) = TcpOption::parse(options).map_err(|_| "a TCP option that cannot be read")?;
+            match option {
+                TcpOption::EndOfList => break,
+                TcpOption::MaxSegmentSize(size) => view.mss = Some(u32::from(size)),
+                TcpOption::WindowScale(shift) => view.scale = Some(u32::from(shift)),
+                TcpOption::SackRange(ranges) => view.sacks = ranges,
+                TcpOption::TimeStamp { tsval, tsecr } => view.timestamp = Some((tsval, tsecr)),
+                _ => {}
+            }
+            options = rest;
+        }
+        Ok(view)
+    }
+
+    /// The sequence number behind the segment, its SYN and FIN included.
+    pub fn end(&self) -> u32 {
+        self.seq.wrapping_add(self.len + u32::from(self.syn) + u32::from(self.fin))
+    }
+}
+
+/// `a − b`, as sequence numbers differ.
+pub fn distance(a: u32, b: u32) -> i32 {
+    a.wrapping_sub(b) as i32
+}
+
+impl fmt::Display for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [_, a, _, b] = self.source;
+        let [_, c, _, d] = self.destination;
+        write!(f, "{a}.{b}:{} > {c}.{d}:{} [", self.source_port, self.destination_port)?;
+        for (set, letter) in [(self.syn, 'S'), (self.fin, 'F'), (self.rst, 'R'), (self.psh, 'P')] {
+            if set {
+                write!(f, "{letter}")?;
+            }
+        }
+        write!(f, "{}] seq {}", if self.ack.is_some() { "." } else { "" }, self.seq)?;
+        if self.len != 0 {
+            write!(f, ":{}", self.end())?;
+        }
+        if let Some(ack) = self.ack {
+            write!(f, " ack {ack}")?;
+        }
+        write!(f, " win {}", self.window)?;
+        if let Some(mss) = self.mss {
+            write!(f, " mss {mss}")?;
+        }
+        if let Some(scale) = self.scale {
+            write!(f, " wscale {scale}")?;
+        }
+        if let Some((val, ecr)) = self.timestamp {
+            write!(f, " ts {val}/{ecr}")?;
+        }
+        for (left, right) in self.sacks.iter().flatten() {
+            write!(f, " sack {left}:{right}")?;
+        }
+        if self.len != 0 { write!(f, " len {}", self.len) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,153 @@
+//! What a seed means: the sizes, the network, the peers and the mishaps of one simulation, drawn before it begins.
+
+use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
+
+/// The generator of everything that is random. Named, because `SmallRng` may become another one, and a seed should go on
+/// meaning what it meant.
+pub type Random = Xoshiro256PlusPlus;
+
+/// How one side's links treat packets.
+#[derive(Clone, Copy, Debug)]
+pub struct Link {
+    /// Microseconds that a packet takes at least.
+    pub delay: u64,
+    /// Of those that are held up: for how long at most.
+    pub jitter: u64,
+    pub loss: f64,
+    pub duplicates: f64,
+    pub held_up: f64,
+}
+
+/// The TCP of one host.
+#[derive(Clone, Copy, Debug)]
+pub struct Stack {
+    pub mtu: usize,
+    pub receive: usize,
+    pub send: usize,
+    pub timestamps: bool,
+    /// Timestamps lie as Linux lays them, behind two NOPs; smoltcp has none.
+    pub nops: bool,
+    pub nagle: bool,
+    /// Milliseconds.
+    pub ack_delay: Option<u64>,
+}
+
+/// One simulation.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub clients: Vec<Stack>,
+    pub backends: Vec<Stack>,
+    /// Connections of a client at a time, requests on each, and cookie jars of the client.
+    pub tabs: usize,
+    pub requests: u32,
+    pub jars: usize,
+    pub front: Link,
+    pub back: Link,
+    /// The XDP program is tried first.
+    pub xdp: bool,
+    /// Frames come with partial checksums.
+    pub partial: bool,
+    pub slots: u32,
+    pub stashes: u32,
+    /// Nanoseconds since boot when it begins.
+    pub boot: u64,
+    /// The listener's promises.
+    pub timestamps: bool,
+    pub mss: u32,
+    pub scale: u32,
+    /// The legs' source address is the listener's own.
+    pub shared_address: bool,
+    /// Backends die and come back.
+    pub deaths: u32,
+    /// Flips, additions and removals.
+    pub flips: u32,
+    /// How often clients send a request before the answer to the last.
+    pub pipelining: f64,
+    /// How often heads are sent in pieces, are long, bodies are big.
+    pub pieces: f64,
+    pub long_heads: f64,
+    pub big_bodies: f64,
+    /// Milliseconds after which backends close idle connections; 0 for never.
+    pub keep_alive: u64,
+    /// How often a connection ends behind a response.
+    pub closing: f64,
+    /// Responses in chunks now and then, which are not followed.
+    pub unframed: bool,
+    /// Ports that a client has for its connections.
+    pub ports: u16,
+}
+
+impl Plan {
+    /// The plan of a seed, and the generator for what follows.
+    pub fn of(seed: u64) -> (Self, Random) {
+        let mut random = Random::seed_from_u64(seed);
+        let r = &mut random;
+        let rough = r.random_bool(0.6);
+        let timestamps = r.random_bool(0.6);
+        let nops = r.random_bool(0.5);
+        let clients: Vec<Stack> = (0..r.random_range(1..=3)).map(|_| stack(r, nops, None)).collect();
+        let backends: Vec<Stack> = (0..r.random_range(2..=6)).map(|_| stack(r, nops, Some(timestamps))).collect();
+        let mtu = backends.iter().map(|stack| stack.mtu).min().unwrap_or(1500);
+        let link = |r: &mut Random| Link {
+            delay: r.random_range(50..10_000),
+            jitter: r.random_range(100..40_000),
+            loss: if rough { r.random_range(0.0..0.05) } else { 0.0 },
+            duplicates: if rough { r.random_range(0.0..0.03) } else { 0.0 },
+            held_up: if rough { r.random_range(0.0..0.1) } else { 0.0 },
+        };
+        let xdp = r.random_bool(0.4);
+        let plan = Self {
+            front: link(r),
+            back: link(r),
+            tabs: r.random_range(1..=3),
+            requests: r.random_range(4..=16),
+            jars: r.random_range(1..=4),
+            xdp,
+            // XDP cannot do with them, and is not used where they come.
+            partial: !xdp && r.random_bool(0.4),
+            slots: r.random_range(24..=48),
+            stashes: r.random_range(12..=24),
+            // In a fifth of the simulations the millisecond clock wraps.
+            boot: if r.random_bool(0.2) { 4_294_960_000 } else { r.random_range(70_000..400_000_000) } * 1_000_000,
+            timestamps,
+            mss: mtu as u32 - 40,
+            scale: r.random_range(0..=7),
+            shared_address: r.random_bool(0.3),
+            deaths: if r.random_bool(0.6) { r.random_range(1..=4) } else { 0 },
+            flips: if r.random_bool(0.75) { r.random_range(1..=8) } else { 0 },
+            pipelining: if r.random_bool(0.3) { r.random_range(0.1..0.5) } else { 0.0 },
+            pieces: if r.random_bool(0.5) { r.random_range(0.0..0.4) } else { 0.0 },
+            long_heads: r.random_range(0.0..0.3),
+            big_bodies: if r.random_bool(0.3) { 0.15 } else { 0.02 },
+            keep_alive: if r.random_bool(0.3) { r.random_range(50..2_000) } else { 0 },
+            closing: if r.random_bool(0.5) { r.random_range(0.0..0.15) } else { 0.0 },
+            unframed: r.random_bool(0.1),
+            ports: r.random_range(4..=40),
+            clients,
+            backends,
+        };
+        (plan, random)
+    }
+
+    /// Whether nothing happens to packets on their way.
+    pub fn clean(&self) -> bool {
+        self.front.loss == 0.0 && self.back.loss == 0.0
+    }
+}
+
+fn stack(r: &mut Random, nops: bool, timestamps: Option<bool>) -> Stack {
+    Stack {
+        mtu: match r.random_range(0..10) {
+            0 => 576,
+            1 => 1280,
+            _ => 1500,
+        },
+        receive: if r.random_bool(0.2) { r.random_range(3_000..8_000) } else { r.random_range(16_000..300_000) },
+        send: if r.random_bool(0.2) { r.random_range(2_000..8_000) } else { 65_535 },
+        // All backends or none, since the listener promises it in the name of all.
+        timestamps: timestamps.unwrap_or_else(|| r.random_bool(0.7)),
+        nops,
+        nagle: r.random_bool(0.5),
+        ack_delay: r.random_bool(0.6).then(|| r.random_range(1..60)),
+    }
+}
