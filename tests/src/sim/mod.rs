@@ -1,0 +1,63 @@
+//! The simulation: the core of the balancer between smoltcp's TCP at both ends, over a network that loses, reorders,
+//! duplicates and delays, in virtual time. One number, the seed, determines all of it.
+//!
+//! | file | what |
+//! |---|---|
+//! | `plan` | what a seed means |
+//! | `edge` | what the core runs on: maps, frames, a CPU |
+//! | `director` | the core in its hooks, and what may be said of it packet by packet |
+//! | `host`, `monitor` | an end: smoltcp, and what an end may expect of the other |
+//! | `client`, `backend`, `http` | applications: browsers with cookie jars, servers with sessions in memory |
+//! | `daemon` | flips, versions, health |
+//! | `oracle` | which backend a request should have reached, which errors are excusable |
+//! | `world` | events and time |
+//! | `trace`, `report` | what a person sees |
+
+mod backend;
+mod client;
+mod daemon;
+mod director;
+mod edge;
+mod host;
+mod http;
+mod monitor;
+mod oracle;
+mod packet;
+mod plan;
+mod report;
+mod trace;
+mod world;
+
+pub use edge::Mutation;
+pub use report::Report;
+
+use trace::Trace;
+use world::World;
+
+/// What came of one seed.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub seed: u64,
+    /// Why it failed, in one line.
+    pub violation: Option<String>,
+    /// Of every packet and verdict.
+    pub hash: u64,
+    pub packets: u64,
+    pub requests: u64,
+    /// The core's counters.
+    pub counters: Vec<u64>,
+}
+
+/// Simulates one seed, and prints a packet trace if `print` says so.
+pub fn simulate(seed: u64, mutation: Mutation, print: bool) -> Outcome {
+    let mut world = World::new(seed, mutation, Trace::new(print));
+    let violation = world.run().err().map(|why| format!("at {} ms: {why}", world.shared.now / 1000));
+    Outcome {
+        seed,
+        violation,
+        hash: world.trace.hash(),
+        packets: world.packets,
+        requests: world.shared.oracle.records.len() as u64,
+        counters: world.director.maps.counters.iter().map(std::cell::Cell::get).collect(),
+    }
+}

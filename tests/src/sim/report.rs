@@ -1,0 +1,79 @@
+//! Totals over many seeds, and whether they have been everywhere.
+
+use balancer_ebpf::verdict::{Note, Verdict};
+
+use super::Outcome;
+
+/// What no run of some hundred seeds may miss: the paths that are hard to reach otherwise.
+const WANTED: &[&str] = &[
+    "request_same_leg",
+    "request_new_leg",
+    "request_rebound",
+    "request_from_stash",
+    "request_head_part",
+    "request_stashed",
+    "drop_rebind_waits",
+    "drop_beyond_request_head",
+    "drop_beyond_response_head",
+    "probe_answered",
+    "fin_answered",
+    "client_reset",
+    "client_reset_no_leg",
+    "syn_again",
+    "backend_silent",
+    "backend_refused",
+    "no_backend_reset",
+    "leg_up",
+    "drop_stray_syn_ack",
+    "challenge_ack",
+    "old_leg_reset",
+    "leg_lost_idle",
+    "backend_reset",
+    "drop_early_segment",
+    "unknown_reset",
+    "up_to_tc",
+    "session_issued",
+    "session_presented",
+    "session_moved",
+    "session_deleted",
+    "bound_backend_down",
+    "version_down",
+    "flow_collected",
+    "response_unframed",
+    "trimmed",
+];
+
+/// Totals.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    pub seeds: u64,
+    pub packets: u64,
+    pub requests: u64,
+    counters: Vec<u64>,
+}
+
+impl Report {
+    /// Adds one seed's.
+    pub fn add(&mut self, outcome: &Outcome) {
+        self.seeds += 1;
+        self.packets += outcome.packets;
+        self.requests += outcome.requests;
+        self.counters.resize(outcome.counters.len(), 0);
+        for (total, count) in self.counters.iter_mut().zip(&outcome.counters) {
+            *total += count;
+        }
+    }
+
+    /// Every counter by its name.
+    pub fn totals(&self) -> Vec<(&'static str, u64)> {
+        let names = Verdict::NAMES.iter().chain(Note::NAMES).copied();
+        names.zip(self.counters.iter().copied()).collect()
+    }
+
+    /// Paths that were wanted and never taken.
+    pub fn missed(&self) -> Vec<&'static str> {
+        let totals = self.totals();
+        let taken = |name: &&str| totals.iter().any(|(known, count)| known == name && *count != 0);
+        WANTED.iter().copied().filter(|name| !taken(name)).collect()
+    }
+}
