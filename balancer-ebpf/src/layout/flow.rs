@@ -55,6 +55,8 @@ pub const LAST_RESPONSE: u32 = 64;
 pub const STASH_OWNED: u32 = 128;
 /// The stash holds the beginning of a response head, not a request.
 pub const STASH_RESPONSE: u32 = 256;
+/// The stash holds the beginning of a request head that has not been decided.
+pub const STASH_HEAD: u32 = 512;
 /// `presented` holds the id of the last request.
 pub const HAS_PRESENTED: u32 = 4096;
 /// A final response head has passed; the response ends at `response_next`.

@@ -4,7 +4,7 @@ use super::{Next, Now, Step, end, framed, has_leg, open, response, send};
 use crate::host::Maps;
 use crate::layout::{
     BACKEND_FIN, CLIENT_FIN, CLIENT_TIMESTAMPS, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_SPLICED, Flow, Globals,
-    LAST_RESPONSE, NONE, RESPONSE_BODY, RESPONSES_UNFRAMED, STASH_OWNED,
+    LAST_RESPONSE, NONE, RESPONSE_BODY, RESPONSES_UNFRAMED, STASH_HEAD, STASH_OWNED, STASH_RESPONSE,
 };
 use crate::net::{ACK, Draft, FIN, Frame, HEADERS, Hop, NO_SCALE, RST, SYN, Seq, read_options, read_timestamp};
 use crate::verdict::Verdict;
@@ -124,10 +124,6 @@ fn opening<M: Maps, F: Frame>(
     up(work, flow, now, timestamps);
     let len = flow.stash_len;
     let first = flow.stash_first;
-    if flow.flags & STASH_OWNED == 0 {
-        // The client still has every byte of it and sends it again if need be. The data is read by `finish`.
-        flow.received = flow.received.max(first.plus(len));
-    }
     flow.received = flow.received.max(first.plus(len));
     send::from_stash(work, flow, first, len, Verdict::LegUp)
 }
@@ -199,9 +195,8 @@ fn joined<M: Maps, F: Frame>(
 #[inline(always)]
 fn stash_acked<M: Maps>(maps: &M, flow: &mut Flow) {
     if flow.stash != NONE
-        && flow.flags & crate::layout::STASH_RESPONSE == 0
+        && flow.flags & (STASH_RESPONSE | STASH_HEAD) == 0
         && !flow.upstream_acked.before(flow.stash_first.plus(flow.stash_len))
-        && !flow.stash_first.plus(flow.stash_len).after(flow.request_next)
     {
         end::drop_stash(maps, flow);
     }

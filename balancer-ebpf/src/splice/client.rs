@@ -5,7 +5,7 @@ use crate::cookie::{self, Proof};
 use crate::host::Maps;
 use crate::layout::{
     BACKEND_FIN, CLIENT_FIN, CLIENT_TIMESTAMPS, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_SPLICED, FLOW_UNBOUND,
-    Flow, Globals, NONE, REQUESTS_UNFRAMED, STASH_RESPONSE,
+    Flow, Globals, NONE, REQUESTS_UNFRAMED, STASH_HEAD, STASH_OWNED, STASH_RESPONSE,
 };
 use crate::net::{ACK, Draft, FIN, Frame, RST, SYN, Seq, read_timestamp};
 use crate::verdict::Verdict;
@@ -152,26 +152,41 @@ fn joined<M: Maps, F: Frame>(
         return (Next::ToLeg, Verdict::ToBackend);
     }
     if flow.flags & REQUESTS_UNFRAMED != 0 || flow.state == FLOW_CLOSING {
-        return known(maps, work, flow);
+        return known(maps, frame, work, flow);
     }
     if segment.seq.before(flow.leg.first) {
         return (Next::Done, Verdict::BeforeLeg);
     }
     advance(flow, segment.end());
     if !segment.end().after(flow.request_next) && !head_in_stash(flow) {
-        return known(maps, work, flow);
+        return known(maps, frame, work, flow);
     }
     head(maps, frame, work, globals, flow, now)
 }
 
 /// Data that was decided before: the leg's.
 #[inline(always)]
-fn known<M: Maps>(maps: &M, work: &Work, flow: &mut Flow) -> Step {
-    flow.received = flow.received.max(work.segment.end());
-    if work.segment.has(FIN) {
+fn known<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &mut Flow) -> Step {
+    let segment = &work.segment;
+    flow.received = flow.received.max(segment.end());
+    if owned(flow) && segment.seq.before(flow.stash_first.plus(flow.stash_len)) {
+        // The client sends the end of its head again: what it had acknowledged by the director may be lost as well.
+        if !frame.can_grow() {
+            return (Next::Done, Verdict::NeedsGrowth);
+        }
+        let (first, len) = (flow.stash_first, flow.stash_len);
+        return send::from_stash(work, flow, first, len, Verdict::RequestFromStash);
+    }
+    if segment.has(FIN) {
         return client_fin(maps, flow);
     }
     (Next::ToLeg, Verdict::ToBackend)
+}
+
+/// Whether the stash answers for a request that went out from it: bytes of it were acknowledged to the client.
+#[inline(always)]
+fn owned(flow: &Flow) -> bool {
+    flow.stash != NONE && flow.flags & (STASH_OWNED | STASH_HEAD | STASH_RESPONSE) == STASH_OWNED
 }
 
 /// The client's last segment goes to the leg.
@@ -194,10 +209,10 @@ fn advance(flow: &mut Flow, end: Seq) {
     }
 }
 
-/// Whether part of a request head lies in the stash.
+/// Whether part of a request head that is not decided lies in the stash.
 #[inline(always)]
-fn head_in_stash(flow: &Flow) -> bool {
-    flow.stash != NONE && flow.flags & STASH_RESPONSE == 0
+pub(super) fn head_in_stash(flow: &Flow) -> bool {
+    flow.stash != NONE && flow.flags & STASH_HEAD != 0
 }
 
 /// Where the next unseen byte of a request is expected.

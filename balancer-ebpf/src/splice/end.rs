@@ -3,7 +3,7 @@
 use super::{count_flow, count_in_flight, has_leg};
 use crate::host::{Cpu, Maps};
 use crate::layout::{
-    FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, Flow, Globals, NONE, STASH_OWNED, STASH_RESPONSE,
+    FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, Flow, Globals, NONE, STASH_HEAD, STASH_OWNED, STASH_RESPONSE,
 };
 use crate::verdict::Note;
 
@@ -47,6 +47,12 @@ pub(super) fn collect<M: Maps>(maps: &M, flow: &mut Flow, slot: u32) {
 #[inline(always)]
 pub(super) fn settle<M: Maps>(maps: &M, flow: &mut Flow) {
     drop_stash(maps, flow);
+    leave_leg(maps, flow);
+}
+
+/// Takes the flow out of the counts of its leg's version.
+#[inline(always)]
+pub(super) fn leave_leg<M: Maps>(maps: &M, flow: &mut Flow) {
     if has_leg(flow) {
         let version = flow.leg.version;
         if flow.outstanding != 0 {
@@ -76,5 +82,5 @@ pub(super) fn drop_stash<M: Maps>(maps: &M, flow: &mut Flow) {
         flow.stash = NONE;
     }
     flow.stash_len = 0;
-    flow.flags &= !(STASH_OWNED | STASH_RESPONSE);
+    flow.flags &= !(STASH_OWNED | STASH_HEAD | STASH_RESPONSE);
 }

@@ -273,7 +273,10 @@ fn next<M: Maps, F: Frame>(
 /// The flow loses its leg and is as it was before its first request: the next one opens another.
 #[inline(always)]
 pub(super) fn unjoin<M: Maps>(maps: &M, flow: &mut Flow) {
-    end::settle(maps, flow);
+    if !client::head_in_stash(flow) {
+        end::drop_stash(maps, flow);
+    }
+    end::leave_leg(maps, flow);
     flow.leg.backend = NONE;
     flow.leg.version = NONE;
     flow.state = crate::layout::FLOW_UNBOUND;

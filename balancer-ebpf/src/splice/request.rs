@@ -8,7 +8,7 @@ use crate::http::{
 };
 use crate::layout::{
     BUFFER_BYTES, Binding, Buffer, FLOW_SPLICED, Flow, Globals, HAS_PRESENTED, KIND_PRESENTED, NONE, Policy,
-    REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, STASH_OWNED, STASH_RESPONSE, ServiceWord, SessionHash, Stash,
+    REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, STASH_HEAD, STASH_OWNED, STASH_RESPONSE, ServiceWord, SessionHash, Stash,
 };
 use crate::net::Frame;
 use crate::sessions::{self, Shelf};
@@ -82,12 +82,6 @@ pub fn look_up<M: Maps>(maps: &M, globals: &Globals, buffer: &Buffer, head: &Hea
     M::Cpu::repeat::<_, Id>(&mut Ids { maps, globals, buffer, head, lookup }, MAX_IDS as u32);
 }
 
-/// Whether part of a request head lies in the stash.
-#[inline(always)]
-fn in_stash(flow: &Flow) -> bool {
-    flow.stash != NONE && flow.flags & STASH_RESPONSE == 0
-}
-
 /// A segment in which, `offset` bytes from the front of its payload, a request head begins or goes on.
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "inlined once: the arguments are the driver's own variables")]
@@ -100,7 +94,7 @@ pub(super) fn request<M: Maps, F: Frame>(
     offset: u32,
     now: Now,
 ) -> Step {
-    let stashed = in_stash(flow);
+    let stashed = client::head_in_stash(flow);
     if stashed && !frame.can_grow() {
         return (Next::Done, Verdict::NeedsGrowth);
     }
@@ -265,8 +259,9 @@ fn account<M: Maps>(maps: &M, work: &Work, flow: &mut Flow, version: u32, opaque
     if let Some(traffic) = traffic(maps, flow.service, version) {
         M::Cpu::fetch_add(&traffic.requests, 1);
     }
-    let first = if flow.stash != NONE { flow.stash_first } else { flow.request_next };
+    let first = flow.request_next;
     flow.request_first = first;
+    flow.flags &= !STASH_HEAD;
     if opaque {
         flow.flags |= REQUESTS_UNFRAMED;
         if !complete {
@@ -307,11 +302,15 @@ fn part<M: Maps, F: Frame>(
     if !frame.can_grow() {
         return (Next::Done, Verdict::NeedsGrowth);
     }
-    if !in_stash(flow) && !stash(maps, frame, globals, flow, at, have) {
+    if !client::head_in_stash(flow) && flow.flags & STASH_OWNED != 0 {
+        // The stash still answers for the previous request.
+        return (Next::Done, Verdict::BeyondStash);
+    }
+    if !client::head_in_stash(flow) && !stash(maps, frame, globals, flow, at, have) {
         return (Next::Done, Verdict::StashesFull);
     }
     flow.stash_len = have;
-    flow.flags |= STASH_OWNED;
+    flow.flags |= STASH_OWNED | STASH_HEAD;
     client::acknowledge(frame, work, flow, now, Verdict::HeadPart)
 }
 
@@ -385,6 +384,7 @@ pub(super) fn stash<M: Maps, F: Frame>(
     }
     let Some(mut stash) = maps.stash(flow.stash) else { return false };
     flow.stash_first = flow.request_next;
+    flow.flags &= !(STASH_OWNED | STASH_HEAD | STASH_RESPONSE);
     let stash: &mut Stash = &mut stash;
     frame.load(at, len, &mut stash.data, 0)
 }

@@ -73,6 +73,10 @@ fn head<M: Maps, F: Frame>(
     until: Seq,
     now: Now,
 ) -> Option<Step> {
+    if flow.flags & RESPONSE_BODY != 0 && flow.response_left == 0 {
+        // The segment holds the end of the previous response as well.
+        flow.sent = flow.sent.max(flow.response_next);
+    }
     completed(maps, flow);
     if flow.outstanding == 0 {
         if flow.flags & REQUESTS_UNFRAMED != 0 {
@@ -206,6 +210,12 @@ fn part<M: Maps, F: Frame>(
     _now: Now,
 ) -> Option<Step> {
     if flow.stash == NONE || flow.flags & STASH_RESPONSE == 0 {
+        if super::client::head_in_stash(flow) {
+            // There is one stash, and the client's next head lies in it.
+            maps.note(Note::ResponseUnframed.counter());
+            unframe(maps, flow);
+            return None;
+        }
         // A request's stash has done its duty: the backend answers it.
         super::end::drop_stash(maps, flow);
         if !super::request::stash(maps, frame, globals, flow, at, have) {
