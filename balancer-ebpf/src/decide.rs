@@ -127,7 +127,7 @@ fn minus_log(h: u32) -> u64 {
         rest = if take != 0 { high } else { rest };
     }
     let mantissa = ((x << (32 - (top & 63).min(32))) & 0xffff_ffff) >> 16;
-    let bend = (mantissa * (65536 - mantissa) >> 16) * 22544 >> 16;
+    let bend = (((mantissa * (65536 - mantissa)) >> 16) * 22544) >> 16;
     let log = (top << 16) + mantissa + bend;
     (32 << 16) + 1 - log.min(32 << 16)
 }

@@ -83,7 +83,14 @@ fn buckets(globals: &Globals, hash: &SessionHash) -> (u32, u32) {
 
 /// Looks an id up, refreshes it and marks it as presented. The present time and the idle time-out are in seconds.
 #[inline(always)]
-pub fn present<T: Table>(table: &T, globals: &Globals, hash: &SessionHash, now: u32, idle: u32, shelf: &Shelf) -> Found {
+pub fn present<T: Table>(
+    table: &T,
+    globals: &Globals,
+    hash: &SessionHash,
+    now: u32,
+    idle: u32,
+    shelf: &Shelf,
+) -> Found {
     let (first, second) = buckets(globals, hash);
     let mut found = Found { binding: 0, first: false };
     for index in [first, second] {
@@ -172,7 +179,14 @@ fn offer<C: Cpu>(bucket: &Bucket, now: u32, idle: u32, shelf: &Shelf) -> Offer {
 
 /// Binds an id, new or known. A known one keeps its kind unless `binding` says that it was presented.
 #[inline(always)]
-pub fn bind<T: Table>(table: &T, globals: &Globals, hash: &SessionHash, binding: u64, times: u64, shelf: &Shelf) -> Bound {
+pub fn bind<T: Table>(
+    table: &T,
+    globals: &Globals,
+    hash: &SessionHash,
+    binding: u64,
+    times: u64,
+    shelf: &Shelf,
+) -> Bound {
     let now = times as u32;
     let idle = (times >> 32) as u32;
     let (first, second) = buckets(globals, hash);

@@ -110,10 +110,7 @@ impl State {
         self.v1 ^= 0xdd;
         self.rounds4();
         // A tag of 0 marks a free entry of the session table.
-        SessionHash {
-            tag: if tag == 0 { 1 } else { tag },
-            bucket: self.fold(),
-        }
+        SessionHash { tag: if tag == 0 { 1 } else { tag }, bucket: self.fold() }
     }
 
     #[inline(always)]
@@ -153,10 +150,7 @@ mod tests {
     use siphasher::sip128::{Hasher128, SipHasher24 as SipHasher128};
 
     /// The key of the reference code's vectors: the bytes 0 to 15.
-    const KEY: Key = Key {
-        k0: 0x0706_0504_0302_0100,
-        k1: 0x0f0e_0d0c_0b0a_0908,
-    };
+    const KEY: Key = Key { k0: 0x0706_0504_0302_0100, k1: 0x0f0e_0d0c_0b0a_0908 };
 
     #[test]
     fn the_reference_vectors() {

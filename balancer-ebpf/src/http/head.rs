@@ -37,10 +37,7 @@ impl Span {
     /// From `start` to before `end`.
     #[inline(always)]
     pub(super) const fn between(start: u32, end: u32) -> Self {
-        Self {
-            pos: start,
-            len: end.wrapping_sub(start),
-        }
+        Self { pos: start, len: end.wrapping_sub(start) }
     }
 }
 

@@ -25,11 +25,7 @@ pub(super) fn content_length(scan: &mut Scan, buffer: &Buffer, end: u32) {
     let padded = |word: u64, digits: u32| {
         let zeroes = 8 - digits;
         let zero = splat(b'0');
-        if digits == 0 {
-            zero
-        } else {
-            (word & (u64::MAX << (zeroes * 8))) | keep(zero, zeroes)
-        }
+        if digits == 0 { zero } else { (word & (u64::MAX << (zeroes * 8))) | keep(zero, zeroes) }
     };
     let low = if digits < 8 { digits } else { 8 };
     let high = digits.saturating_sub(8);

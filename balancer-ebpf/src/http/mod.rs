@@ -113,11 +113,7 @@ impl Scan {
     /// Ends the scan where the bytes end.
     #[inline(always)]
     fn starve(&mut self) -> bool {
-        self.stop(if self.end < HEAD_LIMIT {
-            Scanned::Incomplete
-        } else {
-            Scanned::TooLong
-        })
+        self.stop(if self.end < HEAD_LIMIT { Scanned::Incomplete } else { Scanned::TooLong })
     }
 }
 
@@ -139,11 +135,7 @@ pub fn scan_request<P: Cpu>(scan: &mut Scan, buffer: &Buffer, len: u32, rule: &S
 #[inline(always)]
 pub fn scan_response<P: Cpu>(scan: &mut Scan, buffer: &Buffer, len: u32, rule: &SessionRule) -> Scanned {
     scan.begin(len, 1);
-    if response::status_line(scan, buffer) {
-        run::<P>(scan, buffer, rule)
-    } else {
-        Scanned::from_number(scan.result)
-    }
+    if response::status_line(scan, buffer) { run::<P>(scan, buffer, rule) } else { Scanned::from_number(scan.result) }
 }
 
 #[inline(always)]

@@ -101,11 +101,7 @@ fn field(scan: &mut Scan, buffer: &Buffer, colon: u32) {
     let start = colon + 1;
     scan.mode = mode;
     scan.floor = if mode == OPTIONS { COMMAS } else { CONTROLS };
-    scan.fold = if mode == COOKIE || mode == SET_COOKIE {
-        SEMICOLONS
-    } else {
-        0
-    };
+    scan.fold = if mode == COOKIE || mode == SET_COOKIE { SEMICOLONS } else { 0 };
     scan.item = start;
     // The one blank that everybody writes is passed over here, since it would stop the search in a list.
     scan.cursor = start + (byte_at(buffer, start) == b' ') as u32;

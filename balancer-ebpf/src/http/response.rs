@@ -71,11 +71,7 @@ pub(super) fn attribute(scan: &mut Scan, buffer: &Buffer, end: u32) {
     } else if name == u64::from_le_bytes(*b"expires=") && end - start >= 24 {
         // `Thu, 01 Jan 1970` and `Thu, 01-Jan-1970` have the year in the same place.
         let year = keep(word_at(buffer, start + 20), 4);
-        scan.expiry |= if year == u64::from_le_bytes(*b"1970\0\0\0\0") {
-            EXPIRED
-        } else {
-            0
-        };
+        scan.expiry |= if year == u64::from_le_bytes(*b"1970\0\0\0\0") { EXPIRED } else { 0 };
     }
 }
 

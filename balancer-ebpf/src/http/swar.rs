@@ -97,11 +97,7 @@ pub(super) fn trailing_blanks(word: u64) -> u32 {
 /// The word's bytes from the first on, as many as `count` says, at most eight; zeroes behind them.
 #[inline(always)]
 pub(super) fn keep(word: u64, count: u32) -> u64 {
-    if count >= 8 {
-        word
-    } else {
-        word & !(u64::MAX << (count * 8))
-    }
+    if count >= 8 { word } else { word & !(u64::MAX << (count * 8)) }
 }
 
 /// The number that eight decimal digits write, the first in the lowest byte; `None` if one of them is no digit.
@@ -144,11 +140,7 @@ mod tests {
     fn every_byte(check: impl Fn(u64, u8, u32)) {
         for byte in 0..=255u8 {
             for at in 0..8u32 {
-                check(
-                    splat(b'x') & !(0xff << (at * 8)) | u64::from(byte) << (at * 8),
-                    byte,
-                    at,
-                );
+                check(splat(b'x') & !(0xff << (at * 8)) | u64::from(byte) << (at * 8), byte, at);
             }
         }
     }
@@ -163,30 +155,18 @@ mod tests {
         every_byte(|word, byte, at| {
             expect(stops(word, splat(0x20), 0), byte < 0x20 || byte == 0x7f, at);
             let class = matches!(byte, b';' | b'?' | b'{');
-            expect(
-                stops(word, splat(0x21), splat(0x44)),
-                byte < 0x21 || byte == 0x7f || class,
-                at,
-            );
+            expect(stops(word, splat(0x21), splat(0x44)), byte < 0x21 || byte == 0x7f || class, at);
             expect(odd(word), !byte.is_ascii_alphabetic() && byte != b'-', at);
-            expect(
-                inked(word ^ splat(b'x') ^ splat(b' ')),
-                byte != b'x' && byte != b'Q',
-                at,
-            );
+            expect(inked(word ^ splat(b'x') ^ splat(b' ')), byte != b'x' && byte != b'Q', at);
         });
     }
 
     #[test]
     fn blanks_are_counted_at_both_ends() {
         let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
-        for (bytes, leading, trailing) in [
-            (b"abcdefgh", 0, 0),
-            (b" \tcdefg ", 2, 1),
-            (b"a\t      ", 0, 7),
-            (b"        ", 8, 8),
-            (b"       a", 7, 0),
-        ] {
+        for (bytes, leading, trailing) in
+            [(b"abcdefgh", 0, 0), (b" \tcdefg ", 2, 1), (b"a\t      ", 0, 7), (b"        ", 8, 8), (b"       a", 7, 0)]
+        {
             assert_eq!(leading_blanks(word(bytes)), leading, "{bytes:?}");
             assert_eq!(trailing_blanks(word(bytes)), trailing, "{bytes:?}");
         }

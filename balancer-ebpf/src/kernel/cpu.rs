@@ -41,7 +41,9 @@ impl Cpu for Bpf {
     #[inline(always)]
     fn compare_exchange(word: &Cell<u64>, old: u64, new: u64) -> bool {
         // SAFETY: as above.
-        unsafe { atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(word.as_ptr(), old, new).1 }
+        unsafe {
+            atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(word.as_ptr(), old, new).1
+        }
     }
 
     #[inline(always)]

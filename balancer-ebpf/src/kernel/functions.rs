@@ -24,13 +24,23 @@ macro_rules! references {
 }
 
 #[unsafe(no_mangle)]
-pub(super) extern "C" fn balancer_scan_request(scan: *mut Scan, buffer: *const Buffer, len: u32, rule: *const SessionRule) -> u32 {
+pub(super) extern "C" fn balancer_scan_request(
+    scan: *mut Scan,
+    buffer: *const Buffer,
+    len: u32,
+    rule: *const SessionRule,
+) -> u32 {
     references!(Scanned::TooComplex as u32; buffer, rule; scan);
     scan_request::<Bpf>(scan, buffer, len, rule) as u32
 }
 
 #[unsafe(no_mangle)]
-pub(super) extern "C" fn balancer_scan_response(scan: *mut Scan, buffer: *const Buffer, len: u32, rule: *const SessionRule) -> u32 {
+pub(super) extern "C" fn balancer_scan_response(
+    scan: *mut Scan,
+    buffer: *const Buffer,
+    len: u32,
+    rule: *const SessionRule,
+) -> u32 {
     references!(Scanned::TooComplex as u32; buffer, rule; scan);
     scan_response::<Bpf>(scan, buffer, len, rule) as u32
 }
@@ -69,13 +79,23 @@ pub(super) extern "C" fn balancer_decide(policy: *const Policy, search: *mut Sea
 }
 
 #[unsafe(no_mangle)]
-pub(super) extern "C" fn balancer_bind(globals: *const Globals, hash: *const SessionHash, binding: u64, times: u64, shelf: *const Shelf) -> u32 {
+pub(super) extern "C" fn balancer_bind(
+    globals: *const Globals,
+    hash: *const SessionHash,
+    binding: u64,
+    times: u64,
+    shelf: *const Shelf,
+) -> u32 {
     references!(Bound::Full as u32; globals, hash, shelf;);
     bind(&Kernel, globals, hash, binding, times, shelf) as u32
 }
 
 #[unsafe(no_mangle)]
-pub(super) extern "C" fn balancer_forget(globals: *const Globals, hash: *const SessionHash, shelf: *const Shelf) -> u32 {
+pub(super) extern "C" fn balancer_forget(
+    globals: *const Globals,
+    hash: *const SessionHash,
+    shelf: *const Shelf,
+) -> u32 {
     references!(0; globals, hash, shelf;);
     u32::from(forget(&Kernel, globals, hash, shelf))
 }

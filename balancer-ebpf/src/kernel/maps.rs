@@ -9,11 +9,11 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray};
 use balancer_ebpf::decide::{Backends, Choice, Search};
 use balancer_ebpf::host::{Cpu, Entered, Machine, Maps, Step};
-use balancer_ebpf::layout::{
-    Backend, Bucket, Buffer, Flow, FlowKey, FlowSlot, Globals, Hands, Listener, ListenerKey, MAX_BACKENDS, MAX_SERVICES,
-    MAX_VERSIONS, Policy, SERVICE_BLOCKS, SessionHash, SessionRule, Stash, Traffic,
-};
 use balancer_ebpf::http::{Head, Scan, Scanned, Span};
+use balancer_ebpf::layout::{
+    Backend, Bucket, Buffer, Flow, FlowKey, FlowSlot, Globals, Hands, Listener, ListenerKey, MAX_BACKENDS,
+    MAX_SERVICES, MAX_VERSIONS, Policy, SERVICE_BLOCKS, SessionHash, SessionRule, Stash, Traffic,
+};
 use balancer_ebpf::net::{Crafted, Draft, Sum};
 use balancer_ebpf::sessions::{Bound, Shelf, Table};
 use balancer_ebpf::splice::Lookup;

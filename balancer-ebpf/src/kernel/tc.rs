@@ -305,7 +305,13 @@ extern "C" fn balancer_tc_rebuild(
 
 /// [`Frame::route`]; 0 if there is none.
 #[unsafe(no_mangle)]
-extern "C" fn balancer_tc_route(skb: *mut __sk_buff, ingress: u32, source: u32, destination: u32, hop: *mut Hop) -> u32 {
+extern "C" fn balancer_tc_route(
+    skb: *mut __sk_buff,
+    ingress: u32,
+    source: u32,
+    destination: u32,
+    hop: *mut Hop,
+) -> u32 {
     // SAFETY: null or a whole hop; the verifier checks it at every call.
     let Some(hop) = (unsafe { hop.as_mut() }) else { return 0 };
     match fib::route(skb.cast(), ingress, source.to_ne_bytes(), destination.to_ne_bytes()) {

@@ -55,8 +55,7 @@ pub struct VersionPolicy {
 
 impl VersionPolicy {
     /// No version.
-    pub const NONE: Self =
-        Self { generation: 0, flags: 0, backend_count: 0, zero: 0, backends: [0; VERSION_BACKENDS] };
+    pub const NONE: Self = Self { generation: 0, flags: 0, backend_count: 0, zero: 0, backends: [0; VERSION_BACKENDS] };
 }
 
 /// A name of a cookie or of a path parameter, packed so that it compares eight bytes at a time.

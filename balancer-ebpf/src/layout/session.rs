@@ -23,10 +23,7 @@ pub struct Binding(pub u64);
 impl Binding {
     pub const fn new(version: u32, generation: u32, backend: u32, kind: u8) -> Self {
         Self(
-            (backend as u64 & 0xffff)
-                | (version as u64 & 0xff) << 16
-                | (kind as u64) << 24
-                | (generation as u64) << 32,
+            (backend as u64 & 0xffff) | (version as u64 & 0xff) << 16 | (kind as u64) << 24 | (generation as u64) << 32,
         )
     }
     pub const fn backend(self) -> u32 {

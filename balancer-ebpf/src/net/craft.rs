@@ -1,8 +1,8 @@
 //! Headers made from nothing: SYNs, SYN-ACKs, ACKs, RSTs, and the segments that leave a stash.
 
 use super::{CRAFTED, Seq, fold};
-use crate::layout::Buffer;
 use crate::host::{Cpu, Step};
+use crate::layout::Buffer;
 
 /// A header to be made. Lies in the scratch memory: it would crowd the stack.
 #[derive(Clone, Copy, Debug, Default)]

@@ -32,6 +32,7 @@ pub struct Hop {
 /// One Ethernet frame, in the hands of a hook.
 ///
 /// An Err is a packet shorter than it claims or one that the kernel will not change: the caller drops it and counts.
+#[expect(clippy::len_without_is_empty, reason = "no frame is empty")]
 pub trait Frame {
     /// Bytes of the frame, from the Ethernet header on.
     fn len(&self) -> u32;

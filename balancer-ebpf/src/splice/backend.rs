@@ -104,11 +104,7 @@ fn opening<M: Maps, F: Frame>(
         return open::refused(maps, frame, work, globals, flow, now);
     }
     if !segment.has(SYN) {
-        return if segment.has(ACK) {
-            open::challenged(work, flow, now)
-        } else {
-            (Next::Done, Verdict::StraySynAck)
-        };
+        return if segment.has(ACK) { open::challenged(work, flow, now) } else { (Next::Done, Verdict::StraySynAck) };
     }
     if !segment.has(ACK) || !answers {
         return (Next::Done, Verdict::StraySynAck);

@@ -24,11 +24,7 @@ const RESETS_PER_SECOND: u64 = 1000;
 /// The listener that a segment is for.
 #[inline(always)]
 pub(super) fn listener<'a, M: Maps>(maps: &'a M, work: &Work) -> Option<&'a Listener> {
-    maps.listener(&ListenerKey {
-        address: work.segment.destination,
-        port: work.segment.destination_port,
-        zero: [0; 2],
-    })
+    maps.listener(&ListenerKey { address: work.segment.destination, port: work.segment.destination_port, zero: [0; 2] })
 }
 
 /// The way back to where a frame came from.

@@ -79,10 +79,7 @@ fn renewed(work: &Work, globals: &Globals, flow: &Flow, now: Now) -> bool {
     }
     let plausible = !segment.ack.after(flow.sent) && !segment.ack.before(flow.acked.minus(LATE_ACKS));
     !plausible
-        && matches!(
-            cookie::check(globals.cookie_key, &flow.key, segment.seq, segment.ack, now.ms),
-            Proof::First(_)
-        )
+        && matches!(cookie::check(globals.cookie_key, &flow.key, segment.seq, segment.ack, now.ms), Proof::First(_))
 }
 
 /// A segment of a flow that is locked.
@@ -316,7 +313,13 @@ fn closed(work: &mut Work, flow: &mut Flow, now: Now) -> Step {
 
 /// Answers with an acknowledgement of all that the director answers for.
 #[inline(always)]
-pub(super) fn acknowledge<F: Frame>(frame: &mut F, work: &mut Work, flow: &mut Flow, now: Now, verdict: Verdict) -> Step {
+pub(super) fn acknowledge<F: Frame>(
+    frame: &mut F,
+    work: &mut Work,
+    flow: &mut Flow,
+    now: Now,
+    verdict: Verdict,
+) -> Step {
     if !frame.can_grow() {
         return (Next::Done, Verdict::NeedsGrowth);
     }

@@ -28,10 +28,9 @@ pub use begin::claim_slot;
 pub use request::{Lookup, claim_stash, look_up};
 pub use send::Emission;
 
-
 use crate::host::Maps;
-use crate::layout::{Flow, FlowKey, MAX_VERSIONS, NONE, ROLE_INDEX, ROLE_LISTENER, ROLE_SOURCE, Traffic, slot};
 use crate::layout::Place;
+use crate::layout::{Flow, FlowKey, MAX_VERSIONS, NONE, ROLE_INDEX, ROLE_LISTENER, ROLE_SOURCE, Traffic, slot};
 use crate::net::{Frame, Parsed, destination, parse};
 use crate::verdict::Verdict;
 use crate::work::Work;
@@ -129,7 +128,7 @@ fn client_key(work: &Work) -> FlowKey {
 
 /// The live counts of the version that a flow's leg belongs to.
 #[inline(always)]
-fn traffic<'a, M: Maps>(maps: &'a M, service: u32, version: u32) -> Option<&'a Traffic> {
+fn traffic<M: Maps>(maps: &M, service: u32, version: u32) -> Option<&Traffic> {
     maps.traffic(service * MAX_VERSIONS + (version & (MAX_VERSIONS - 1)))
 }
 
@@ -162,4 +161,3 @@ fn has_leg(flow: &Flow) -> bool {
 fn framed(flow: &Flow) -> bool {
     flow.flags & (crate::layout::REQUESTS_UNFRAMED | crate::layout::RESPONSES_UNFRAMED) == 0
 }
-

@@ -4,8 +4,8 @@ use super::{Next, Now, Step, client, count_flow, count_in_flight, end, has_leg, 
 use crate::decide::Choice;
 use crate::host::{Cpu, Maps};
 use crate::layout::{
-    BACKEND_UP, CLIENT_SACK, CLIENT_TIMESTAMPS, FLOW_OPENING, Flow, Globals, HAS_PRESENTED, MAX_SOURCES, NONE,
-    Place, ServiceWord, place,
+    BACKEND_UP, CLIENT_SACK, CLIENT_TIMESTAMPS, FLOW_OPENING, Flow, Globals, HAS_PRESENTED, MAX_SOURCES, NONE, Place,
+    ServiceWord, place,
 };
 use crate::net::{ACK, Draft, Frame, Hop, NO_SCALE, RST, SYN, Seq};
 use crate::sessions;
@@ -30,7 +30,6 @@ const MAX_WINDOW: u32 = 65_535;
 /// Opens a leg to the backend of the work's choice for the request in the stash. If the flow has a leg (`rebind`), that
 /// one is reset first.
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "inlined: the arguments are the driver's own variables")]
 pub(super) fn open<M: Maps, F: Frame>(
     maps: &M,
     frame: &mut F,
@@ -162,7 +161,7 @@ pub(super) fn again<M: Maps, F: Frame>(
         return (Next::Done, Verdict::NoLeg);
     }
     flow.tries += 1;
-    if flow.tries % SYNS == 0 && flow.leg.hop.egress.interface != 0 {
+    if flow.tries.is_multiple_of(SYNS) && flow.leg.hop.egress.interface != 0 {
         shun(maps, flow, now.ms + SHUN_SILENT);
         if next(maps, frame, work, globals, flow, now) {
             syn(work, flow, now);

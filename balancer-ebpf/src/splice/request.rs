@@ -3,9 +3,7 @@
 use super::{Next, Now, Step, client, count_in_flight, has_leg, open, send, traffic};
 use crate::decide::{Choice, Search, Why};
 use crate::host::{Cpu, Maps, Step as LoopStep};
-use crate::http::{
-    HEAD_CHUNKED, HEAD_LENGTH, Head, MAX_IDS, METHOD_CONNECT, METHOD_HEAD, Scanned, Span,
-};
+use crate::http::{HEAD_CHUNKED, HEAD_LENGTH, Head, MAX_IDS, METHOD_CONNECT, METHOD_HEAD, Scanned, Span};
 use crate::layout::{
     BUFFER_BYTES, Binding, Buffer, FLOW_SPLICED, Flow, Globals, HAS_PRESENTED, KIND_PRESENTED, NONE, Policy,
     REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, STASH_HEAD, STASH_OWNED, STASH_RESPONSE, ServiceWord, SessionHash, Stash,
@@ -84,7 +82,6 @@ pub fn look_up<M: Maps>(maps: &M, globals: &Globals, buffer: &Buffer, head: &Hea
 
 /// A segment in which, `offset` bytes from the front of its payload, a request head begins or goes on.
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "inlined once: the arguments are the driver's own variables")]
 pub(super) fn request<M: Maps, F: Frame>(
     maps: &M,
     frame: &mut F,
@@ -122,12 +119,8 @@ pub(super) fn request<M: Maps, F: Frame>(
             &work.buffer
         };
         let scanned = maps.scan_request(&mut work.scan, buffer, have, &policy.rule);
-        work.lookup = Lookup {
-            service: flow.service,
-            now: now.seconds(),
-            idle: policy.idle_seconds,
-            ..Lookup::default()
-        };
+        work.lookup =
+            Lookup { service: flow.service, now: now.seconds(), idle: policy.idle_seconds, ..Lookup::default() };
         if scanned as u32 == Scanned::Complete as u32 {
             let Work { scan, lookup, .. } = work;
             maps.look_up(globals, buffer, &scan.head, lookup);
@@ -224,15 +217,7 @@ pub(super) fn search(search: &mut Search, lookup: &Lookup, flow: &Flow, joined: 
 
 /// Moves a binding that no longer holds, and counts what was noticed.
 #[inline(always)]
-fn note<M: Maps>(
-    maps: &M,
-    globals: &Globals,
-    work: &Work,
-    policy: &Policy,
-    choice: &Choice,
-    same: bool,
-    now: Now,
-) {
+fn note<M: Maps>(maps: &M, globals: &Globals, work: &Work, policy: &Policy, choice: &Choice, same: bool, now: Now) {
     if choice.why == Why::Moved as u32 && !same {
         let binding = Binding::new(choice.version, choice.generation, choice.backend, KIND_PRESENTED);
         let times = u64::from(now.seconds()) | u64::from(policy.idle_seconds) << 32;

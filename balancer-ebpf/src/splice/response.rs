@@ -259,10 +259,7 @@ fn learn<M: Maps>(
         if let Some(traffic) = traffic(maps, flow.service, leg.version) {
             M::Cpu::fetch_add(&traffic.issued, 1);
         }
-    } else if head.deletes != 0
-        && flow.flags & HAS_PRESENTED != 0
-        && maps.forget(globals, &flow.presented, shelf)
-    {
+    } else if head.deletes != 0 && flow.flags & HAS_PRESENTED != 0 && maps.forget(globals, &flow.presented, shelf) {
         maps.note(Note::SessionDeleted.counter());
     }
 }

@@ -3,9 +3,7 @@
 use super::{Next, Step};
 use crate::host::{Cpu as _, Maps, Step as LoopStep};
 use crate::layout::{Buffer, CLIENT_TIMESTAMPS, Flow, NONE};
-use crate::net::{
-    ACK, Crafted, Draft, Egress, Frame, Hop, PSH, Segment, Seq, Sum, diff, diff16,
-};
+use crate::net::{ACK, Crafted, Draft, Egress, Frame, Hop, PSH, Segment, Seq, Sum, diff, diff16};
 use crate::verdict::{Note, Verdict};
 use crate::work::Work;
 
@@ -52,7 +50,10 @@ fn shifted(window: u32, shift: u32) -> u32 {
 #[inline(always)]
 pub(super) fn finish_stateless<M: Maps, F: Frame>(
     maps: &M,
-    frame: &mut F, work: &mut Work, (next, verdict): Step) -> Verdict {
+    frame: &mut F,
+    work: &mut Work,
+    (next, verdict): Step,
+) -> Verdict {
     match next {
         Next::Draft => {}
         _ => return verdict,
@@ -86,18 +87,13 @@ pub(super) fn finish<M: Maps, F: Frame>(
         Next::Draft | Next::FarewellAndDraft => {
             if next as u32 == Next::FarewellAndDraft as u32 {
                 maps.craft(&work.farewell, &mut work.crafted);
-                let made =
-                    frame.rebuild(&work.crafted, None);
+                let made = frame.rebuild(&work.crafted, None);
                 if !made || !frame.send_copy(work.farewell_egress) {
                     maps.note(Note::CopyFailed.counter());
                 }
             }
             maps.craft(&work.draft, &mut work.crafted);
-            if frame.rebuild(&work.crafted, None) {
-                verdict
-            } else {
-                Verdict::Unwritable
-            }
+            if frame.rebuild(&work.crafted, None) { verdict } else { Verdict::Unwritable }
         }
         Next::Emit => emit(maps, frame, work, flow, verdict),
     }
@@ -147,7 +143,8 @@ fn word4(bytes: [u8; 4]) -> u32 {
 #[inline(always)]
 fn translate<F: Frame>(frame: &mut F, segment: &Segment, to: &Translation) -> bool {
     let Some(h) = frame.headers() else { return false };
-    let addresses = diff(word4(segment.source), word4(to.source)) + diff(word4(segment.destination), word4(to.destination));
+    let addresses =
+        diff(word4(segment.source), word4(to.source)) + diff(word4(segment.destination), word4(to.destination));
     let seq = segment.seq.plus(to.seq);
     // Without ACK the field means nothing, and is left alone.
     let ack = if segment.has(ACK) { segment.ack.plus(to.ack) } else { segment.ack };

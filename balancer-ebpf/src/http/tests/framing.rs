@@ -57,25 +57,10 @@ fn first_lines_are_read() {
         (Request, "M-SEARCH * HTTP/1.1\r\n\r\n", 0, 0),
         (Request, "X2_.! ?? HTTP/1.1\r\n\r\n", 0, 0),
         (Request, "GET /?? HTTP/1.0\r\n\r\n", HTTP_10 | HEAD_CLOSE, 0),
-        (
-            Request,
-            "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
-            HTTP_10 | HEAD_KEEP_ALIVE,
-            0,
-        ),
+        (Request, "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", HTTP_10 | HEAD_KEEP_ALIVE, 0),
         (Request, "GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n", HEAD_UPGRADE, 0),
-        (
-            Request,
-            "PUT / HTTP/1.1\r\nExpect: 100-Continue\r\n\r\n",
-            HEAD_EXPECT,
-            0,
-        ),
-        (
-            Response,
-            "HTTP/1.1 200 OK\r\nUpgrade: h2c\r\nExpect: 100-continue\r\n\r\n",
-            0,
-            200,
-        ),
+        (Request, "PUT / HTTP/1.1\r\nExpect: 100-Continue\r\n\r\n", HEAD_EXPECT, 0),
+        (Response, "HTTP/1.1 200 OK\r\nUpgrade: h2c\r\nExpect: 100-continue\r\n\r\n", 0, 200),
         (Response, "HTTP/1.1 100 \r\n\r\n", 0, 100),
         (Response, "HTTP/1.1 404\r\n\r\n", 0, 404),
         (Response, "HTTP/1.0 999 A\tb \u{e9}\r\n\r\n", HTTP_10 | HEAD_CLOSE, 999),
@@ -105,10 +90,7 @@ fn what_servers_read_differently_has_a_reason() {
         (UnknownCoding, "Transfer-Encoding: identity"),
         (UnknownCoding, "Transfer-Encoding: gzip, chunked"),
         (UnknownCoding, "Transfer-Encoding: chunked, chunked"),
-        (
-            UnknownCoding,
-            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
-        ),
+        (UnknownCoding, "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked"),
         (UnknownCoding, "Transfer-Encoding: xchunked"),
         (UnknownCoding, "Transfer-Encoding:             chunked"),
         (TooManyBlanks, "Connection: a,          close"),
@@ -143,16 +125,8 @@ fn what_servers_read_differently_has_a_reason() {
         assert_eq!(scan(Response, response.as_bytes()).0, *reason, "{lines:?}");
     }
     let heads: &[(Side, Scanned, &[u8])] = &[
-        (
-            Request,
-            CodingInOldVersion,
-            b"GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
-        ),
-        (
-            Response,
-            CodingInOldVersion,
-            b"HTTP/1.0 200 \r\nTransfer-Encoding: chunked\r\n\r\n",
-        ),
+        (Request, CodingInOldVersion, b"GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        (Response, CodingInOldVersion, b"HTTP/1.0 200 \r\nTransfer-Encoding: chunked\r\n\r\n"),
         (Request, Preface, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
         (Request, NotHttp, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc"),
         (Request, NotHttp, b"\x16"),

@@ -6,10 +6,7 @@ use super::*;
 fn check(row: &str, request: &str, rule: &SessionRule, cookies: &[&str], path: &str) {
     let (scanned, head) = scan_with(Side::Request, request.as_bytes(), rule);
     assert_eq!(scanned, Scanned::Complete, "{row}: {request:?}");
-    let found: Vec<_> = head.ids[..head.id_count as usize]
-        .iter()
-        .map(|id| text(request.as_bytes(), *id))
-        .collect();
+    let found: Vec<_> = head.ids[..head.id_count as usize].iter().map(|id| text(request.as_bytes(), *id)).collect();
     assert_eq!(found, cookies, "{row}: {request:?}");
     assert_eq!(text(request.as_bytes(), head.path_id), path, "{row}: {request:?}");
 }
@@ -21,11 +18,7 @@ fn cookies_are_read_as_tomcat_reads_them() {
         ("C18 name", "Cookie: jsessionid=A; JSessionID=B", &[]),
         ("C18 header", "cOOKIE: JSESSIONID=A", &["A"]),
         ("C22", "Cookie: JSESSIONID=0000; JSESSIONID=A", &["0000", "A"]),
-        (
-            "C22 lines",
-            "Cookie: JSESSIONID=A\r\nX: y\r\nCookie: JSESSIONID=B",
-            &["A", "B"],
-        ),
+        ("C22 lines", "Cookie: JSESSIONID=A\r\nX: y\r\nCookie: JSESSIONID=B", &["A", "B"]),
         ("C25 quotes", "Cookie: JSESSIONID=\"A\"", &["A"]),
         ("C25 blanks", "Cookie: JSESSIONID = A", &["A"]),
         ("C25 tabs", "Cookie:\tJSESSIONID\t=\tA\t; b=c", &["A"]),
@@ -78,11 +71,8 @@ fn path_parameters_are_read_as_tomcat_reads_them() {
         ("C21 both", "/a;jsessionid=A", "A"),
     ];
     for (row, target, id) in rows {
-        let (cookie, cookies): (_, &[&str]) = if row.starts_with("C21") {
-            ("JSESSIONID=B", &["B"])
-        } else {
-            ("a=b", &[])
-        };
+        let (cookie, cookies): (_, &[&str]) =
+            if row.starts_with("C21") { ("JSESSIONID=B", &["B"]) } else { ("a=b", &[]) };
         let request = format!("GET {target} HTTP/1.1\r\nCookie: {cookie}\r\n\r\n");
         check(row, &request, &rule("JSESSIONID", "jsessionid"), cookies, id);
     }

@@ -54,22 +54,13 @@ fn buffer(bytes: &[u8]) -> Box<Buffer> {
 
 fn rule(cookie: &str, parameter: &str) -> SessionRule {
     let name = |text: &str| Name::new(text.as_bytes()).unwrap();
-    SessionRule {
-        cookie: name(cookie),
-        parameter: name(parameter),
-    }
+    SessionRule { cookie: name(cookie), parameter: name(parameter) }
 }
 
 /// Scans `bytes`, of which the first `len` are there. The scratch memory is dirty from another head, as a map value is.
 fn scan_part(side: Side, buffer: &Buffer, len: usize, rule: &SessionRule) -> (Scanned, Head) {
     let mut scan = Scan::new();
-    scan.head = Head {
-        flags: !0,
-        id_count: 3,
-        more_ids: 7,
-        deletes: 1,
-        ..Head::EMPTY
-    };
+    scan.head = Head { flags: !0, id_count: 3, more_ids: 7, deletes: 1, ..Head::EMPTY };
     (scan.mode, scan.stopped, scan.expiry, scan.floor, scan.fold) = (9, 1, 7, !0, !0);
     let scanned = match side {
         Side::Request => scan_request::<Plain>(&mut scan, buffer, len as u32, rule),
@@ -88,11 +79,7 @@ fn scan(side: Side, bytes: &[u8]) -> (Scanned, Head) {
 
 fn text(bytes: &[u8], span: Span) -> &str {
     let range = span.pos as usize..(span.pos + span.len) as usize;
-    if span.len == 0 {
-        ""
-    } else {
-        core::str::from_utf8(&bytes[range]).unwrap()
-    }
+    if span.len == 0 { "" } else { core::str::from_utf8(&bytes[range]).unwrap() }
 }
 
 #[test]

@@ -68,16 +68,12 @@ fn heads() -> impl Strategy<Value = Vec<u8>> {
         "[A-Za-z0-9_-]{1,40}:[ \t]?[ -~]{0,200}\r\n".prop_map(String::into_bytes),
         prop::collection::vec(prop::sample::select(PIECES), 0..6).prop_map(|all| all.concat()),
     ];
-    (
-        first,
-        prop::collection::vec(field, 0..8),
-        any::<bool>(),
-        prop::collection::vec(any::<u8>(), 0..9),
-    )
-        .prop_map(|(first, fields, ends, rest)| {
+    (first, prop::collection::vec(field, 0..8), any::<bool>(), prop::collection::vec(any::<u8>(), 0..9)).prop_map(
+        |(first, fields, ends, rest)| {
             let end: &[u8] = if ends { b"\r\n" } else { b"" };
             [first, &fields.concat(), end, &rest].concat()
-        })
+        },
+    )
 }
 
 /// Length of the head, version's last digit, status and fields, as httparse sees them; `None` if it sees no head.
@@ -97,10 +93,7 @@ fn oracle(side: Side, bytes: &[u8]) -> Option<Seen<'_>> {
             (parsed, response.version, response.code, response.headers.to_vec())
         }
     };
-    let fields = headers
-        .iter()
-        .map(|field| (field.name.to_lowercase(), field.value))
-        .collect();
+    let fields = headers.iter().map(|field| (field.name.to_lowercase(), field.value)).collect();
     match parsed {
         httparse::Status::Complete(len) => Some((len, version?, status.unwrap_or(0), fields)),
         httparse::Status::Partial => None,
@@ -113,14 +106,8 @@ fn check(side: Side, bytes: &[u8]) -> Result<bool, TestCaseError> {
         return Ok(false);
     }
     // httparse wants targets in UTF-8; servers take other bytes for what they are, and frame no differently.
-    let ascii: Vec<u8> = bytes
-        .iter()
-        .map(|byte| if *byte < 0x80 { *byte } else { b'x' })
-        .collect();
-    let names = bytes
-        .split(|byte| *byte == b'\n')
-        .skip(1)
-        .take_while(|line| *line != b"\r");
+    let ascii: Vec<u8> = bytes.iter().map(|byte| if *byte < 0x80 { *byte } else { b'x' }).collect();
+    let names = bytes.split(|byte| *byte == b'\n').skip(1).take_while(|line| *line != b"\r");
     for name in names.map(|line| line.split(|byte| *byte == b':').next().unwrap_or(line)) {
         prop_assert!(name.is_ascii());
     }
@@ -132,22 +119,13 @@ fn check(side: Side, bytes: &[u8]) -> Result<bool, TestCaseError> {
     prop_assert_eq!(head.status, u32::from(status));
     let values = |name: &str| -> Vec<String> {
         let wanted = fields.iter().filter(|(field, _)| field == name);
-        wanted
-            .map(|(_, value)| String::from_utf8_lossy(value).trim().to_lowercase())
-            .collect()
+        wanted.map(|(_, value)| String::from_utf8_lossy(value).trim().to_lowercase()).collect()
     };
-    let lengths: Vec<Option<u64>> = values("content-length")
-        .iter()
-        .map(|value| value.parse().ok())
-        .collect();
+    let lengths: Vec<Option<u64>> = values("content-length").iter().map(|value| value.parse().ok()).collect();
     let length = (head.flags & HEAD_LENGTH != 0).then_some(head.content_length);
     prop_assert!(lengths.iter().all(|other| length.is_some() && *other == length));
     prop_assert_eq!(lengths.is_empty(), length.is_none());
-    let coding = if head.flags & HEAD_CHUNKED != 0 {
-        vec!["chunked"]
-    } else {
-        vec![]
-    };
+    let coding = if head.flags & HEAD_CHUNKED != 0 { vec!["chunked"] } else { vec![] };
     prop_assert_eq!(values("transfer-encoding"), coding);
     let options = values("connection").join(",");
     let closes = options.split(',').any(|option| option.trim() == "close");

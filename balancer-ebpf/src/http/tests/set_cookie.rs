@@ -20,36 +20,12 @@ fn the_last_id_that_is_given_counts_and_deletions_are_seen() {
         ("Set-Cookie: JSESSIONID=A; max-age=-1; Path=/", "", 1),
         ("Set-Cookie: JSESSIONID=A; Max-Age=3600", "A", 0),
         ("Set-Cookie: JSESSIONID=A; Expires=Thu, 01 Jan 1970 00:00:00 GMT", "", 1),
-        (
-            "Set-Cookie: JSESSIONID=A; Path=/; Expires=Thu, 01-Jan-1970 00:00:10 GMT; a",
-            "",
-            1,
-        ),
-        (
-            "Set-Cookie: JSESSIONID=A; Expires=Thu, 01 Jan 2070 00:00:00 GMT",
-            "A",
-            0,
-        ),
-        (
-            "Set-Cookie: JSESSIONID=A; Max-Age=9; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
-            "A",
-            0,
-        ),
-        (
-            "Set-Cookie: JSESSIONID=A; Max-Age=0; Expires=Thu, 01 Jan 2070 00:00:00 GMT",
-            "",
-            1,
-        ),
-        (
-            "Set-Cookie: JSESSIONID=A; Max-Age=0\r\nSet-Cookie: JSESSIONID=B",
-            "B",
-            1,
-        ),
-        (
-            "Set-Cookie: JSESSIONID=A\r\nSet-Cookie: JSESSIONID=x; Max-Age=0; Path=/old",
-            "A",
-            1,
-        ),
+        ("Set-Cookie: JSESSIONID=A; Path=/; Expires=Thu, 01-Jan-1970 00:00:10 GMT; a", "", 1),
+        ("Set-Cookie: JSESSIONID=A; Expires=Thu, 01 Jan 2070 00:00:00 GMT", "A", 0),
+        ("Set-Cookie: JSESSIONID=A; Max-Age=9; Expires=Thu, 01 Jan 1970 00:00:00 GMT", "A", 0),
+        ("Set-Cookie: JSESSIONID=A; Max-Age=0; Expires=Thu, 01 Jan 2070 00:00:00 GMT", "", 1),
+        ("Set-Cookie: JSESSIONID=A; Max-Age=0\r\nSet-Cookie: JSESSIONID=B", "B", 1),
+        ("Set-Cookie: JSESSIONID=A\r\nSet-Cookie: JSESSIONID=x; Max-Age=0; Path=/old", "A", 1),
         // An attribute belongs to its own cookie.
         ("Set-Cookie: JSESSIONID=A\r\nSet-Cookie: b=; Max-Age=0", "A", 0),
         ("X: y", "", 0),
