@@ -4,7 +4,7 @@ use core::cell::Cell;
 use core::ops::DerefMut;
 
 use crate::decide::{Backends, Choice, Search};
-use crate::http::{Head, Scan, Scanned, Span};
+use crate::http::{Chunk, Head, Scan, Scanned, Span};
 use crate::layout::{
     Buffer, Flow, FlowKey, Globals, Hands, Listener, ListenerKey, Policy, SessionHash, SessionRule, Stash, Traffic,
 };
@@ -101,6 +101,11 @@ pub trait Maps: Backends + Table {
     #[inline(always)]
     fn scan_response(&self, scan: &mut Scan, buffer: &Buffer, len: u32, rule: &SessionRule) -> Scanned {
         crate::http::scan_response::<Self::Cpu>(scan, buffer, len, rule)
+    }
+    /// [`crate::http::scan_chunk`].
+    #[inline(always)]
+    fn scan_chunk(&self, chunk: &mut Chunk, buffer: &Buffer, len: u32, first: bool) -> Scanned {
+        crate::http::scan_chunk(chunk, buffer, len, first)
     }
     /// [`crate::sip::session_hash`], with the director's key.
     #[inline(always)]

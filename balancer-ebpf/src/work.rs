@@ -1,6 +1,6 @@
 //! Scratch memory: one per CPU, for whatever would crowd the stack.
 
-use crate::http::Scan;
+use crate::http::{Chunk, Scan};
 use crate::layout::Buffer;
 use crate::net::{Crafted, Draft, Egress, Options, Segment, Sum};
 use crate::sessions::Shelf;
@@ -18,6 +18,7 @@ pub struct Work {
     pub crafted: Crafted,
     pub sum: Sum,
     pub scan: Scan,
+    pub chunk: Chunk,
     /// Where the packet leaves.
     pub egress: Egress,
     pub shelf: Shelf,

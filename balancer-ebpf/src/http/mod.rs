@@ -7,6 +7,7 @@
 //! The scan is one bounded loop with a line per turn ([`lines`]), because a callback costs more than the work of
 //! finding the end of a line eight bytes at a time ([`swar`]).
 
+mod chunk;
 mod head;
 mod ids;
 mod length;
@@ -19,6 +20,7 @@ mod swar;
 #[cfg(test)]
 mod tests;
 
+pub use chunk::*;
 pub use head::*;
 pub use scanned::Scanned;
 

@@ -44,6 +44,8 @@ pub enum Scanned {
     Preface,
     /// Something else: a TLS record, for instance.
     NotHttp,
+    /// A chunk header that is none, or has what is not followed: an extension, a trailer (section 7.1).
+    BadChunk,
 }
 
 impl Scanned {
@@ -70,6 +72,7 @@ impl Scanned {
             17 => Self::TooManyBlanks,
             18 => Self::Preface,
             19 => Self::NotHttp,
+            20 => Self::BadChunk,
             // A scan that nothing has ended ran out of turns.
             _ => Self::TooComplex,
         }

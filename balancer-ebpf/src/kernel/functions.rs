@@ -3,7 +3,7 @@
 //! Arguments are pointers to whole structures, which the verifier checks at each call, and may be null as far as it knows.
 
 use balancer_ebpf::decide::{Choice, Search, decide};
-use balancer_ebpf::http::{Head, Scan, Scanned, Span, scan_request, scan_response};
+use balancer_ebpf::http::{Chunk, Head, Scan, Scanned, Span, scan_chunk, scan_request, scan_response};
 use balancer_ebpf::layout::{Buffer, Globals, NONE, Policy, SessionHash, SessionRule};
 use balancer_ebpf::net::{Crafted, Draft, Sum, craft, sum};
 use balancer_ebpf::sessions::{Bound, Shelf, bind, forget};
@@ -43,6 +43,12 @@ pub(super) extern "C" fn balancer_scan_response(
 ) -> u32 {
     references!(Scanned::TooComplex as u32; buffer, rule; scan);
     scan_response::<Bpf>(scan, buffer, len, rule) as u32
+}
+
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn balancer_scan_chunk(chunk: *mut Chunk, buffer: *const Buffer, len: u32, first: u32) -> u32 {
+    references!(Scanned::TooComplex as u32; buffer; chunk);
+    scan_chunk(chunk, buffer, len, first != 0) as u32
 }
 
 /// `span` is a position (low half) and a length.

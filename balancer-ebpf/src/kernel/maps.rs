@@ -9,7 +9,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray};
 use balancer_ebpf::decide::{Backends, Choice, Search};
 use balancer_ebpf::host::{Cpu, Entered, Machine, Maps, Step};
-use balancer_ebpf::http::{Head, Scan, Scanned, Span};
+use balancer_ebpf::http::{Chunk, Head, Scan, Scanned, Span};
 use balancer_ebpf::layout::{
     Backend, Bucket, Buffer, Flow, FlowKey, FlowSlot, Globals, Hands, Listener, ListenerKey, MAX_BACKENDS,
     MAX_SERVICES, MAX_VERSIONS, Policy, SERVICE_BLOCKS, SessionHash, SessionRule, Stash, Traffic,
@@ -273,6 +273,10 @@ impl Maps for Kernel {
     #[inline(always)]
     fn scan_response(&self, scan: &mut Scan, buffer: &Buffer, len: u32, rule: &SessionRule) -> Scanned {
         Scanned::from_number(functions::balancer_scan_response(scan, buffer, len, rule))
+    }
+    #[inline(always)]
+    fn scan_chunk(&self, chunk: &mut Chunk, buffer: &Buffer, len: u32, first: bool) -> Scanned {
+        Scanned::from_number(functions::balancer_scan_chunk(chunk, buffer, len, u32::from(first)))
     }
     #[inline(always)]
     fn hash(&self, globals: &Globals, service: u32, buffer: &Buffer, span: Span, hash: &mut SessionHash) {

@@ -61,6 +61,10 @@ pub const STASH_HEAD: u32 = 512;
 pub const HAS_PRESENTED: u32 = 4096;
 /// A final response head has passed; the response ends at `response_next`.
 pub const RESPONSE_BODY: u32 = 8192;
+/// The present response comes in chunks; the next chunk header begins at `response_next`.
+pub const RESPONSE_CHUNKED: u32 = 16384;
+/// And that header is the first.
+pub const RESPONSE_FIRST_CHUNK: u32 = 32768;
 
 /// No leg, or no stash.
 pub const NONE: u32 = u32::MAX;
@@ -143,6 +147,9 @@ pub struct Flow {
     /// Where the next response head begins.
     pub response_next: Seq,
     pub response_left: u64,
+    /// The first bytes of a chunk header that goes on in the next segment, and how many.
+    pub chunk: [u64; 2],
+    pub chunk_have: u32,
     /// Requests without a complete response.
     pub outstanding: u32,
     /// For each of them, oldest in bit 0, whether it was a HEAD.

@@ -4,7 +4,7 @@ use super::{Next, Now, Step, end, framed, has_leg, open, response, send};
 use crate::host::Maps;
 use crate::layout::{
     BACKEND_FIN, CLIENT_FIN, CLIENT_TIMESTAMPS, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_SPLICED, Flow, Globals,
-    LAST_RESPONSE, NONE, RESPONSE_BODY, RESPONSES_UNFRAMED, STASH_HEAD, STASH_OWNED, STASH_RESPONSE,
+    LAST_RESPONSE, NONE, RESPONSE_BODY, RESPONSE_CHUNKED, RESPONSES_UNFRAMED, STASH_HEAD, STASH_OWNED, STASH_RESPONSE,
 };
 use crate::net::{ACK, Draft, FIN, Frame, HEADERS, Hop, NO_SCALE, RST, SYN, Seq, read_options, read_timestamp};
 use crate::verdict::Verdict;
@@ -148,7 +148,8 @@ fn up(work: &Work, flow: &mut Flow, now: Now, timestamps: bool) {
     }
     flow.response_next = sent;
     flow.response_left = 0;
-    flow.flags &= !(RESPONSE_BODY | LAST_RESPONSE);
+    flow.chunk_have = 0;
+    flow.flags &= !(RESPONSE_BODY | RESPONSE_CHUNKED | LAST_RESPONSE);
     flow.state = FLOW_SPLICED;
 }
 

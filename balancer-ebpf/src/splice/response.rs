@@ -1,11 +1,11 @@
 //! Response heads: where responses end, and what they say of sessions.
 
 use super::{Next, Now, Step, backend, count_in_flight, open, send, traffic};
-use crate::host::{Cpu, Maps};
-use crate::http::{HEAD_CHUNKED, HEAD_CLOSE, HEAD_LENGTH, Scan, Scanned};
+use crate::host::{Cpu, Maps, Step as LoopStep};
+use crate::http::{CHUNK_LIMIT, HEAD_CHUNKED, HEAD_CLOSE, HEAD_LENGTH, Scan, Scanned};
 use crate::layout::{
     BUFFER_BYTES, Binding, Buffer, Flow, Globals, HAS_PRESENTED, KIND_ISSUED, LAST_RESPONSE, NONE, Policy,
-    REQUESTS_UNFRAMED, RESPONSE_BODY, RESPONSES_UNFRAMED, STASH_RESPONSE, ServiceWord, SessionHash,
+    REQUESTS_UNFRAMED, RESPONSE_BODY, RESPONSE_CHUNKED, RESPONSE_FIRST_CHUNK, RESPONSES_UNFRAMED, STASH_RESPONSE, ServiceWord, SessionHash,
 };
 use crate::net::{Frame, Seq};
 use crate::sessions::{Bound, Shelf};
@@ -16,6 +16,11 @@ use crate::work::Work;
 const STRIDE: u64 = 1 << 29;
 /// Heads in one segment that are followed: a 100, a final one, and the next.
 const HEADS: u32 = 3;
+/// Bytes of a segment in which a head is looked for first.
+const HEAD_GUESS: u32 = 1024;
+
+/// Chunks in one segment that are followed: of 64 KiB, those that a server writes 512 bytes at a time.
+const CHUNKS: u32 = 128;
 
 /// A segment with payload that is not known to lie inside a body; it begins at `from` in the client's numbers.
 #[inline(always)]
@@ -35,14 +40,19 @@ pub(super) fn response<M: Maps, F: Frame>(
         flow.response_left -= step;
     }
     for _ in 0..HEADS {
-        if !until.after(flow.response_next) || flow.flags & RESPONSES_UNFRAMED != 0 {
+        chunks(maps, frame, work, flow, from, until);
+        if !until.after(cursor(flow)) || flow.flags & (RESPONSES_UNFRAMED | RESPONSE_CHUNKED) != 0 {
             break;
         }
         if let Some(step) = head(maps, frame, work, globals, flow, from, until, now) {
             return step;
         }
     }
-    if until.after(flow.response_next) && flow.flags & RESPONSES_UNFRAMED == 0 {
+    chunks(maps, frame, work, flow, from, until);
+    if until.after(cursor(flow)) && flow.flags & RESPONSES_UNFRAMED == 0 {
+        if from.after(cursor(flow)) {
+            return (Next::Done, Verdict::BeyondResponseHead);
+        }
         if flow.stash != NONE && flow.flags & STASH_RESPONSE != 0 {
             // The rest of the segment is a part of a head, and kept.
             return backend::passed(maps, frame, work, flow, from);
@@ -52,12 +62,83 @@ pub(super) fn response<M: Maps, F: Frame>(
             return (Next::Done, Verdict::NeedsGrowth);
         }
         maps.note(Note::Trimmed.counter());
-        let len = flow.response_next.since(from);
+        let len = cursor(flow).since(from);
         flow.sent = flow.sent.max(from.plus(len));
         completed(maps, flow);
         return send::trimmed_to_client(frame, work, flow, len);
     }
     backend::passed(maps, frame, work, flow, from)
+}
+
+/// Where the next byte that has to be understood is expected.
+#[inline(always)]
+fn cursor(flow: &Flow) -> Seq {
+    flow.response_next.plus(flow.chunk_have)
+}
+
+/// The chunks of a segment.
+struct Chunks<'a, M: Maps, F: Frame> {
+    maps: &'a M,
+    frame: &'a mut F,
+    work: &'a mut Work,
+    flow: &'a mut Flow,
+    from: Seq,
+    until: Seq,
+}
+
+/// Follows chunk headers through the segment, as far as they go.
+#[inline(always)]
+fn chunks<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &mut Flow, from: Seq, until: Seq) {
+    if flow.flags & RESPONSE_CHUNKED != 0 && flow.response_left == 0 {
+        let mut chunks = Chunks { maps, frame, work, flow, from, until };
+        M::Cpu::repeat::<_, OneChunk>(&mut chunks, CHUNKS);
+    }
+}
+
+struct OneChunk;
+impl<M: Maps, F: Frame> LoopStep<Chunks<'_, M, F>> for OneChunk {
+    #[inline(always)]
+    fn step(chunks: &mut Chunks<'_, M, F>) -> bool {
+        let flow = &mut *chunks.flow;
+        let work = &mut *chunks.work;
+        let next = cursor(flow);
+        if !chunks.until.after(next) || chunks.from.after(next) {
+            return false;
+        }
+        let have = flow.chunk_have.min(CHUNK_LIMIT - 1);
+        let take = chunks.until.since(next).min(CHUNK_LIMIT - have);
+        work.buffer.words[0] = flow.chunk[0];
+        work.buffer.words[1] = flow.chunk[1];
+        let at = work.segment.payload_at() + next.since(chunks.from);
+        if !chunks.frame.load(at, take, &mut work.buffer, have) {
+            unframe(chunks.maps, flow);
+            return false;
+        }
+        let first = flow.flags & RESPONSE_FIRST_CHUNK != 0;
+        let scanned = chunks.maps.scan_chunk(&mut work.chunk, &work.buffer, have + take, first);
+        if scanned as u32 == Scanned::Incomplete as u32 {
+            flow.chunk = [work.buffer.words[0], work.buffer.words[1]];
+            flow.chunk_have = have + take;
+            return false;
+        }
+        flow.chunk_have = 0;
+        if scanned as u32 != Scanned::Complete as u32 {
+            chunks.maps.note(crate::verdict::unframed(scanned));
+            unframe(chunks.maps, flow);
+            return false;
+        }
+        let size = u64::from(work.chunk.size);
+        let near = size.min(STRIDE);
+        flow.response_next = flow.response_next.plus(work.chunk.len).plus(near as u32);
+        flow.response_left = size - near;
+        flow.flags &= !RESPONSE_FIRST_CHUNK;
+        if size == 0 {
+            // The body has ended, and with it the response.
+            flow.flags = flow.flags & !RESPONSE_CHUNKED | RESPONSE_BODY;
+            return false;
+        }
+        flow.response_left == 0
+    }
 }
 
 /// A head at the cursor, somewhere in the segment. `Some` ends the segment's way.
@@ -99,27 +180,41 @@ fn head<M: Maps, F: Frame>(
     }
     let offset = cursor.since(from);
     let at = work.segment.payload_at() + offset;
-    let take = (work.segment.payload - offset).min((BUFFER_BYTES as u32).saturating_sub(before));
+    let all = (work.segment.payload - offset).min((BUFFER_BYTES as u32).saturating_sub(before));
+    // Most heads are short, and most segments long.
+    let take = if stashed { all } else { all.min(HEAD_GUESS) };
     let word = ServiceWord(maps.service_word(flow.service));
     let Some(policy) = maps.policy(word.block()) else { return Some((Next::Done, Verdict::NoConfig)) };
     if take == 0 {
         return Some((Next::Done, Verdict::NoConfig));
     }
     let mut guard = None;
+    let mut take = take;
     let Work { scan: scanning, buffer, shelf, lookup, .. } = work;
-    let buffer: &Buffer = if stashed {
+    let mut scanned = Scanned::Incomplete;
+    if stashed {
         let Some(mut stash) = maps.stash(flow.stash) else { return Some((Next::Done, Verdict::NoConfig)) };
         if !frame.load(at, take, &mut stash.data, before) {
             return Some((Next::Done, Verdict::Unwritable));
         }
-        &guard.insert(stash).data
+        scanned = maps.scan_response(scanning, &stash.data, before + take, &policy.rule);
+        guard = Some(stash);
     } else {
-        if !frame.load(at, take, buffer, 0) {
-            return Some((Next::Done, Verdict::Unwritable));
+        for _ in 0..2 {
+            if !frame.load(at, take, buffer, 0) {
+                return Some((Next::Done, Verdict::Unwritable));
+            }
+            scanned = maps.scan_response(scanning, buffer, take, &policy.rule);
+            if scanned as u32 != Scanned::Incomplete as u32 || take == all {
+                break;
+            }
+            take = all;
         }
-        buffer
+    }
+    let buffer: &Buffer = match &guard {
+        Some(stash) => &stash.data,
+        None => buffer,
     };
-    let scanned = maps.scan_response(scanning, buffer, before + take, &policy.rule);
     match scanned {
         Scanned::Complete => {
             learn(maps, globals, &scanning.head, buffer, flow, policy, shelf, &mut lookup.hash, now);
@@ -164,9 +259,10 @@ fn frame_body<M: Maps>(maps: &M, scan: &Scan, flow: &mut Flow) {
     let early = flow.flags & REQUESTS_UNFRAMED == 0
         && (flow.request_left != 0 || flow.received.before(flow.request_next) && flow.outstanding == 1);
     let bodyless = flow.heads & 1 != 0 || head.status == 204 || head.status == 304;
-    let body = if bodyless {
+    let chunked = !bodyless && head.flags & HEAD_CHUNKED != 0;
+    let body = if bodyless || chunked {
         0
-    } else if head.flags & HEAD_CHUNKED == 0 && head.flags & HEAD_LENGTH != 0 {
+    } else if head.flags & HEAD_LENGTH != 0 {
         head.content_length
     } else {
         maps.note(Note::ResponseUnframed.counter());
@@ -178,6 +274,12 @@ fn frame_body<M: Maps>(maps: &M, scan: &Scan, flow: &mut Flow) {
         maps.note(Note::ResponseUnframed.counter());
         flow.flags |= REQUESTS_UNFRAMED;
         unframe(maps, flow);
+        return;
+    }
+    if chunked {
+        flow.flags |= RESPONSE_CHUNKED | RESPONSE_FIRST_CHUNK;
+        flow.chunk_have = 0;
+        flow.response_left = 0;
         return;
     }
     let near = body.min(STRIDE);
