@@ -171,6 +171,8 @@ pub enum Note {
     Trimmed,
     /// A copy could not be sent.
     CopyFailed,
+    /// A request whose body is not followed: in chunks, or a tunnel.
+    RequestUnframed,
 }
 
 impl Note {
@@ -189,6 +191,7 @@ impl Note {
         "response_unframed",
         "trimmed",
         "copy_failed",
+        "request_body_unframed",
     ];
 }
 

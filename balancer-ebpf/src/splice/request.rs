@@ -181,6 +181,9 @@ pub(super) fn request<M: Maps, F: Frame>(
         flow.stash_len = keep;
     }
     note(maps, globals, work, policy, &choice, same, now);
+    if opaque {
+        maps.note(if complete { Note::RequestUnframed.counter() } else { crate::verdict::unframed(scanned) });
+    }
     account(maps, work, flow, version, opaque, complete, whole);
     if !same {
         return open::open(maps, frame, work, globals, flow, now, joined);
@@ -188,6 +191,7 @@ pub(super) fn request<M: Maps, F: Frame>(
     if stashed {
         flow.stash_len = keep;
         let first = flow.stash_first;
+        flow.received = flow.received.max(first.plus(keep));
         return send::from_stash(work, flow, first, keep, Verdict::RequestFromStash);
     }
     flow.received = flow.received.max(flow.request_first.plus(keep));
@@ -197,7 +201,6 @@ pub(super) fn request<M: Maps, F: Frame>(
         return send::from_buffer(work, flow, first, keep, Verdict::RequestSame);
     }
     if opaque {
-        maps.note(crate::verdict::unframed(scanned));
         return (Next::ToLeg, Verdict::Unframed);
     }
     (Next::ToLeg, Verdict::RequestSame)

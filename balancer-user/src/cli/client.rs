@@ -1,6 +1,9 @@
 //! HTTP over the Unix socket.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -49,8 +52,7 @@ impl Client {
     }
 
     async fn call<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, Failure> {
-        let stream =
-            UnixStream::connect(&self.socket).await.map_err(|error| no_daemon(&self.socket, &error.to_string()))?;
+        let stream = UnixStream::connect(&self.socket).await.map_err(|error| refused(&self.socket, &error))?;
         let lost = |error: hyper::Error| no_daemon(&self.socket, &format!("it went away: {error}"));
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
         let connection = tokio::spawn(connection);
@@ -81,7 +83,15 @@ impl Client {
     }
 }
 
-pub(crate) fn no_daemon(socket: &Path, why: &str) -> Failure {
+fn refused(socket: &Path, error: &io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        let what = format!("you may not use the socket {}", socket.display());
+        return Failure::refused(what, "run it with sudo, or as a member of the socket's group");
+    }
+    no_daemon(socket, &error.to_string())
+}
+
+fn no_daemon(socket: &Path, why: &str) -> Failure {
     Failure::new(
         Code::NoDaemon,
         format!("no daemon answers on {}: {why}", socket.display()),

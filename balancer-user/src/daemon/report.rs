@@ -5,13 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use balancer_ebpf::{
-    layout::{Binding, KIND_ISSUED},
-    verdict::{Note, Verdict},
-};
+use balancer_ebpf::layout::{Binding, KIND_ISSUED};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::Director;
+use super::{Director, counters};
 use crate::{
     config,
     exit::Failure,
@@ -157,10 +154,8 @@ impl Director {
 
     fn counters(&self) -> Result<Vec<Counter>, Failure> {
         let values = self.plane.counters()?;
-        let names = Verdict::NAMES.iter().chain(Note::NAMES).map(|name| (*name).to_owned());
-        // Behind the named ones, each reason that a head is not framed has its own.
-        let all = names.chain((0..).map(|number| format!("unframed_{number}")));
-        Ok(all.zip(values).filter(|(_, value)| *value > 0).map(|(name, value)| Counter { name, value }).collect())
+        let counted = values.into_iter().enumerate().filter(|(_, value)| *value > 0);
+        Ok(counted.map(|(index, value)| Counter { name: counters::name(index), value }).collect())
     }
 
     fn count_sessions(&mut self) {

@@ -57,6 +57,8 @@ pub(super) struct Loaded {
     ebpf: Ebpf,
     pins: Pins,
     interfaces: Vec<Interface>,
+    /// Indexes of those that left the config.
+    former: Vec<u32>,
     fingerprint: u64,
     /// The pinned programs came from another object, or from none that we know of.
     changed: bool,
@@ -95,7 +97,9 @@ pub(super) fn director(
     let changed = stored.as_ref().and_then(|state| state.object) != Some(fingerprint);
     write_globals(&mut maps, &config, &sizes, &store)?;
     write_addresses(&mut maps, &config)?;
-    let peers = interfaces.iter().map(|i| (i.index, if i.peer_elsewhere { INTERFACE_PEER } else { 0 })).collect();
+    let peers: BTreeMap<u32, u32> =
+        interfaces.iter().map(|i| (i.index, if i.peer_elsewhere { INTERFACE_PEER } else { 0 })).collect();
+    let former = maps.interfaces().into_iter().filter(|index| !peers.contains_key(index)).collect();
     maps.set_interfaces(&peers)?;
 
     let state = match stored {
@@ -112,7 +116,7 @@ pub(super) fn director(
         info!("adopted what is pinned below {}", pins.dir.display());
     }
     director.fill_services()?;
-    let loaded = Loaded { ebpf, pins, interfaces, fingerprint, changed, fresh };
+    let loaded = Loaded { ebpf, pins, interfaces, former, fingerprint, changed, fresh };
     Ok((director, loaded))
 }
 
@@ -209,7 +213,7 @@ fn pinned_conditions(maps: &Maps, state: &State, adopts: bool) -> Conditions {
 
 /// Fills the maps and attaches: from here on packets are steered.
 pub(super) fn attach(director: &mut Director, loaded: Loaded) -> Result<Option<Logger>, Failure> {
-    let Loaded { mut ebpf, pins, interfaces, fingerprint, changed, mut fresh } = loaded;
+    let Loaded { mut ebpf, pins, interfaces, former, fingerprint, changed, mut fresh } = loaded;
     director.sync_all()?;
 
     let hook = director.config.hook;
@@ -236,7 +240,7 @@ pub(super) fn attach(director: &mut Director, loaded: Loaded) -> Result<Option<L
             Ok(())
         })?;
     }
-    for path in attach::remove_others(&pins, &attachments)? {
+    for path in attach::remove_others(&pins, &attachments)?.into_iter().chain(attach::remove_filters(&former)) {
         info!("removed {path}: of an interface or a hook that the config does not want any more");
     }
     fresh.0 = None;

@@ -15,7 +15,7 @@ use aya::{
 };
 
 use super::{
-    interface::Interface,
+    interface::{self, Interface},
     pins::{self, Pins},
 };
 use crate::{config::Hook, exit::Failure};
@@ -95,10 +95,18 @@ fn attach_clsact(program: &mut SchedClassifier, interface: &str) -> anyhow::Resu
     Ok(())
 }
 
-/// Removes our clsact filter; whether there was one.
-pub fn detach_clsact(interface: &str) -> anyhow::Result<bool> {
+/// Removes our clsact filters, where there are any; answers what was removed.
+pub fn remove_filters(interfaces: &[u32]) -> Vec<String> {
     use aya::programs::links::Link as _;
-    Ok(clsact_link(interface)?.detach().is_ok())
+    if has_tcx() {
+        return Vec::new();
+    }
+    // An interface that is gone took its filter along, and so did whoever removed the qdisc.
+    let names = interfaces.iter().filter_map(|index| interface::name(*index));
+    names
+        .filter(|name| clsact_link(name).is_ok_and(|link| link.detach().is_ok()))
+        .map(|name| format!("the TC filter of {name}"))
+        .collect()
 }
 
 fn clsact_link(interface: &str) -> io::Result<SchedClassifierLink> {

@@ -52,6 +52,13 @@ pub async fn list() -> anyhow::Result<Vec<Interface>> {
     Ok(links.iter().map(read).collect())
 }
 
+/// The name of an interface, if it is there.
+pub fn name(index: u32) -> Option<String> {
+    use rustix::net::{AddressFamily, SocketType, netdevice::index_to_name, socket};
+    let any = socket(AddressFamily::INET, SocketType::DGRAM, None).ok()?;
+    index_to_name(any, index).ok()
+}
+
 fn read(link: &LinkMessage) -> Interface {
     let mut interface = Interface {
         name: String::new(),

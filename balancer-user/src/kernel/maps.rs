@@ -98,6 +98,11 @@ impl Maps {
         sync(&mut self.interfaces, wanted).context("write INTERFACES")
     }
 
+    /// Indexes of the interfaces that the map knows.
+    pub fn interfaces(&self) -> Vec<u32> {
+        self.interfaces.keys().filter_map(Result::ok).collect()
+    }
+
     fn word(&self, service: u32) -> ServiceWord {
         ServiceWord(self.services.load(service as usize).unwrap_or_default())
     }
@@ -263,7 +268,6 @@ impl Dataplane for Maps {
     }
 
     fn detach(&mut self) -> anyhow::Result<Vec<String>> {
-        let indexes: Vec<u32> = self.interfaces.keys().filter_map(Result::ok).collect();
-        super::pins::detach(&self.pins, &indexes)
+        super::pins::detach(&self.pins, &self.interfaces())
     }
 }

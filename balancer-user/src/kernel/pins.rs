@@ -117,16 +117,7 @@ pub fn check_bpffs(bpffs: &Path) -> Result<(), Failure> {
 ///
 /// `interfaces` matter only below Linux 6.6, where filters have no links.
 pub fn detach(pins: &Pins, interfaces: &[u32]) -> anyhow::Result<Vec<String>> {
-    let mut removed = Vec::new();
-    if !super::attach::has_tcx() {
-        for index in interfaces {
-            // An interface that is gone took its filter along.
-            let Some(name) = interface_name(*index) else { continue };
-            if super::attach::detach_clsact(&name)? {
-                removed.push(format!("the TC filter of {name}"));
-            }
-        }
-    }
+    let mut removed = super::attach::remove_filters(interfaces);
     removed.extend(pins.remove()?);
     Ok(removed)
 }
@@ -140,11 +131,4 @@ pub fn detach_pinned(pins: &Pins) -> anyhow::Result<Vec<String>> {
         .map(|map| map.keys().filter_map(Result::ok).collect())
         .unwrap_or_default();
     detach(pins, &interfaces)
-}
-
-fn interface_name(index: u32) -> Option<String> {
-    entries(Path::new("/sys/class/net")).ok()?.into_iter().find_map(|path| {
-        let text = fs::read_to_string(path.join("ifindex")).ok()?;
-        (text.trim() == index.to_string()).then(|| path.file_name()?.to_str().map(str::to_owned)).flatten()
-    })
 }
