@@ -238,3 +238,6 @@ pub fn decide<B: Backends>(backends: &B, policy: &Policy, search: &mut Search, c
     }
     false
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,5 +16,7 @@ pub mod net;
 pub mod sessions;
 pub mod sip;
 pub mod splice;
+#[cfg(test)]
+mod testing;
 pub mod verdict;
 pub mod work;

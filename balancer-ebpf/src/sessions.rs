@@ -236,3 +236,6 @@ pub fn forget<T: Table>(table: &T, globals: &Globals, hash: &SessionHash, shelf:
     }
     known
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,6 +26,14 @@ macro_rules! verdicts {
             pub const fn action(self) -> Action {
                 match self { $(Self::$name => Action::$action,)* }
             }
+            /// Back from its number; the compiler sees that nothing changes.
+            #[inline(always)]
+            pub const fn from_number(number: u32) -> Self {
+                match number {
+                    $(_ if number == Self::$name as u32 => Self::$name,)*
+                    _ => Self::Malformed,
+                }
+            }
             /// All of them, in the order of their counters.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
             /// The names of the counters, by index.

@@ -1,7 +1,7 @@
 //! Scratch memory: one per CPU, for whatever would crowd the stack.
 
 use crate::http::{Chunk, Scan};
-use crate::layout::Buffer;
+use crate::layout::{Buffer, FlowKey};
 use crate::net::{Crafted, Draft, Egress, Options, Segment, Sum};
 use crate::sessions::Shelf;
 use crate::splice::Emission;
@@ -10,6 +10,8 @@ use crate::splice::Emission;
 #[repr(C)]
 pub struct Work {
     pub segment: Segment,
+    /// The client's connection, of a client's segment. Here rather than on the stack, as all keys of its size.
+    pub key: FlowKey,
     pub options: Options,
     pub draft: Draft,
     /// A RST to a leg that is given up while another one is opened.

@@ -8,7 +8,9 @@ use balancer_ebpf::layout::{Buffer, Globals, NONE, Policy, SessionHash, SessionR
 use balancer_ebpf::net::{Crafted, Draft, Sum, craft, sum};
 use balancer_ebpf::sessions::{Bound, Shelf, bind, forget};
 use balancer_ebpf::sip::session_hash;
-use balancer_ebpf::splice::{Lookup, claim_slot, claim_stash, look_up};
+use balancer_ebpf::splice::{Lookup, Next, Step, claim_slot, claim_stash, look_up};
+
+use balancer_ebpf::verdict::Verdict;
 
 use super::cpu::Bpf;
 use super::maps::Kernel;
@@ -129,4 +131,34 @@ pub(super) extern "C" fn balancer_claim_slot(globals: *const Globals, now: u64) 
 pub(super) extern "C" fn balancer_claim_stash(globals: *const Globals, owner: u64) -> u32 {
     references!(NONE; globals;);
     claim_stash(&Kernel, globals, owner)
+}
+
+/// Where a verdict is packed rather than a slot.
+const VERDICT: u64 = 1 << 32;
+
+/// An arrival's answer in the one register that a function returns.
+#[inline(always)]
+pub(super) fn pack(arrival: Result<u32, Verdict>) -> u64 {
+    match arrival {
+        Ok(slot) => u64::from(slot),
+        Err(verdict) => VERDICT | u64::from(verdict as u32),
+    }
+}
+
+/// Back from [`pack`].
+#[inline(always)]
+pub(super) fn arrived(packed: u64) -> Result<u32, Verdict> {
+    if packed & VERDICT != 0 { Err(Verdict::from_number(packed as u32)) } else { Ok(packed as u32) }
+}
+
+/// A step's answer in one register.
+#[inline(always)]
+pub(super) fn pack_step((next, verdict): Step) -> u64 {
+    (next as u64) << 32 | verdict as u64
+}
+
+/// Back from [`pack_step`].
+#[inline(always)]
+pub(super) fn stepped(packed: u64) -> Step {
+    (Next::from_number((packed >> 32) as u32), Verdict::from_number(packed as u32))
 }

@@ -10,12 +10,15 @@ use aya_ebpf::helpers::{
 };
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use balancer_ebpf::layout::{BUFFER_BYTES, Buffer, CHUNK_BYTES, INTERFACE_PEER};
+use balancer_ebpf::host::Maps;
+use balancer_ebpf::layout::{BUFFER_BYTES, Buffer, CHUNK_BYTES, Flow, Globals, INTERFACE_PEER};
 use balancer_ebpf::net::{Crafted, Egress, Frame, HEADERS, HEADERS_TS, Hop, fold, update};
-use balancer_ebpf::splice::direct;
-use balancer_ebpf::verdict::Action;
+use balancer_ebpf::splice::{Next, Now, Step, arrival, backend_step, client_step, direct, finish};
+use balancer_ebpf::verdict::{Action, Verdict};
+use balancer_ebpf::work::Work;
 
 use super::fib;
+use super::functions;
 use super::maps::{Kernel, count, interface_flags, work};
 
 /// Where the IPv4 and TCP checksums lie.
@@ -211,6 +214,26 @@ impl Frame for Skb {
     }
 
     #[inline(always)]
+    fn arrival<M: Maps>(&mut self, _: &M, _: &mut Work, _: &Globals, now: Now) -> Result<u32, Verdict> {
+        functions::arrived(balancer_tc_arrival(self.skb, now.ns))
+    }
+
+    #[inline(always)]
+    fn client_step<M: Maps>(&mut self, _: &M, _: &mut Work, _: &Globals, flow: &mut Flow, now: Now) -> Step {
+        functions::stepped(balancer_tc_client(self.skb, flow, now.ns))
+    }
+
+    #[inline(always)]
+    fn backend_step<M: Maps>(&mut self, _: &M, _: &mut Work, _: &Globals, flow: &mut Flow, now: Now) -> Step {
+        functions::stepped(balancer_tc_backend(self.skb, flow, now.ns))
+    }
+
+    #[inline(always)]
+    fn finish<M: Maps>(&mut self, _: &M, _: &mut Work, flow: &mut Flow, step: Step) -> Verdict {
+        Verdict::from_number(balancer_tc_finish(self.skb, flow, functions::pack_step(step)))
+    }
+
+    #[inline(always)]
     fn route(&mut self, source: [u8; 4], destination: [u8; 4]) -> Option<Hop> {
         // SAFETY: a field of the context.
         let ingress = unsafe { (*self.skb).ingress_ifindex };
@@ -321,4 +344,57 @@ extern "C" fn balancer_tc_route(
         }
         None => 0,
     }
+}
+
+/// [`client_step`]; the scratch memory and the globals are the same ones again.
+#[unsafe(no_mangle)]
+extern "C" fn balancer_tc_client(context: *mut __sk_buff, flow: *mut Flow, ns: u64) -> u64 {
+    // SAFETY: null or a whole flow, which the caller has locked; the verifier checks it at every call.
+    let (Some(flow), Some(work), Some(globals)) = (unsafe { flow.as_mut() }, work(), Kernel.globals()) else {
+        return functions::pack_step((Next::Done, Verdict::NoConfig));
+    };
+    functions::pack_step(client_step(
+        &Kernel,
+        &mut Skb { skb: context, checksum: UNKNOWN },
+        work,
+        globals,
+        flow,
+        Now::at(ns),
+    ))
+}
+
+/// [`backend_step`], likewise.
+#[unsafe(no_mangle)]
+extern "C" fn balancer_tc_backend(context: *mut __sk_buff, flow: *mut Flow, ns: u64) -> u64 {
+    // SAFETY: as above.
+    let (Some(flow), Some(work), Some(globals)) = (unsafe { flow.as_mut() }, work(), Kernel.globals()) else {
+        return functions::pack_step((Next::Done, Verdict::NoConfig));
+    };
+    functions::pack_step(backend_step(
+        &Kernel,
+        &mut Skb { skb: context, checksum: UNKNOWN },
+        work,
+        globals,
+        flow,
+        Now::at(ns),
+    ))
+}
+
+/// [`finish`], likewise.
+#[unsafe(no_mangle)]
+extern "C" fn balancer_tc_finish(context: *mut __sk_buff, flow: *mut Flow, step: u64) -> u32 {
+    // SAFETY: as above.
+    let (Some(flow), Some(work)) = (unsafe { flow.as_mut() }, work()) else {
+        return Verdict::NoConfig as u32;
+    };
+    finish(&Kernel, &mut Skb { skb: context, checksum: UNKNOWN }, work, flow, functions::stepped(step)) as u32
+}
+
+/// [`arrival`], likewise; the answer is packed by [`functions::arrived`]'s counterpart.
+#[unsafe(no_mangle)]
+extern "C" fn balancer_tc_arrival(context: *mut __sk_buff, ns: u64) -> u64 {
+    let (Some(work), Some(globals)) = (work(), Kernel.globals()) else {
+        return functions::pack(Err(Verdict::NoConfig));
+    };
+    functions::pack(arrival(&Kernel, &mut Skb { skb: context, checksum: UNKNOWN }, work, globals, Now::at(ns)))
 }

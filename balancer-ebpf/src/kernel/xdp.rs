@@ -6,12 +6,15 @@ use aya_ebpf::bindings::{xdp_action, xdp_md};
 use aya_ebpf::helpers::{bpf_redirect, bpf_xdp_adjust_tail, bpf_xdp_load_bytes, bpf_xdp_store_bytes};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
-use balancer_ebpf::layout::{BUFFER_BYTES, Buffer, CHUNK_BYTES};
+use balancer_ebpf::host::Maps;
+use balancer_ebpf::layout::{BUFFER_BYTES, Buffer, CHUNK_BYTES, Flow, Globals};
 use balancer_ebpf::net::{Crafted, Egress, Frame, HEADERS, HEADERS_TS, Hop, update};
-use balancer_ebpf::splice::direct;
-use balancer_ebpf::verdict::Action;
+use balancer_ebpf::splice::{Next, Now, Step, arrival, backend_step, client_step, direct, finish};
+use balancer_ebpf::verdict::{Action, Verdict};
+use balancer_ebpf::work::Work;
 
 use super::fib;
+use super::functions;
 use super::maps::{Kernel, count, interface_flags, work};
 
 struct Buff {
@@ -166,9 +169,68 @@ impl Frame for Buff {
     }
 
     #[inline(always)]
+    fn arrival<M: Maps>(&mut self, _: &M, _: &mut Work, _: &Globals, now: Now) -> Result<u32, Verdict> {
+        functions::arrived(balancer_xdp_arrival(self.ctx, now.ns))
+    }
+
+    #[inline(always)]
+    fn client_step<M: Maps>(&mut self, _: &M, _: &mut Work, _: &Globals, flow: &mut Flow, now: Now) -> Step {
+        functions::stepped(balancer_xdp_client(self.ctx, flow, now.ns))
+    }
+
+    #[inline(always)]
+    fn backend_step<M: Maps>(&mut self, _: &M, _: &mut Work, _: &Globals, flow: &mut Flow, now: Now) -> Step {
+        functions::stepped(balancer_xdp_backend(self.ctx, flow, now.ns))
+    }
+
+    #[inline(always)]
+    fn finish<M: Maps>(&mut self, _: &M, _: &mut Work, flow: &mut Flow, step: Step) -> Verdict {
+        Verdict::from_number(balancer_xdp_finish(self.ctx, flow, functions::pack_step(step)))
+    }
+
+    #[inline(always)]
     fn route(&mut self, source: [u8; 4], destination: [u8; 4]) -> Option<Hop> {
         // SAFETY: a field of the context.
         let ingress = unsafe { (*self.ctx).ingress_ifindex };
         fib::route(self.ctx.cast(), ingress, source, destination)
     }
+}
+
+/// [`client_step`]; the scratch memory and the globals are the same ones again.
+#[unsafe(no_mangle)]
+extern "C" fn balancer_xdp_client(context: *mut xdp_md, flow: *mut Flow, ns: u64) -> u64 {
+    // SAFETY: null or a whole flow, which the caller has locked; the verifier checks it at every call.
+    let (Some(flow), Some(work), Some(globals)) = (unsafe { flow.as_mut() }, work(), Kernel.globals()) else {
+        return functions::pack_step((Next::Done, Verdict::NoConfig));
+    };
+    functions::pack_step(client_step(&Kernel, &mut Buff { ctx: context }, work, globals, flow, Now::at(ns)))
+}
+
+/// [`backend_step`], likewise.
+#[unsafe(no_mangle)]
+extern "C" fn balancer_xdp_backend(context: *mut xdp_md, flow: *mut Flow, ns: u64) -> u64 {
+    // SAFETY: as above.
+    let (Some(flow), Some(work), Some(globals)) = (unsafe { flow.as_mut() }, work(), Kernel.globals()) else {
+        return functions::pack_step((Next::Done, Verdict::NoConfig));
+    };
+    functions::pack_step(backend_step(&Kernel, &mut Buff { ctx: context }, work, globals, flow, Now::at(ns)))
+}
+
+/// [`finish`], likewise.
+#[unsafe(no_mangle)]
+extern "C" fn balancer_xdp_finish(context: *mut xdp_md, flow: *mut Flow, step: u64) -> u32 {
+    // SAFETY: as above.
+    let (Some(flow), Some(work)) = (unsafe { flow.as_mut() }, work()) else {
+        return Verdict::NoConfig as u32;
+    };
+    finish(&Kernel, &mut Buff { ctx: context }, work, flow, functions::stepped(step)) as u32
+}
+
+/// [`arrival`], likewise; the answer is packed by [`functions::arrived`]'s counterpart.
+#[unsafe(no_mangle)]
+extern "C" fn balancer_xdp_arrival(context: *mut xdp_md, ns: u64) -> u64 {
+    let (Some(work), Some(globals)) = (work(), Kernel.globals()) else {
+        return functions::pack(Err(Verdict::NoConfig));
+    };
+    functions::pack(arrival(&Kernel, &mut Buff { ctx: context }, work, globals, Now::at(ns)))
 }

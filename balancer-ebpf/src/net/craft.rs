@@ -33,6 +33,15 @@ pub struct Draft {
     pub payload_sum: u32,
 }
 
+impl Draft {
+    /// Forgets everything. Drafts are cleared and filled field by field where they lie: as a whole value, one would be made
+    /// on the stack first, which has no room.
+    #[inline(always)]
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
 /// A header as bytes. Its TCP checksum covers everything, payload included; `pseudo` is what the field holds instead where
 /// hardware is to complete it.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,11 @@
 //! What the core asks of a packet: the trait that TC, XDP and the simulation implement.
 
 use super::Crafted;
-use crate::layout::Buffer;
+use crate::host::Maps;
+use crate::layout::{Buffer, Flow, Globals};
+use crate::splice::{Now, Step};
+use crate::verdict::Verdict;
+use crate::work::Work;
 
 /// Bytes of the Ethernet, IPv4 and TCP headers, without options.
 pub const HEADERS: usize = 54;
@@ -73,6 +77,44 @@ pub trait Frame {
 
     /// Sends a copy of the frame as it is now, and keeps it.
     fn send_copy(&mut self, to: Egress) -> bool;
+
+    // The long parts of the data path, which the kernel makes global functions, as it does with those of `Maps`.
+
+    /// [`crate::splice::arrival`].
+    #[inline(always)]
+    fn arrival<M: Maps>(&mut self, maps: &M, work: &mut Work, globals: &Globals, now: Now) -> Result<u32, Verdict>
+    where
+        Self: Sized,
+    {
+        crate::splice::arrival(maps, self, work, globals, now)
+    }
+
+    /// [`crate::splice::client_step`].
+    #[inline(always)]
+    fn client_step<M: Maps>(&mut self, maps: &M, work: &mut Work, globals: &Globals, flow: &mut Flow, now: Now) -> Step
+    where
+        Self: Sized,
+    {
+        crate::splice::client_step(maps, self, work, globals, flow, now)
+    }
+
+    /// [`crate::splice::backend_step`].
+    #[inline(always)]
+    fn backend_step<M: Maps>(&mut self, maps: &M, work: &mut Work, globals: &Globals, flow: &mut Flow, now: Now) -> Step
+    where
+        Self: Sized,
+    {
+        crate::splice::backend_step(maps, self, work, globals, flow, now)
+    }
+
+    /// [`crate::splice::finish`].
+    #[inline(always)]
+    fn finish<M: Maps>(&mut self, maps: &M, work: &mut Work, flow: &mut Flow, step: Step) -> Verdict
+    where
+        Self: Sized,
+    {
+        crate::splice::finish(maps, self, work, flow, step)
+    }
 
     /// The next hop towards an address (*network order*) from a source address: the kernel's route and neighbour.
     fn route(&mut self, source: [u8; 4], destination: [u8; 4]) -> Option<Hop>;

@@ -6,7 +6,7 @@ use crate::layout::{
     BACKEND_FIN, CLIENT_FIN, CLIENT_TIMESTAMPS, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_SPLICED, Flow, Globals,
     LAST_RESPONSE, NONE, RESPONSE_BODY, RESPONSE_CHUNKED, RESPONSES_UNFRAMED, STASH_HEAD, STASH_OWNED, STASH_RESPONSE,
 };
-use crate::net::{ACK, Draft, FIN, Frame, HEADERS, Hop, NO_SCALE, RST, SYN, Seq, read_options, read_timestamp};
+use crate::net::{ACK, FIN, Frame, Hop, NO_SCALE, RST, SYN, Seq, read_options, read_timestamp};
 use crate::verdict::Verdict;
 use crate::work::Work;
 
@@ -28,26 +28,38 @@ pub(super) fn from_backend<M: Maps, F: Frame>(
     slot: u32,
 ) -> Verdict {
     let Some(mut flow) = maps.flow(slot) else { return Verdict::Busy };
+    let step = frame.backend_step(maps, work, globals, &mut flow, now);
+    frame.finish(maps, work, &mut flow, step)
+}
+
+/// What is to be done with a segment of a flow's leg. The flow is locked.
+#[inline(always)]
+pub fn backend_step<M: Maps, F: Frame>(
+    maps: &M,
+    frame: &mut F,
+    work: &mut Work,
+    globals: &Globals,
+    flow: &mut Flow,
+    now: Now,
+) -> Step {
     let segment = &work.segment;
     let ours = flow.state != FLOW_FREE
-        && has_leg(&flow)
+        && has_leg(flow)
         && flow.leg.address == segment.source
         && flow.leg.port == segment.source_port;
     if !ours {
-        let step = stray(frame, work);
-        return send::finish(maps, frame, work, &mut flow, step);
+        return stray(frame, work);
     }
     if !read_timestamp::<M::Cpu, F>(frame, &mut work.segment, &mut work.options) {
-        return Verdict::Unwritable;
+        return (Next::Done, Verdict::Unwritable);
     }
     flow.seen = now.ms;
-    let step = match flow.state {
+    match flow.state {
         FLOW_OPENING if !frame.can_grow() => (Next::Done, Verdict::NeedsGrowth),
-        FLOW_OPENING => opening(maps, frame, work, globals, &mut flow, now),
-        FLOW_SPLICED | FLOW_CLOSING => joined(maps, frame, work, globals, &mut flow, now),
+        FLOW_OPENING => opening(maps, frame, work, globals, flow, now),
+        FLOW_SPLICED | FLOW_CLOSING => joined(maps, frame, work, globals, flow, now),
         _ => stray(frame, work),
-    };
-    send::finish(maps, frame, work, &mut flow, step)
+    }
 }
 
 /// A segment of a leg that is no more: its sender is told so, also if an earlier RST was lost.
@@ -71,16 +83,15 @@ fn back<F: Frame>(frame: &mut F, work: &mut Work) {
     let Some(h) = frame.headers() else { return };
     let macs = [h[6], h[7], h[8], h[9], h[10], h[11], h[0], h[1], h[2], h[3], h[4], h[5]];
     let hop = Hop { egress, macs };
-    work.draft = Draft {
-        macs: hop.macs,
-        source: segment.destination,
-        destination: segment.source,
-        source_port: segment.destination_port,
-        destination_port: segment.source_port,
-        seq: segment.ack,
-        flags: u32::from(RST),
-        ..Draft::default()
-    };
+    let draft = &mut work.draft;
+    draft.clear();
+    draft.macs = hop.macs;
+    draft.source = segment.destination;
+    draft.destination = segment.source;
+    draft.source_port = segment.destination_port;
+    draft.destination_port = segment.source_port;
+    draft.seq = segment.ack;
+    draft.flags = u32::from(RST);
     work.egress = hop.egress;
 }
 
@@ -180,7 +191,7 @@ fn joined<M: Maps, F: Frame>(
     }
     let from = segment.seq.plus(flow.leg.to_client);
     if segment.has(RST) {
-        return reset(maps, frame, work, flow, from);
+        return reset(maps, flow, from);
     }
     if segment.payload != 0 && flow.flags & RESPONSES_UNFRAMED == 0 && flow.state == FLOW_SPLICED {
         return response::response(maps, frame, work, globals, flow, from, now);
@@ -267,12 +278,11 @@ fn restart<M: Maps>(maps: &M, flow: &mut Flow) {
 
 /// The backend resets the leg.
 #[inline(always)]
-fn reset<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &Work, flow: &mut Flow, from: Seq) -> Step {
+fn reset<M: Maps>(maps: &M, flow: &mut Flow, from: Seq) -> Step {
     // In the window, if it is no forgery: what the client has not acknowledged, and a little on.
     if from.since(flow.acked).wrapping_add(1 << 20) > 1 << 22 {
         return (Next::Done, Verdict::ForgedReset);
     }
-    let _ = (work, HEADERS);
     if idle(flow) {
         open::unjoin(maps, flow);
         return (Next::Done, Verdict::OldLegReset);
@@ -281,7 +291,6 @@ fn reset<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &Work, flow: &mut Flo
         restart(maps, flow);
         return (Next::Done, Verdict::OldLegReset);
     }
-    let _ = frame.len();
     end::close(maps, flow);
     (Next::ToClient, Verdict::BackendReset)
 }

@@ -7,7 +7,7 @@ use crate::layout::{
     CLIENT_SACK, CLIENT_TIMESTAMPS, FLOW_FREE, FLOW_UNBOUND, Flow, FlowKey, Globals, Listener, ListenerKey, NONE,
     OFFER_SACK, OFFER_SCALE, OFFER_TIMESTAMPS,
 };
-use crate::net::{ACK, Draft, Egress, Frame, Hop, NO_SCALE, RST, SYN, read_options};
+use crate::net::{ACK, Egress, Frame, Hop, NO_SCALE, RST, SYN, read_options};
 use crate::verdict::Verdict;
 use crate::work::Work;
 
@@ -43,14 +43,13 @@ fn way_back<F: Frame>(frame: &mut F) -> Hop {
 fn answer<F: Frame>(frame: &mut F, work: &mut Work) -> Hop {
     let hop = way_back(frame);
     let segment = &work.segment;
-    work.draft = Draft {
-        macs: hop.macs,
-        source: segment.destination,
-        destination: segment.source,
-        source_port: segment.destination_port,
-        destination_port: segment.source_port,
-        ..Draft::default()
-    };
+    let draft = &mut work.draft;
+    draft.clear();
+    draft.macs = hop.macs;
+    draft.source = segment.destination;
+    draft.destination = segment.source;
+    draft.source_port = segment.destination_port;
+    draft.destination_port = segment.source_port;
     work.egress = hop.egress;
     hop
 }

@@ -7,7 +7,7 @@ use crate::layout::{
     BACKEND_FIN, CLIENT_FIN, CLIENT_TIMESTAMPS, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_SPLICED, FLOW_UNBOUND,
     Flow, Globals, NONE, REQUESTS_UNFRAMED, STASH_HEAD, STASH_OWNED, STASH_RESPONSE,
 };
-use crate::net::{ACK, Draft, FIN, Frame, RST, SYN, Seq, read_timestamp};
+use crate::net::{ACK, FIN, Frame, RST, SYN, Seq, read_timestamp};
 use crate::verdict::Verdict;
 use crate::work::Work;
 
@@ -25,49 +25,79 @@ pub(super) fn from_client<M: Maps, F: Frame>(
     globals: &Globals,
     now: Now,
 ) -> Verdict {
-    let key = client_key(work);
-    let mut known = maps.flow_slot(&key);
+    work.key = client_key(work);
+    let known = maps.flow_slot(&work.key);
     let opening = work.segment.has(SYN) && !work.segment.has(ACK);
-    if known.is_none() || opening {
-        let Some(listener) = begin::listener(maps, work) else { return Verdict::NotOurs };
-        if opening {
-            // A live flow of the same port keeps its state: whoever forged the SYN gains nothing by it, and a client that
-            // really begins anew proves it by its next segment.
-            // One that has ended gives its entry away.
-            if let Some(slot) = known
-                && let Some(flow) = maps.flow(slot)
-                && flow.state == FLOW_CLOSING
-                && flow.key == key
-            {
-                maps.leave(&key);
-            }
-            let step = begin::syn::<M, F>(frame, work, globals, listener, &key, now);
-            return send::finish_stateless(maps, frame, work, step);
-        }
-        if !read_timestamp::<M::Cpu, F>(frame, &mut work.segment, &mut work.options) {
-            return Verdict::Unwritable;
-        }
-        match begin::begin(maps, frame, work, globals, listener, &key, now) {
-            Ok(slot) => known = Some(slot),
-            Err(step) => return send::finish_stateless(maps, frame, work, step),
-        }
-    } else if !read_timestamp::<M::Cpu, F>(frame, &mut work.segment, &mut work.options) {
-        return Verdict::Unwritable;
-    }
-    let Some(slot) = known else { return Verdict::Unknown };
+    let slot = match known {
+        Some(slot) if !opening => slot,
+        _ => match frame.arrival(maps, work, globals, now) {
+            Ok(slot) => slot,
+            Err(verdict) => return verdict,
+        },
+    };
     let Some(mut flow) = maps.flow(slot) else { return Verdict::Busy };
-    if flow.state == FLOW_FREE || flow.key != key {
+    if flow.state == FLOW_FREE || flow.key != work.key {
         // The slot was collected between the look-up and the lock.
         return Verdict::Unknown;
     }
-    if renewed(work, globals, &flow, now) {
-        // The client has used the port for a new connection. The old flow gives its entry away and ends.
-        end::close(maps, &mut flow);
-        maps.leave(&key);
-        return Verdict::EarlySegment;
+    let step = frame.client_step(maps, work, globals, &mut flow, now);
+    frame.finish(maps, work, &mut flow, step)
+}
+
+/// A SYN, or a segment of a connection that is not known: its flow's slot if it begins one, else what became of it.
+#[inline(always)]
+pub fn arrival<M: Maps, F: Frame>(
+    maps: &M,
+    frame: &mut F,
+    work: &mut Work,
+    globals: &Globals,
+    now: Now,
+) -> Result<u32, Verdict> {
+    let key = work.key;
+    let Some(listener) = begin::listener(maps, work) else { return Err(Verdict::NotOurs) };
+    let step = if work.segment.has(SYN) && !work.segment.has(ACK) {
+        // A live flow of the same port keeps its state: whoever forged the SYN gains nothing by it, and a client that
+        // really begins anew proves it by its next segment. One that has ended gives its entry away.
+        if let Some(slot) = maps.flow_slot(&key)
+            && let Some(flow) = maps.flow(slot)
+            && flow.state == FLOW_CLOSING
+            && flow.key == key
+        {
+            maps.leave(&key);
+        }
+        begin::syn::<M, F>(frame, work, globals, listener, &key, now)
+    } else {
+        if !read_timestamp::<M::Cpu, F>(frame, &mut work.segment, &mut work.options) {
+            return Err(Verdict::Unwritable);
+        }
+        match begin::begin(maps, frame, work, globals, listener, &key, now) {
+            Ok(slot) => return Ok(slot),
+            Err(step) => step,
+        }
+    };
+    Err(send::finish_stateless(maps, frame, work, step))
+}
+
+/// What is to be done with a segment of a client's flow, which is locked.
+#[inline(always)]
+pub fn client_step<M: Maps, F: Frame>(
+    maps: &M,
+    frame: &mut F,
+    work: &mut Work,
+    globals: &Globals,
+    flow: &mut Flow,
+    now: Now,
+) -> Step {
+    if !read_timestamp::<M::Cpu, F>(frame, &mut work.segment, &mut work.options) {
+        return (Next::Done, Verdict::Unwritable);
     }
-    let step = segment(maps, frame, work, globals, &mut flow, now);
-    send::finish(maps, frame, work, &mut flow, step)
+    if renewed(work, globals, flow, now) {
+        // The client has used the port for a new connection. The old flow gives its entry away and ends.
+        end::close(maps, flow);
+        maps.leave(&flow.key);
+        return (Next::Done, Verdict::EarlySegment);
+    }
+    segment(maps, frame, work, globals, flow, now)
 }
 
 /// Whether the segment's acknowledgement cannot be this flow's and is a good cookie: the client's port was used again.
@@ -335,28 +365,28 @@ pub(super) fn to_client(work: &mut Work, flow: &mut Flow, now: Now, flags: u8, a
     flow.clock = clock;
     let room = (crate::layout::BUFFER_BYTES as u32).saturating_sub(flow.stash_len);
     let scale = flow.our_scale & 15;
-    work.draft = Draft {
-        macs: flow.client_hop.macs,
-        source: flow.key.vip,
-        destination: flow.key.client,
-        source_port: flow.key.port,
-        destination_port: flow.key.client_port,
-        seq: flow.sent,
-        ack,
-        flags: u32::from(flags),
-        window: room >> scale,
-        timestamps: u32::from(flow.flags & CLIENT_TIMESTAMPS != 0),
-        tsval: clock,
-        tsecr: flow.tsval,
-        ..Draft::default()
-    };
+    let draft = &mut work.draft;
+    draft.clear();
+    draft.macs = flow.client_hop.macs;
+    draft.source = flow.key.vip;
+    draft.destination = flow.key.client;
+    draft.source_port = flow.key.port;
+    draft.destination_port = flow.key.client_port;
+    draft.seq = flow.sent;
+    draft.ack = ack;
+    draft.flags = u32::from(flags);
+    draft.window = room >> scale;
+    draft.timestamps = u32::from(flow.flags & CLIENT_TIMESTAMPS != 0);
+    draft.tsval = clock;
+    draft.tsecr = flow.tsval;
     work.egress = flow.client_hop.egress;
 }
 
 /// Drafts a RST to the client.
 #[inline(always)]
 pub(super) fn reset_client<M: Maps>(maps: &M, work: &mut Work, flow: &mut Flow, now: Now, verdict: Verdict) -> Step {
-    let ack = work.segment.end();
+    // What has come from the client: the segment at hand may be the backend's, whose numbers mean nothing there.
+    let ack = if head_in_stash(flow) { expected(flow) } else { flow.received };
     end::close(maps, flow);
     to_client(work, flow, now, RST | ACK, ack);
     work.draft.timestamps = 0;

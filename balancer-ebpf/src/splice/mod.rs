@@ -24,9 +24,11 @@ mod request;
 mod response;
 mod send;
 
+pub use backend::backend_step;
 pub use begin::claim_slot;
+pub use client::{arrival, client_step};
 pub use request::{Lookup, claim_stash, look_up};
-pub use send::Emission;
+pub use send::{Emission, finish};
 
 use crate::host::Maps;
 use crate::layout::Place;
@@ -53,16 +55,25 @@ pub enum Next {
     Emit,
 }
 
+impl Next {
+    /// Back from its number; the compiler sees that nothing changes.
+    #[inline(always)]
+    pub const fn from_number(number: u32) -> Self {
+        match number {
+            1 => Self::ToLeg,
+            2 => Self::ToClient,
+            3 => Self::Draft,
+            4 => Self::FarewellAndDraft,
+            5 => Self::Emit,
+            _ => Self::Done,
+        }
+    }
+}
+
 /// A step's answer.
 pub type Step = (Next, Verdict);
 
-/// Milliseconds since boot, the clock of everything here.
-#[inline(always)]
-pub const fn milliseconds(nanoseconds: u64) -> u64 {
-    nanoseconds / 1_000_000
-}
-
-/// The present moment in the units that are needed.
+/// The present moment, in the units that are needed. Everything here counts milliseconds since boot.
 #[derive(Clone, Copy)]
 pub struct Now {
     pub ns: u64,
@@ -70,6 +81,11 @@ pub struct Now {
 }
 
 impl Now {
+    /// From nanoseconds since boot.
+    #[inline(always)]
+    pub const fn at(ns: u64) -> Self {
+        Self { ns, ms: ns / 1_000_000 }
+    }
     /// The director's timestamp clock: milliseconds, as Linux has it.
     #[inline(always)]
     pub const fn clock(self) -> u32 {
@@ -95,8 +111,7 @@ pub fn direct<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work) -> Ve
         Parsed::Fragment => return Verdict::Fragment,
         Parsed::Malformed => return Verdict::Malformed,
     }
-    let ns = maps.now();
-    let now = Now { ns, ms: milliseconds(ns) };
+    let now = Now::at(maps.now());
     if role & ROLE_LISTENER != 0 {
         let verdict = client::from_client(maps, frame, work, globals, now);
         if verdict as u32 != Verdict::NotOurs as u32 {

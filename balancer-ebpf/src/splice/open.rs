@@ -7,7 +7,7 @@ use crate::layout::{
     BACKEND_UP, CLIENT_SACK, CLIENT_TIMESTAMPS, FLOW_OPENING, Flow, Globals, HAS_PRESENTED, MAX_SOURCES, NONE, Place,
     ServiceWord, place,
 };
-use crate::net::{ACK, Draft, Frame, Hop, NO_SCALE, RST, SYN, Seq};
+use crate::net::{ACK, Frame, Hop, NO_SCALE, RST, SYN, Seq};
 use crate::sessions;
 use crate::sip::sip64;
 use crate::verdict::{Note, Verdict};
@@ -55,17 +55,16 @@ pub(super) fn open<M: Maps, F: Frame>(
 #[inline(always)]
 fn farewell(work: &mut Work, flow: &Flow, at: Seq) {
     let leg = &flow.leg;
-    work.farewell = Draft {
-        macs: leg.hop.macs,
-        source: leg.source,
-        destination: leg.address,
-        source_port: leg.source_port,
-        destination_port: leg.port,
-        seq: at.plus(leg.to_leg),
-        ack: flow.sent.minus(leg.to_client),
-        flags: u32::from(RST | ACK),
-        ..Draft::default()
-    };
+    let draft = &mut work.farewell;
+    draft.clear();
+    draft.macs = leg.hop.macs;
+    draft.source = leg.source;
+    draft.destination = leg.address;
+    draft.source_port = leg.source_port;
+    draft.destination_port = leg.port;
+    draft.seq = at.plus(leg.to_leg);
+    draft.ack = flow.sent.minus(leg.to_client);
+    draft.flags = u32::from(RST | ACK);
     work.farewell_egress = leg.hop.egress;
 }
 
@@ -126,24 +125,23 @@ fn syn(work: &mut Work, flow: &mut Flow, now: Now) {
     flow.asked = now.ms;
     let leg = &flow.leg;
     let shift = if flow.client_scale == NO_SCALE { 0 } else { flow.client_scale & 15 };
-    work.draft = Draft {
-        macs: leg.hop.macs,
-        source: leg.source,
-        destination: leg.address,
-        source_port: leg.source_port,
-        destination_port: leg.port,
-        seq: leg.isn,
-        ack: Seq(0),
-        flags: u32::from(SYN),
-        window: (flow.window << shift).min(MAX_WINDOW),
-        timestamps: u32::from(flow.flags & CLIENT_TIMESTAMPS != 0),
-        tsval: flow.tsval.wrapping_add(leg.clock_to_leg),
-        tsecr: 0,
-        mss: flow.client_mss,
-        sack: u32::from(flow.flags & CLIENT_SACK != 0),
-        scale: flow.client_scale,
-        ..Draft::default()
-    };
+    let draft = &mut work.draft;
+    draft.clear();
+    draft.macs = leg.hop.macs;
+    draft.source = leg.source;
+    draft.destination = leg.address;
+    draft.source_port = leg.source_port;
+    draft.destination_port = leg.port;
+    draft.seq = leg.isn;
+    draft.ack = Seq(0);
+    draft.flags = u32::from(SYN);
+    draft.window = (flow.window << shift).min(MAX_WINDOW);
+    draft.timestamps = u32::from(flow.flags & CLIENT_TIMESTAMPS != 0);
+    draft.tsval = flow.tsval.wrapping_add(leg.clock_to_leg);
+    draft.tsecr = 0;
+    draft.mss = flow.client_mss;
+    draft.sack = u32::from(flow.flags & CLIENT_SACK != 0);
+    draft.scale = flow.client_scale;
     work.egress = leg.hop.egress;
 }
 
@@ -199,16 +197,15 @@ pub(super) fn refused<M: Maps, F: Frame>(
 #[inline(always)]
 pub(super) fn challenged(work: &mut Work, flow: &mut Flow, now: Now) -> Step {
     let leg = &flow.leg;
-    work.farewell = Draft {
-        macs: leg.hop.macs,
-        source: leg.source,
-        destination: leg.address,
-        source_port: leg.source_port,
-        destination_port: leg.port,
-        seq: work.segment.ack,
-        flags: u32::from(RST),
-        ..Draft::default()
-    };
+    let draft = &mut work.farewell;
+    draft.clear();
+    draft.macs = leg.hop.macs;
+    draft.source = leg.source;
+    draft.destination = leg.address;
+    draft.source_port = leg.source_port;
+    draft.destination_port = leg.port;
+    draft.seq = work.segment.ack;
+    draft.flags = u32::from(RST);
     work.farewell_egress = leg.hop.egress;
     syn(work, flow, now);
     (Next::FarewellAndDraft, Verdict::ChallengeAck)

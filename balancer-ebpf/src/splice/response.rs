@@ -5,7 +5,8 @@ use crate::host::{Cpu, Maps, Step as LoopStep};
 use crate::http::{CHUNK_LIMIT, HEAD_CHUNKED, HEAD_CLOSE, HEAD_LENGTH, Scan, Scanned};
 use crate::layout::{
     BUFFER_BYTES, Binding, Buffer, Flow, Globals, HAS_PRESENTED, KIND_ISSUED, LAST_RESPONSE, NONE, Policy,
-    REQUESTS_UNFRAMED, RESPONSE_BODY, RESPONSE_CHUNKED, RESPONSE_FIRST_CHUNK, RESPONSES_UNFRAMED, STASH_RESPONSE, ServiceWord, SessionHash,
+    REQUESTS_UNFRAMED, RESPONSE_BODY, RESPONSE_CHUNKED, RESPONSE_FIRST_CHUNK, RESPONSES_UNFRAMED, STASH_RESPONSE,
+    ServiceWord, SessionHash,
 };
 use crate::net::{Frame, Seq};
 use crate::sessions::{Bound, Shelf};

@@ -70,7 +70,7 @@ pub(super) fn finish_stateless<M: Maps, F: Frame>(
 
 /// Does what a step wants.
 #[inline(always)]
-pub(super) fn finish<M: Maps, F: Frame>(
+pub fn finish<M: Maps, F: Frame>(
     maps: &M,
     frame: &mut F,
     work: &mut Work,
@@ -213,21 +213,20 @@ fn aligned(diff: u64, at: u32) -> u64 {
 #[inline(always)]
 fn draft_to_leg(work: &mut Work, flow: &Flow, first: Seq) {
     let leg = &flow.leg;
-    work.draft = Draft {
-        macs: leg.hop.macs,
-        source: leg.source,
-        destination: leg.address,
-        source_port: leg.source_port,
-        destination_port: leg.port,
-        seq: first.plus(leg.to_leg),
-        ack: flow.acked.minus(leg.to_client),
-        flags: u32::from(ACK | PSH),
-        window: shifted(flow.window, leg.shift_to_leg),
-        timestamps: u32::from(flow.flags & CLIENT_TIMESTAMPS != 0),
-        tsval: flow.tsval.wrapping_add(leg.clock_to_leg),
-        tsecr: leg.tsval,
-        ..Draft::default()
-    };
+    let draft = &mut work.draft;
+    draft.clear();
+    draft.macs = leg.hop.macs;
+    draft.source = leg.source;
+    draft.destination = leg.address;
+    draft.source_port = leg.source_port;
+    draft.destination_port = leg.port;
+    draft.seq = first.plus(leg.to_leg);
+    draft.ack = flow.acked.minus(leg.to_client);
+    draft.flags = u32::from(ACK | PSH);
+    draft.window = shifted(flow.window, leg.shift_to_leg);
+    draft.timestamps = u32::from(flow.flags & CLIENT_TIMESTAMPS != 0);
+    draft.tsval = flow.tsval.wrapping_add(leg.clock_to_leg);
+    draft.tsecr = leg.tsval;
     work.egress = leg.hop.egress;
 }
 
@@ -273,21 +272,20 @@ pub(super) fn trimmed_to_client<F: Frame>(frame: &mut F, work: &mut Work, flow: 
     let segment = &work.segment;
     let leg = &flow.leg;
     let clock = Seq(segment.tsval.wrapping_add(leg.clock_to_client)).max(Seq(flow.clock)).0;
-    work.draft = Draft {
-        macs: flow.client_hop.macs,
-        source: flow.key.vip,
-        destination: flow.key.client,
-        source_port: flow.key.port,
-        destination_port: flow.key.client_port,
-        seq: segment.seq.plus(leg.to_client),
-        ack: segment.ack.minus(leg.to_leg),
-        flags: u32::from(ACK | PSH),
-        window: shifted(segment.window, leg.shift_to_client),
-        timestamps: u32::from(flow.flags & CLIENT_TIMESTAMPS != 0),
-        tsval: clock,
-        tsecr: segment.tsecr.wrapping_sub(leg.clock_to_leg),
-        ..Draft::default()
-    };
+    let draft = &mut work.draft;
+    draft.clear();
+    draft.macs = flow.client_hop.macs;
+    draft.source = flow.key.vip;
+    draft.destination = flow.key.client;
+    draft.source_port = flow.key.port;
+    draft.destination_port = flow.key.client_port;
+    draft.seq = segment.seq.plus(leg.to_client);
+    draft.ack = segment.ack.minus(leg.to_leg);
+    draft.flags = u32::from(ACK | PSH);
+    draft.window = shifted(segment.window, leg.shift_to_client);
+    draft.timestamps = u32::from(flow.flags & CLIENT_TIMESTAMPS != 0);
+    draft.tsval = clock;
+    draft.tsecr = segment.tsecr.wrapping_sub(leg.clock_to_leg);
     flow.clock = clock;
     work.egress = flow.client_hop.egress;
     work.emission = Emission { left: len, mss: flow.client_mss.saturating_sub(12).max(512), ..Emission::default() };

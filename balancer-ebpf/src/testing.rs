@@ -1,0 +1,383 @@
+//! What the tests of the core share: a CPU, a frame and maps made of vectors, and packets made and read by etherparse, which
+//! is nobody's relative here.
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::collections::HashMap;
+
+use etherparse::{SlicedPacket, TcpHeader, TransportSlice};
+
+use crate::decide::Backends;
+use crate::host::{Cpu, Entered, Machine, Maps, Step};
+use crate::layout::{
+    BACKEND_UP, BACKEND_USED, BUCKET_WAYS, Backend, Bucket, Buffer, Entry, Flow, FlowKey, Globals, Hands, Key,
+    Listener, ListenerKey, MAX_SOURCES, MAX_VERSIONS, Name, Policy, SessionRule, Stash, Traffic, VERSION_BACKENDS,
+    VERSION_SERVES, VersionPolicy,
+};
+use crate::net::{Crafted, Egress, Frame, HEADERS, HEADERS_TS, Hop, update};
+use crate::sessions::Table;
+use crate::verdict::{COUNTERS, Note};
+
+/// A plain loop instead of `bpf_loop`, plain words instead of atomic ones.
+#[derive(Clone, Copy)]
+pub(crate) struct Plain;
+
+impl Cpu for Plain {
+    fn repeat<C, S: Step<C>>(context: &mut C, max: u32) {
+        for _ in 0..max {
+            if !S::step(context) {
+                break;
+            }
+        }
+    }
+    fn load(word: &Cell<u64>) -> u64 {
+        word.get()
+    }
+    fn store(word: &Cell<u64>, value: u64) {
+        word.set(value);
+    }
+    fn compare_exchange(word: &Cell<u64>, old: u64, new: u64) -> bool {
+        word.get() == old && word.replace(new) == old
+    }
+    fn fetch_add(word: &Cell<u64>, value: u64) -> u64 {
+        word.replace(word.get().wrapping_add(value))
+    }
+}
+
+/// A frame that is a vector. A look beyond its end panics, where a hook would answer with an error or with a neighbour's
+/// bytes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct VecFrame {
+    pub(crate) bytes: Vec<u8>,
+    /// TC, not XDP.
+    pub(crate) can_grow: bool,
+    /// What left before the frame itself.
+    pub(crate) copies: Vec<Vec<u8>>,
+    /// There is no route to anywhere.
+    pub(crate) routeless: bool,
+}
+
+impl VecFrame {
+    pub(crate) fn new(bytes: Vec<u8>) -> Self {
+        Self { bytes, can_grow: true, ..Self::default() }
+    }
+}
+
+impl Frame for VecFrame {
+    fn len(&self) -> u32 {
+        self.bytes.len() as u32
+    }
+    fn ingress(&self) -> Egress {
+        Egress { interface: 7, flags: 0 }
+    }
+    fn headers(&mut self) -> Option<&mut [u8; HEADERS]> {
+        self.bytes.first_chunk_mut()
+    }
+    fn headers_ts(&mut self) -> Option<&mut [u8; HEADERS_TS]> {
+        self.bytes.first_chunk_mut()
+    }
+    fn load8(&self, at: u32) -> Option<[u8; 8]> {
+        Some(self.bytes[at as usize..][..8].try_into().unwrap())
+    }
+    fn store8(&mut self, at: u32, bytes: [u8; 8]) -> bool {
+        self.bytes[at as usize..][..8].copy_from_slice(&bytes);
+        true
+    }
+    fn load_options(&self, options: &mut [u8; 40], len: u32) -> bool {
+        assert!((1..=40).contains(&len), "{len} bytes of options");
+        options[..len as usize].copy_from_slice(&self.bytes[HEADERS..][..len as usize]);
+        true
+    }
+    fn load(&self, at: u32, len: u32, buffer: &mut Buffer, pos: u32) -> bool {
+        assert!(len != 0 && (pos + len) as usize <= crate::layout::BUFFER_BYTES, "{len} bytes at {pos} of a buffer");
+        buffer.fill(pos, &self.bytes[at as usize..][..len as usize]);
+        true
+    }
+    fn update_checksums(&mut self, addresses: u64, ip: u64, tcp: u64) -> bool {
+        for (at, diff) in [(24, addresses + ip), (50, addresses + tcp)] {
+            let check = u16::from_ne_bytes([self.bytes[at], self.bytes[at + 1]]);
+            self.bytes[at..at + 2].copy_from_slice(&update(check, diff).to_ne_bytes());
+        }
+        true
+    }
+    fn truncate(&mut self, len: u32) -> bool {
+        self.bytes.truncate(len as usize);
+        true
+    }
+    fn can_grow(&self) -> bool {
+        self.can_grow
+    }
+    fn rebuild(&mut self, header: &Crafted, payload: Option<(&Buffer, u32, u32)>) -> bool {
+        assert!(self.can_grow || (payload.is_none() && header.len <= self.len()), "XDP cannot do that");
+        self.bytes = header.bytes[..header.len as usize].to_vec();
+        if let Some((buffer, pos, len)) = payload {
+            self.bytes.extend((pos..pos + len).map(|at| buffer.byte(at)));
+        }
+        true
+    }
+    fn send_copy(&mut self, _to: Egress) -> bool {
+        assert!(self.can_grow, "XDP cannot do that");
+        self.copies.push(self.bytes.clone());
+        true
+    }
+    fn route(&mut self, _source: [u8; 4], destination: [u8; 4]) -> Option<Hop> {
+        let macs = [destination[3]; 12];
+        (!self.routeless).then_some(Hop { egress: Egress { interface: 9, flags: 0 }, macs })
+    }
+}
+
+/// A TCP segment in an Ethernet frame, as the tests speak of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tcp {
+    pub(crate) source: ([u8; 4], u16),
+    pub(crate) destination: ([u8; 4], u16),
+    pub(crate) seq: u32,
+    pub(crate) ack: u32,
+    pub(crate) flags: u8,
+    pub(crate) window: u16,
+    /// As they lie in the header; a multiple of four bytes.
+    pub(crate) options: Vec<u8>,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl Tcp {
+    /// The frame, with right checksums.
+    pub(crate) fn frame(&self) -> Vec<u8> {
+        let mut header = TcpHeader::new(self.source.1, self.destination.1, self.seq, self.window);
+        header.acknowledgment_number = self.ack;
+        let has = |bit: u8| self.flags & bit != 0;
+        (header.fin, header.syn, header.rst) = (has(1), has(2), has(4));
+        (header.psh, header.ack) = (has(8), has(16));
+        header.set_options_raw(&self.options).unwrap();
+        let len = header.header_len() + self.payload.len();
+        let mut ip = etherparse::Ipv4Header::new(
+            len.try_into().unwrap(),
+            64,
+            etherparse::IpNumber::TCP,
+            self.source.0,
+            self.destination.0,
+        )
+        .unwrap();
+        ip.header_checksum = ip.calc_header_checksum();
+        header.checksum = header.calc_checksum_ipv4(&ip, &self.payload).unwrap();
+        let mut bytes = vec![1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 8, 0];
+        ip.write(&mut bytes).unwrap();
+        header.write(&mut bytes).unwrap();
+        bytes.extend_from_slice(&self.payload);
+        bytes
+    }
+
+    /// Reads a frame; panics if it is malformed or a checksum is wrong.
+    pub(crate) fn read(bytes: &[u8]) -> Self {
+        let packet = SlicedPacket::from_ethernet(bytes).unwrap();
+        let Some(etherparse::NetSlice::Ipv4(ip)) = &packet.net else { panic!("not IPv4: {bytes:?}") };
+        let Some(TransportSlice::Tcp(tcp)) = &packet.transport else { panic!("not TCP: {bytes:?}") };
+        let ip = ip.header().to_header();
+        assert_eq!(usize::from(ip.total_len) + 14, bytes.len(), "the IPv4 header's length");
+        assert_eq!(ip.header_checksum, ip.calc_header_checksum(), "the IPv4 header's checksum");
+        let header = tcp.to_header();
+        assert_eq!(header.checksum, header.calc_checksum_ipv4(&ip, tcp.payload()).unwrap(), "the TCP checksum");
+        let bits = [header.fin, header.syn, header.rst, header.psh, header.ack];
+        Self {
+            source: (ip.source, header.source_port),
+            destination: (ip.destination, header.destination_port),
+            seq: header.sequence_number,
+            ack: header.acknowledgment_number,
+            flags: bits.iter().rev().fold(0, |flags, bit| flags << 1 | u8::from(*bit)),
+            window: header.window_size,
+            options: tcp.options().to_vec(),
+            payload: tcp.payload().to_vec(),
+        }
+    }
+}
+
+/// An empty version's policy, with these backends.
+pub(crate) fn version(generation: u32, backends: &[u16]) -> VersionPolicy {
+    let mut list = [0; VERSION_BACKENDS];
+    list[..backends.len()].copy_from_slice(backends);
+    let flags = VERSION_SERVES;
+    VersionPolicy { generation, flags, backend_count: backends.len() as u32, zero: 0, backends: list }
+}
+
+/// A policy with these versions, of which the first is active and the fallback.
+pub(crate) fn policy(versions: &[VersionPolicy]) -> Policy {
+    let mut list = [VersionPolicy::NONE; MAX_VERSIONS as usize];
+    list[..versions.len()].copy_from_slice(versions);
+    let name = |text: &str| Name::new(text.as_bytes()).unwrap();
+    Policy {
+        generation: 1,
+        active: 0,
+        idle_seconds: 1800,
+        fallback: 0,
+        rule: SessionRule { cookie: name("JSESSIONID"), parameter: name("jsessionid") },
+        versions: list,
+    }
+}
+
+/// A backend that takes work, at 10.0.2.`index`:8080.
+pub(crate) fn backend(index: u8, weight: u32) -> Backend {
+    Backend {
+        address: [10, 0, 2, index],
+        port: 8080u16.to_be_bytes(),
+        zero: [0; 2],
+        flags: BACKEND_UP | BACKEND_USED,
+        weight,
+        shunned_until: Cell::new(0),
+    }
+}
+
+/// The director's address for clients, and for its legs.
+pub(crate) const VIP: [u8; 4] = [10, 0, 1, 1];
+pub(crate) const SOURCE: [u8; 4] = [10, 0, 2, 254];
+
+/// Maps of vectors: one service, one listener.
+pub(crate) struct TestMaps {
+    pub(crate) globals: Globals,
+    pub(crate) hands: Hands,
+    pub(crate) listener: Listener,
+    pub(crate) word: Cell<u64>,
+    /// What the word becomes when it has been read so often.
+    pub(crate) word_changes: Cell<Option<(u32, u64)>>,
+    pub(crate) policies: Vec<Policy>,
+    pub(crate) backends: Vec<Backend>,
+    pub(crate) buckets: Vec<Bucket>,
+    pub(crate) traffic: Vec<Traffic>,
+    pub(crate) keys: RefCell<HashMap<FlowKey, u32>>,
+    pub(crate) flows: Vec<RefCell<Flow>>,
+    pub(crate) stashes: Vec<RefCell<Stash>>,
+    pub(crate) now: Cell<u64>,
+    pub(crate) counters: Vec<Cell<u64>>,
+}
+
+impl TestMaps {
+    pub(crate) fn new(policy: Policy, backends: Vec<Backend>) -> Self {
+        let key = |k0| Key { k0, k1: 77 };
+        let mut sources = [[0; 4]; MAX_SOURCES];
+        sources[0] = SOURCE;
+        let globals = Globals {
+            session_key: key(1),
+            cookie_key: key(2),
+            isn_key: key(3),
+            flows: 4,
+            stashes: 4,
+            bucket_mask: 15,
+            source_count: 1,
+            flow_idle_seconds: 600,
+            zero: 0,
+            sources,
+        };
+        let zero = || Cell::new(0);
+        let stash = || RefCell::new(Stash { owner: zero(), data: Buffer::new() });
+        let traffic = Traffic { in_flight: zero(), requests: zero(), issued: zero(), flows: zero() };
+        Self {
+            globals,
+            hands: Hands { flow: zero(), stash: zero(), reset_budget: zero(), zero: 0 },
+            listener: Listener { service: 0, offers: 7, mss: 1460, scale: 7 },
+            word: Cell::new(crate::layout::ServiceWord::new(0, 1).0),
+            word_changes: Cell::new(None),
+            policies: vec![policy; 4],
+            backends,
+            buckets: buckets(16),
+            traffic: vec![traffic; MAX_VERSIONS as usize],
+            keys: RefCell::default(),
+            flows: (0..globals.flows).map(|_| RefCell::default()).collect(),
+            stashes: (0..globals.stashes).map(|_| stash()).collect(),
+            now: Cell::new(5_000_000_000_000),
+            counters: vec![Cell::new(0); COUNTERS as usize],
+        }
+    }
+
+    /// How often something was noticed.
+    pub(crate) fn noted(&self, note: Note) -> u64 {
+        self.counters[note.counter() as usize].get()
+    }
+}
+
+/// An empty session table.
+pub(crate) fn buckets(count: usize) -> Vec<Bucket> {
+    let zero = || Cell::new(0);
+    let entry = Entry { tag: zero(), binding: zero(), times: zero(), bucket_hash: zero() };
+    let entries: [Entry; BUCKET_WAYS] = std::array::from_fn(|_| entry.clone());
+    vec![Bucket { entries }; count]
+}
+
+impl Machine for TestMaps {
+    type Cpu = Plain;
+}
+
+impl Backends for TestMaps {
+    fn backend(&self, id: u32) -> Option<&Backend> {
+        self.backends.get(id as usize)
+    }
+}
+
+impl Table for TestMaps {
+    fn bucket(&self, index: u32) -> Option<&Bucket> {
+        self.buckets.get(index as usize)
+    }
+}
+
+impl Maps for TestMaps {
+    type Flow<'a> = RefMut<'a, Flow>;
+    type Stash<'a> = RefMut<'a, Stash>;
+
+    fn globals(&self) -> Option<&Globals> {
+        Some(&self.globals)
+    }
+    fn hands(&self) -> Option<&Hands> {
+        Some(&self.hands)
+    }
+    fn role(&self, address: [u8; 4]) -> Option<u32> {
+        match address {
+            VIP => Some(crate::layout::ROLE_LISTENER),
+            SOURCE => Some(crate::layout::ROLE_SOURCE),
+            _ => None,
+        }
+    }
+    fn listener(&self, key: &ListenerKey) -> Option<&Listener> {
+        (key.port == 80u16.to_be_bytes()).then_some(&self.listener)
+    }
+    fn service_word(&self, _service: u32) -> u64 {
+        if let Some((reads, then)) = self.word_changes.get() {
+            if reads == 0 {
+                self.word.set(then);
+                self.word_changes.set(None);
+            } else {
+                self.word_changes.set(Some((reads - 1, then)));
+            }
+        }
+        self.word.get()
+    }
+    fn policy(&self, block: u32) -> Option<&Policy> {
+        self.policies.get(block as usize)
+    }
+    fn traffic(&self, index: u32) -> Option<&Traffic> {
+        self.traffic.get(index as usize)
+    }
+    fn flow_slot(&self, key: &FlowKey) -> Option<u32> {
+        self.keys.borrow().get(key).copied()
+    }
+    fn enter(&self, key: &FlowKey, slot: u32) -> Entered {
+        let mut keys = self.keys.borrow_mut();
+        if keys.contains_key(key) {
+            return Entered::Exists;
+        }
+        keys.insert(*key, slot);
+        Entered::Done
+    }
+    fn leave(&self, key: &FlowKey) {
+        self.keys.borrow_mut().remove(key);
+    }
+    fn flow(&self, slot: u32) -> Option<RefMut<'_, Flow>> {
+        Some(self.flows.get(slot as usize)?.try_borrow_mut().expect("a packet locks its flow once"))
+    }
+    fn stash(&self, index: u32) -> Option<RefMut<'_, Stash>> {
+        Some(self.stashes.get(index as usize)?.try_borrow_mut().expect("a packet takes its stash once"))
+    }
+    fn now(&self) -> u64 {
+        self.now.get()
+    }
+    fn note(&self, counter: u32) {
+        let counter = &self.counters[counter as usize];
+        counter.set(counter.get() + 1);
+    }
+}
