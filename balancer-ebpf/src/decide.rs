@@ -79,9 +79,13 @@ pub struct Search {
     pub tried_version: u32,
     version: u32,
     index: u32,
-    preferred: u32,
+    /// The backend that the session is bound to, or [`NONE`].
+    bound: u32,
+    /// The backend of the present leg if that is of `version`, or [`NONE`].
+    present: u32,
     best: u32,
     best_position: u32,
+    zero: u32,
     best_weight: u64,
     best_log: u64,
     second: u32,
@@ -157,9 +161,11 @@ impl<B: Backends> Step<Candidates<'_, B>> for Weigh {
             return true;
         }
         let shunned = B::Cpu::load(&backend.shunned_until) > search.now;
-        // The preferred backend beats any weight: its score is infinite.
-        let log = if id == search.preferred { 0 } else { minus_log(mix(search.source, id)) };
-        let weight = u64::from(backend.weight.min(1000));
+        // A preferred backend beats any weight: its score is infinite. Without weight it takes no new work, for which a leg is
+        // no reason, but keeps the sessions that are bound to it.
+        let preferred = id == search.bound || id == search.present && backend.weight != 0;
+        let (weight, log) =
+            if preferred { (1, 0) } else { (u64::from(backend.weight.min(1000)), minus_log(mix(search.source, id))) };
         if !shunned {
             if search.best == NONE || weight * search.best_log > search.best_weight * log {
                 search.best = id;
@@ -218,13 +224,9 @@ pub fn decide<B: Backends>(backends: &B, policy: &Policy, search: &mut Search, c
         };
         let of = version(policy, index);
         search.version = index;
-        search.preferred = if attempt == 0 && why as u32 == Why::Bound as u32 {
-            bound
-        } else if search.present_version == index {
-            search.present_backend
-        } else {
-            NONE
-        };
+        search.bound = if attempt == 0 { bound } else { NONE };
+        let leg = search.bound == NONE && search.present_version == index;
+        search.present = if leg { search.present_backend } else { NONE };
         if of.generation != 0 && backend_of(backends, of, search) {
             choice.version = index;
             choice.generation = of.generation;

@@ -56,6 +56,13 @@ const fn seen(times: u64) -> u32 {
     times as u32
 }
 
+/// Whether an entry was last seen more than `idle` seconds ago. One that was seen in the future was not: another CPU, whose
+/// second has just begun, was here between this one's look at the clock and its look at the entry.
+const fn expired(times: u64, now: u32, idle: u32) -> bool {
+    let age = now.wrapping_sub(seen(times));
+    age > idle && age <= i32::MAX as u32
+}
+
 /// Position of a tag in a bucket, or [`BUCKET_WAYS`].
 #[inline(always)]
 fn position<C: Cpu>(bucket: &Bucket, tag: u64, shelf: &Shelf) -> usize {
@@ -102,7 +109,7 @@ pub fn present<T: Table>(
         let entry = entry(bucket, at);
         let times = T::Cpu::load(&entry.times);
         let binding = Binding(T::Cpu::load(&entry.binding));
-        if now.wrapping_sub(seen(times)) > idle {
+        if expired(times, now, idle) {
             T::Cpu::compare_exchange(&entry.tag, hash.tag, 0);
             continue;
         }
@@ -159,7 +166,7 @@ fn offer<C: Cpu>(bucket: &Bucket, now: u32, idle: u32, shelf: &Shelf) -> Offer {
         if kind == KIND_PRESENTED {
             price = NOT_FOR_SALE;
         }
-        if now.wrapping_sub(seen(times)) > idle {
+        if expired(times, now, idle) {
             price = 1;
         }
         if tag == RESERVED {

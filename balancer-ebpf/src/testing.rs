@@ -286,6 +286,11 @@ impl TestMaps {
         }
     }
 
+    /// Forgets all connections' keys.
+    pub(crate) fn leave_all(&self) {
+        self.keys.borrow_mut().clear();
+    }
+
     /// How often something was noticed.
     pub(crate) fn noted(&self, note: Note) -> u64 {
         self.counters[note.counter() as usize].get()

@@ -87,6 +87,8 @@ verdicts! {
     RequestRebind "request_rebound" Send,
     /// A request of several segments left its stash for the leg that was there.
     RequestFromStash "request_from_stash" Send,
+    /// The client closed in the middle of a head: both ends are reset.
+    HeadCut "request_head_cut_reset" Send,
     /// Part of a request head: stashed and acknowledged.
     HeadPart "request_head_part" Send,
     /// More of a request that waits for its leg.
@@ -137,6 +139,8 @@ verdicts! {
     OldLegReset "drop_old_leg" Drop,
     /// Backend's data beyond a head that has not been seen.
     BeyondResponseHead "drop_beyond_response_head" Drop,
+    /// An idle backend's FIN before the client has acknowledged the response: it comes again.
+    EndWaits "drop_end_waits" Drop,
     /// Response bytes without a request: both ends are reset.
     ResponseUnasked "response_unasked_reset" Send,
     /// An idle backend closed or reset its leg; the client does not notice.
@@ -149,58 +153,51 @@ verdicts! {
     Unframed "request_unframed" Send,
 }
 
-/// Counters that are not a packet's verdict but something noticed on the way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Note {
-    /// A response issued a session id, and it was bound.
-    SessionIssued,
-    /// An issued id came back.
-    SessionPresented,
-    /// A binding of an old generation was moved.
-    SessionMoved,
-    /// A response deleted its session.
-    SessionDeleted,
-    /// Both buckets of an id were full of presented sessions.
-    SessionsFull,
-    /// An issued id that nobody presented made room for another.
-    SessionEvicted,
-    /// A binding's backend takes no work: another one of the version got the request.
-    BoundBackendDown,
-    /// A version has no backend that takes work: another version got the request.
-    VersionDown,
-    /// More candidate ids than are tried.
-    MoreIds,
-    /// An idle flow was collected.
-    FlowCollected,
-    /// A response without a length, or otherwise not framed.
-    ResponseUnframed,
-    /// A segment was cut at a boundary.
-    Trimmed,
-    /// A copy could not be sent.
-    CopyFailed,
-    /// A request whose body is not followed: in chunks, or a tunnel.
-    RequestUnframed,
+macro_rules! notes {
+    ($($(#[$doc:meta])* $name:ident $label:literal,)*) => {
+        /// Counters that are not a packet's verdict but something noticed on the way.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u32)]
+        pub enum Note { $($(#[$doc])* $name,)* }
+
+        impl Note {
+            /// All of them, in the order of their counters.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+            /// The names of the counters, by index from [`Verdict::NAMES`]`.len()` on.
+            pub const NAMES: &[&str] = &[$($label,)*];
+        }
+    };
 }
 
-impl Note {
-    /// The names of the counters, by index from [`Verdict::NAMES`]`.len()` on.
-    pub const NAMES: &[&str] = &[
-        "session_issued",
-        "session_presented",
-        "session_moved",
-        "session_deleted",
-        "sessions_full",
-        "session_evicted",
-        "bound_backend_down",
-        "version_down",
-        "more_ids",
-        "flow_collected",
-        "response_unframed",
-        "trimmed",
-        "copy_failed",
-        "request_body_unframed",
-    ];
+notes! {
+    /// A response issued a session id, and it was bound.
+    SessionIssued "session_issued",
+    /// An issued id came back.
+    SessionPresented "session_presented",
+    /// A binding of an old generation was moved.
+    SessionMoved "session_moved",
+    /// A response deleted its session.
+    SessionDeleted "session_deleted",
+    /// Both buckets of an id were full of presented sessions.
+    SessionsFull "sessions_full",
+    /// An issued id that nobody presented made room for another.
+    SessionEvicted "session_evicted",
+    /// A binding's backend takes no work: another one of the version got the request.
+    BoundBackendDown "bound_backend_down",
+    /// A version has no backend that takes work: another version got the request.
+    VersionDown "version_down",
+    /// More candidate ids than are tried.
+    MoreIds "more_ids",
+    /// An idle flow was collected.
+    FlowCollected "flow_collected",
+    /// A response without a length, or otherwise not framed.
+    ResponseUnframed "response_unframed",
+    /// A segment was cut at a boundary.
+    Trimmed "trimmed",
+    /// A copy could not be sent.
+    CopyFailed "copy_failed",
+    /// A request whose body is not followed: in chunks, or a tunnel.
+    RequestUnframed "request_body_unframed",
 }
 
 /// Counters in all: verdicts first, then notes, then one for each reason that a head is not framed.
@@ -218,4 +215,59 @@ impl Note {
 #[inline(always)]
 pub const fn unframed(reason: crate::http::Scanned) -> u32 {
     Verdict::NAMES.len() as u32 + Note::NAMES.len() as u32 + (reason as u32 & 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::http::Scanned;
+
+    #[test]
+    fn every_outcome_has_a_counter_and_a_name_of_its_own() {
+        assert_eq!(Verdict::NAMES.len(), Verdict::ALL.len());
+        for (index, verdict) in Verdict::ALL.iter().enumerate() {
+            assert_eq!(*verdict as usize, index);
+        }
+        assert_eq!(Note::NAMES.len(), Note::ALL.len());
+        for (index, note) in Note::ALL.iter().enumerate() {
+            assert_eq!(*note as usize, index);
+            assert_eq!(note.counter() as usize, Verdict::NAMES.len() + index);
+        }
+        let mut names = HashSet::new();
+        for name in Verdict::NAMES.iter().chain(Note::NAMES) {
+            assert!(names.insert(name), "{name} is there twice");
+            assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_say_what_becomes_of_the_packet() {
+        for (verdict, name) in Verdict::ALL.iter().zip(Verdict::NAMES) {
+            let dropped = name.starts_with("drop_");
+            let may = match verdict.action() {
+                // A few drops are no failure: what the packet was good for has been done.
+                Action::Drop => {
+                    dropped || matches!(verdict, Verdict::FlowBegun | Verdict::Stashed | Verdict::ClientResetAlone)
+                }
+                Action::Pass | Action::Send | Action::Up => !dropped,
+            };
+            assert!(may, "{name} is {:?}", verdict.action());
+        }
+    }
+
+    #[test]
+    fn there_are_counters_for_all_reasons() {
+        let mut counters: HashSet<_> = (0..Verdict::NAMES.len() as u32).collect();
+        counters.extend(Note::ALL.iter().map(|note| note.counter()));
+        let reasons = (0..=Scanned::NotHttp as u32).map(Scanned::from_number);
+        let mut seen = 0;
+        for reason in reasons {
+            seen += 1;
+            assert!(counters.insert(unframed(reason)), "{reason:?} shares a counter");
+        }
+        assert_eq!(counters.len(), Verdict::NAMES.len() + Note::NAMES.len() + seen);
+        assert!(counters.iter().all(|counter| *counter < COUNTERS));
+    }
 }

@@ -2,8 +2,10 @@
 
 pub mod applications;
 pub mod balancer;
+pub mod bench;
 pub mod client;
 pub mod lab;
 pub mod pattern;
+pub mod progrun;
 pub mod sim;
 pub mod tomcat;

@@ -27,7 +27,7 @@ fn list(count: u8) -> List {
 fn run(backends: &List, policy: &Policy, mut search: Search) -> Option<Choice> {
     // Scratch memory is dirty from another packet.
     search.index = 99;
-    (search.best, search.best_position, search.second, search.preferred) = (3, 3, 3, 3);
+    (search.best, search.best_position, search.second, search.bound, search.present) = (3, 3, 3, 3, 3);
     let mut choice = Choice { backend_down: 7, version_down: 7, why: 9, ..Choice::default() };
     decide(backends, policy, &mut search, &mut choice).then_some(choice)
 }
@@ -61,19 +61,31 @@ struct Case {
 #[test]
 fn the_order_of_the_decision() {
     use Why::*;
-    let on_leg = |search: Search, version, backend| Search {
-        present_version: version,
-        present_backend: backend,
-        ..search
-    };
+    let on_leg =
+        |search: Search, version, backend| Search { present_version: version, present_backend: backend, ..search };
     let cases = [
         Case { what: "nobody known", search: from(1), down: &[], expected: Some((Active, 1, &[2, 3], 0, 0)) },
         Case { what: "bound", search: bound(0, 10, 1), down: &[], expected: Some((Bound, 0, &[1], 0, 0)) },
-        Case { what: "bound to the active", search: bound(1, 11, 3), down: &[], expected: Some((Bound, 1, &[3], 0, 0)) },
-        Case { what: "another generation", search: bound(0, 9, 1), down: &[], expected: Some((Moved, 1, &[2, 3], 0, 0)) },
+        Case {
+            what: "bound to the active",
+            search: bound(1, 11, 3),
+            down: &[],
+            expected: Some((Bound, 1, &[3], 0, 0)),
+        },
+        Case {
+            what: "another generation",
+            search: bound(0, 9, 1),
+            down: &[],
+            expected: Some((Moved, 1, &[2, 3], 0, 0)),
+        },
         Case { what: "no such version", search: bound(7, 9, 1), down: &[], expected: Some((Moved, 1, &[2, 3], 0, 0)) },
         Case { what: "generation 0", search: bound(7, 0, 1), down: &[], expected: Some((Moved, 1, &[2, 3], 0, 0)) },
-        Case { what: "bound backend down", search: bound(0, 10, 1), down: &[1], expected: Some((Bound, 0, &[0], 1, 0)) },
+        Case {
+            what: "bound backend down",
+            search: bound(0, 10, 1),
+            down: &[1],
+            expected: Some((Bound, 0, &[0], 1, 0)),
+        },
         Case {
             what: "bound backend is none of the version's",
             search: bound(0, 10, 4),
@@ -100,7 +112,12 @@ fn the_order_of_the_decision() {
             expected: None,
         },
         Case { what: "all down", search: bound(0, 10, 1), down: &[0, 1, 2, 3, 4, 5], expected: None },
-        Case { what: "leg of the active", search: on_leg(from(1), 1, 2), down: &[], expected: Some((Active, 1, &[2], 0, 0)) },
+        Case {
+            what: "leg of the active",
+            search: on_leg(from(1), 1, 2),
+            down: &[],
+            expected: Some((Active, 1, &[2], 0, 0)),
+        },
         Case { what: "its other", search: on_leg(from(1), 1, 3), down: &[], expected: Some((Active, 1, &[3], 0, 0)) },
         Case {
             what: "a leg of the active is down",
@@ -222,9 +239,8 @@ fn shunned_backends_are_a_second_choice() {
         assert_eq!(at(1000), 1);
         assert_eq!(at(1999), 1);
     }
-    let zeros = (0..100).filter(|source| {
-        run(&backends, &policy, Search { now: 2000, ..from(*source) }).unwrap().backend == 0
-    });
+    let zeros =
+        (0..100).filter(|source| run(&backends, &policy, Search { now: 2000, ..from(*source) }).unwrap().backend == 0);
     assert!(zeros.count() > 20, "the time is over");
     // Better one that failed a moment ago than none, and the choice among several is the usual one.
     for source in 0..100 {

@@ -121,6 +121,7 @@ pub struct Flow {
     pub service: u32,
     /// The flow's own slot.
     pub slot: u32,
+    pub zero: u32,
     /// Millisecond of the last packet.
     pub seen: u64,
     /// Millisecond of the last SYN to a backend.

@@ -11,6 +11,8 @@ mod listener;
 mod policy;
 mod session;
 mod stash;
+#[cfg(test)]
+mod tests;
 mod traffic;
 
 pub use backend::*;

@@ -2,7 +2,7 @@
 //!
 //! A table of our own rather than a kernel hash, because it has to know two kinds of entries: *issued* ids (a backend set
 //! them, nobody has presented them yet) are evicted oldest first, *presented* ones never are, they only expire. An id has
-//! two buckets and lies in either, so that the table fills to nine tenths before one is full.
+//! two buckets and lies in either, so that nobody finds both full below four fifths, and one of 160 at nine tenths.
 
 use core::cell::Cell;
 

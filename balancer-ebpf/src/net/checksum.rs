@@ -34,10 +34,35 @@ pub const fn update(check: u16, diff: u64) -> u16 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::any;
+
     use super::*;
 
     fn sum(bytes: &[u8]) -> u16 {
         !fold(bytes.chunks(2).map(|pair| u64::from(u16::from_ne_bytes([pair[0], *pair.get(1).unwrap_or(&0)]))).sum())
+    }
+
+    #[test]
+    fn carries_come_round() {
+        for (sum, folded) in [
+            (0, 0),
+            (0xffff, 0xffff),
+            (0x1_0000, 1),
+            (0x1_ffff, 1),
+            (0xffff_ffff, 0xffff),
+            (0x1_0000_0000, 1),
+            (u64::MAX, 0xffff),
+            (0xffff_0000_ffff_0001, 1),
+        ] {
+            assert_eq!(fold(sum), folded, "{sum:#x}");
+        }
+    }
+
+    #[test]
+    fn the_example_of_rfc_1624() {
+        // Section 4: a header's checksum is 0xdd2f, a field goes from 0x5555 to 0x3285; naive arithmetic gives 0xffff.
+        let big = |value: u16| value.to_be();
+        assert_eq!(update(big(0xdd2f), diff16(big(0x5555), big(0x3285))), big(0x0000));
     }
 
     proptest::proptest! {
@@ -48,6 +73,29 @@ mod tests {
             let old = u32::from_ne_bytes(bytes[20..24].try_into().unwrap());
             bytes[20..24].copy_from_slice(&new.to_ne_bytes());
             proptest::prop_assert_eq!(update(before, diff(old, new)), sum(&bytes));
+        }
+
+        /// Several changes at once, some of them at odd places, as one sum.
+        #[test]
+        fn many_updates_are_one(
+            mut bytes in proptest::collection::vec(1u8..=255, 60),
+            changes in proptest::collection::vec((0usize..14, any::<u32>()), 0..20),
+            ports in proptest::collection::vec((0usize..29, any::<u16>()), 0..20),
+        ) {
+            let before = sum(&bytes);
+            let mut difference = 0;
+            for (at, new) in changes {
+                let field: &mut [u8; 4] = bytes[at * 4..].first_chunk_mut().unwrap();
+                difference += diff(u32::from_ne_bytes(*field), new);
+                *field = new.to_ne_bytes();
+            }
+            for (at, new) in ports {
+                let field: &mut [u8; 2] = bytes[at * 2..].first_chunk_mut().unwrap();
+                difference += diff16(u16::from_ne_bytes(*field), new);
+                *field = new.to_ne_bytes();
+            }
+            proptest::prop_assume!(bytes.iter().any(|byte| *byte != 0));
+            proptest::prop_assert_eq!(update(before, difference), sum(&bytes));
         }
     }
 }

@@ -6,6 +6,8 @@ mod frame;
 mod options;
 mod segment;
 mod seq;
+#[cfg(test)]
+mod tests;
 
 pub use checksum::*;
 pub use craft::*;

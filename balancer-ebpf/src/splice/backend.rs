@@ -1,7 +1,7 @@
 //! Segments of a backend: the leg's handshake, its end, and its data.
 
 use super::{Next, Now, Step, end, framed, has_leg, open, response, send};
-use crate::host::Maps;
+use crate::host::{Cpu, Maps};
 use crate::layout::{
     BACKEND_FIN, CLIENT_FIN, CLIENT_TIMESTAMPS, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_SPLICED, Flow, Globals,
     LAST_RESPONSE, NONE, RESPONSE_BODY, RESPONSE_CHUNKED, RESPONSES_UNFRAMED, STASH_HEAD, STASH_OWNED, STASH_RESPONSE,
@@ -57,6 +57,8 @@ pub fn backend_step<M: Maps, F: Frame>(
     match flow.state {
         FLOW_OPENING if !frame.can_grow() => (Next::Done, Verdict::NeedsGrowth),
         FLOW_OPENING => opening(maps, frame, work, globals, flow, now),
+        // The client went away while the leg was being opened. Nothing else would free the backend of it.
+        FLOW_CLOSING if work.segment.has(SYN) => stray(frame, work),
         FLOW_SPLICED | FLOW_CLOSING => joined(maps, frame, work, globals, flow, now),
         _ => stray(frame, work),
     }
@@ -129,6 +131,12 @@ fn opening<M: Maps, F: Frame>(
         return open::give_up(maps, work, flow, now, Verdict::OptionsMismatch);
     }
     up(work, flow, now, timestamps);
+    if let Some(backend) = maps.backend(flow.leg.backend)
+        && M::Cpu::load(&backend.shunned_until) != 0
+    {
+        // Who answers is passed over no longer: a session that is born here now has to be found here.
+        M::Cpu::store(&backend.shunned_until, 0);
+    }
     let len = flow.stash_len;
     let first = flow.stash_first;
     flow.received = flow.received.max(first.plus(len));
@@ -190,6 +198,19 @@ fn joined<M: Maps, F: Frame>(
         flow.leg.tsval = segment.tsval;
     }
     let from = segment.seq.plus(flow.leg.to_client);
+    let overtakes = flow.state == FLOW_SPLICED && segment.has(FIN) && segment.payload == 0;
+    if overtakes && flow.flags & RESPONSES_UNFRAMED == 0 && from.after(response::reach(flow)) {
+        // The end has overtaken bytes that have not been seen. The flow would end, and their head not be learned from.
+        return (Next::Done, Verdict::BeyondResponseHead);
+    }
+    let ends = segment.has(RST) && !forged(flow, from) || segment.has(FIN) && segment.payload == 0;
+    if ends && flow.flags & STASH_OWNED != 0 && unheard(flow) {
+        if !frame.can_grow() {
+            return (Next::Done, Verdict::NeedsGrowth);
+        }
+        // The client will not send again what the stash answers for.
+        return open::reopen(maps, frame, work, globals, flow, now);
+    }
     if segment.has(RST) {
         return reset(maps, flow, from);
     }
@@ -217,6 +238,10 @@ pub(super) fn passed<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work
     let mut until = from.plus(segment.payload);
     if segment.has(FIN) {
         if segment.payload == 0 && from == flow.sent && idle(flow) {
+            if flow.acked != flow.sent {
+                // Until the client has acknowledged the response, only this backend could send it again; and its FIN too.
+                return (Next::Done, Verdict::EndWaits);
+            }
             // An idle backend closes its side: the client's connection has no need to know.
             if !frame.can_grow() {
                 return (Next::Done, Verdict::NeedsGrowth);
@@ -225,7 +250,7 @@ pub(super) fn passed<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work
             open::unjoin(maps, flow);
             return (Next::Draft, Verdict::LegLost);
         }
-        if unheard(flow) {
+        if unheard(flow) && flow.flags & STASH_OWNED == 0 {
             if !frame.can_grow() {
                 return (Next::Done, Verdict::NeedsGrowth);
             }
@@ -236,7 +261,10 @@ pub(super) fn passed<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work
         until = until.plus(1);
         flow.flags |= BACKEND_FIN;
     }
-    flow.sent = flow.sent.max(until);
+    if until != from {
+        // A bare acknowledgement may stand behind bytes that were lost on their way here.
+        flow.sent = flow.sent.max(until);
+    }
     if segment.timestamp_at != 0 {
         let clock = segment.tsval.wrapping_add(flow.leg.clock_to_client);
         flow.clock = Seq(clock).max(Seq(flow.clock)).0;
@@ -257,14 +285,16 @@ fn idle(flow: &Flow) -> bool {
         && flow.flags & (LAST_RESPONSE | CLIENT_FIN | BACKEND_FIN) == 0
 }
 
-/// One request is under way, and the backend has not acknowledged a byte of it: it closed without having seen it.
+/// One request is under way, and the backend has not acknowledged a byte of it: it closed without having seen it. The client
+/// has everything that was sent before.
 #[inline(always)]
 fn unheard(flow: &Flow) -> bool {
     flow.state == FLOW_SPLICED
         && flow.outstanding == 1
         && framed(flow)
         && flow.upstream_acked == flow.request_first
-        && flow.flags & (CLIENT_FIN | BACKEND_FIN | STASH_OWNED) == 0
+        && flow.acked == flow.sent
+        && flow.flags & BACKEND_FIN == 0
 }
 
 /// Forgets the last request: the client still has all of it and sends it again, to be decided anew.
@@ -274,16 +304,25 @@ fn restart<M: Maps>(maps: &M, flow: &mut Flow) {
     flow.request_next = flow.request_first;
     flow.request_left = 0;
     flow.received = flow.request_first;
+    // A FIN behind the request comes again as well.
+    flow.flags &= !CLIENT_FIN;
+}
+
+/// Whether a RST lies outside the window: what the client has not acknowledged, and a little on. One from before that
+/// answers a late segment, perhaps of an older leg.
+#[inline(always)]
+fn forged(flow: &Flow, from: Seq) -> bool {
+    from.since(flow.acked) > 1 << 22
 }
 
 /// The backend resets the leg.
 #[inline(always)]
 fn reset<M: Maps>(maps: &M, flow: &mut Flow, from: Seq) -> Step {
-    // In the window, if it is no forgery: what the client has not acknowledged, and a little on.
-    if from.since(flow.acked).wrapping_add(1 << 20) > 1 << 22 {
+    if forged(flow, from) {
         return (Next::Done, Verdict::ForgedReset);
     }
-    if idle(flow) {
+    // What the client has not acknowledged may be lost, and nobody would send it again.
+    if idle(flow) && flow.acked == flow.sent {
         open::unjoin(maps, flow);
         return (Next::Done, Verdict::OldLegReset);
     }

@@ -59,11 +59,11 @@ pub fn arrival<M: Maps, F: Frame>(
         // A live flow of the same port keeps its state: whoever forged the SYN gains nothing by it, and a client that
         // really begins anew proves it by its next segment. One that has ended gives its entry away.
         if let Some(slot) = maps.flow_slot(&key)
-            && let Some(flow) = maps.flow(slot)
+            && let Some(mut flow) = maps.flow(slot)
             && flow.state == FLOW_CLOSING
             && flow.key == key
         {
-            maps.leave(&key);
+            give_way(maps, &mut flow);
         }
         begin::syn::<M, F>(frame, work, globals, listener, &key, now)
     } else {
@@ -92,12 +92,21 @@ pub fn client_step<M: Maps, F: Frame>(
         return (Next::Done, Verdict::Unwritable);
     }
     if renewed(work, globals, flow, now) {
-        // The client has used the port for a new connection. The old flow gives its entry away and ends.
-        end::close(maps, flow);
-        maps.leave(&flow.key);
+        // The client has used the port for a new connection.
+        give_way(maps, flow);
         return (Next::Done, Verdict::EarlySegment);
     }
     segment(maps, frame, work, globals, flow, now)
+}
+
+/// Ends a flow and gives its entry away. Its leg is forgotten too: what the backend still sends belongs to nobody now, and
+/// is answered with a RST.
+#[inline(always)]
+fn give_way<M: Maps>(maps: &M, flow: &mut Flow) {
+    end::close(maps, flow);
+    flow.leg.backend = NONE;
+    flow.leg.version = NONE;
+    maps.leave(&flow.key);
 }
 
 /// Whether the segment's acknowledgement cannot be this flow's and is a good cookie: the client's port was used again.
@@ -107,7 +116,9 @@ fn renewed(work: &Work, globals: &Globals, flow: &Flow, now: Now) -> bool {
     if !segment.has(ACK) {
         return false;
     }
-    let plausible = !segment.ack.after(flow.sent) && !segment.ack.before(flow.acked.minus(LATE_ACKS));
+    // Cookies of one client's port differ little within an epoch, so the acknowledgement alone does not tell.
+    let near = segment.seq.since(flow.received).wrapping_add(RESET_WINDOW) <= 2 * RESET_WINDOW;
+    let plausible = near && !segment.ack.after(flow.sent) && !segment.ack.before(flow.acked.minus(LATE_ACKS));
     !plausible
         && matches!(cookie::check(globals.cookie_key, &flow.key, segment.seq, segment.ack, now.ms), Proof::First(_))
 }
@@ -149,7 +160,8 @@ fn segment<M: Maps, F: Frame>(
 /// A RST is believed if its number is near what is expected next; the backend checks it exactly (RFC 5961, section 3).
 #[inline(always)]
 fn reset<M: Maps>(maps: &M, work: &Work, flow: &mut Flow) -> Step {
-    let expected = flow.received.max(flow.request_next);
+    // Not where the next request begins: the cursor of a long body, or of a flow that is not framed, is far ahead.
+    let expected = flow.received;
     if work.segment.seq.since(expected).wrapping_add(RESET_WINDOW) > 2 * RESET_WINDOW {
         return (Next::Done, Verdict::ForgedReset);
     }
@@ -171,8 +183,15 @@ fn joined<M: Maps, F: Frame>(
     let segment = &work.segment;
     if segment.payload == 0 {
         if segment.has(FIN) {
+            if head_in_stash(flow) && segment.seq == expected(flow) {
+                // The rest of the head will never come, and the backend has not a byte of it.
+                if !frame.can_grow() {
+                    return (Next::Done, Verdict::NeedsGrowth);
+                }
+                return open::give_up(maps, work, flow, now, Verdict::HeadCut);
+            }
             if flow.flags & REQUESTS_UNFRAMED == 0 && segment.seq.after(flow.request_next) {
-                return (Next::Done, Verdict::BeyondHead);
+                return beyond_head(frame);
             }
             return client_fin(maps, flow);
         }
@@ -197,17 +216,28 @@ fn known<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &mut
     let segment = &work.segment;
     flow.received = flow.received.max(segment.end());
     if owned(flow) && segment.seq.before(flow.stash_first.plus(flow.stash_len)) {
-        // The client sends the end of its head again: what it had acknowledged by the director may be lost as well.
-        if !frame.can_grow() {
-            return (Next::Done, Verdict::NeedsGrowth);
+        let closes = segment.has(FIN) && segment.end() == flow.stash_first.plus(flow.stash_len);
+        let step = again_from_stash(frame, work, flow);
+        if closes && step.0 as u32 == Next::Emit as u32 {
+            work.emission.fin = 1;
+            client_fin(maps, flow);
         }
-        let (first, len) = (flow.stash_first, flow.stash_len);
-        return send::from_stash(work, flow, first, len, Verdict::RequestFromStash);
+        return step;
     }
     if segment.has(FIN) {
         return client_fin(maps, flow);
     }
     (Next::ToLeg, Verdict::ToBackend)
+}
+
+/// The client sends the end of its head again: what it had acknowledged by the director may be lost as well.
+#[inline(always)]
+fn again_from_stash<F: Frame>(frame: &mut F, work: &mut Work, flow: &mut Flow) -> Step {
+    if !frame.can_grow() {
+        return (Next::Done, Verdict::NeedsGrowth);
+    }
+    let (first, len) = (flow.stash_first, flow.stash_len);
+    send::from_stash(work, flow, first, len, Verdict::RequestFromStash)
 }
 
 /// Whether the stash answers for a request that went out from it: bytes of it were acknowledged to the client.
@@ -219,11 +249,17 @@ fn owned(flow: &Flow) -> bool {
 /// The client's last segment goes to the leg.
 #[inline(always)]
 fn client_fin<M: Maps>(maps: &M, flow: &mut Flow) -> Step {
+    ended(maps, flow);
+    (Next::ToLeg, Verdict::ToBackend)
+}
+
+/// The client's FIN goes to the leg.
+#[inline(always)]
+pub(super) fn ended<M: Maps>(maps: &M, flow: &mut Flow) {
     flow.flags |= CLIENT_FIN;
     if flow.flags & BACKEND_FIN != 0 {
         end::close(maps, flow);
     }
-    (Next::ToLeg, Verdict::ToBackend)
 }
 
 /// Moves the cursor on through a body that is longer than sequence numbers can tell apart.
@@ -248,6 +284,13 @@ fn expected(flow: &Flow) -> Seq {
     if head_in_stash(flow) { flow.stash_first.plus(flow.stash_len) } else { flow.request_next }
 }
 
+/// A segment beyond a head that has not been seen. To XDP that head may only seem unseen: it handed it up, and the stack
+/// has not brought it to the TC program yet. What follows it goes the same way, and arrives behind it.
+#[inline(always)]
+fn beyond_head<F: Frame>(frame: &F) -> Step {
+    (Next::Done, if frame.can_grow() { Verdict::BeyondHead } else { Verdict::NeedsGrowth })
+}
+
 /// A segment that reaches beyond what was decided: somewhere in it a head begins or goes on.
 #[inline(always)]
 fn head<M: Maps, F: Frame>(
@@ -261,13 +304,16 @@ fn head<M: Maps, F: Frame>(
     let segment = &work.segment;
     let expected = expected(flow);
     if segment.seq.after(expected) {
-        return (Next::Done, Verdict::BeyondHead);
+        return beyond_head(frame);
     }
     if !segment.end().after(expected) {
         // Bytes of the stash again: the acknowledgement was lost.
         return acknowledge(frame, work, flow, now, Verdict::ProbeAnswered);
     }
     if has_leg(flow) && !head_in_stash(flow) && segment.seq.before(flow.request_next) {
+        if owned(flow) && segment.seq.before(flow.stash_first.plus(flow.stash_len)) {
+            return again_from_stash(frame, work, flow);
+        }
         // A body's end and a new head in one segment. The body goes; the head comes again, at the front of a segment.
         let len = flow.request_next.since(segment.seq);
         return send::trimmed(maps, frame, work, flow, len);
@@ -292,7 +338,7 @@ fn unbound<M: Maps, F: Frame>(
     }
     if segment.has(FIN) {
         if segment.seq.after(expected) {
-            return (Next::Done, Verdict::BeyondHead);
+            return beyond_head(frame);
         }
         end::close(maps, flow);
         flow.flags |= CLIENT_FIN;
@@ -333,10 +379,18 @@ fn waiting<M: Maps, F: Frame>(
 /// A segment of a flow that ended without a leg: the director answers a FIN in the backend's place.
 #[inline(always)]
 fn closed(work: &mut Work, flow: &mut Flow, now: Now) -> Step {
-    if !work.segment.has(FIN) {
-        return (Next::Done, Verdict::NoLeg);
-    }
     let ack = work.segment.end().plus(1);
+    if !work.segment.has(FIN) {
+        if work.segment.payload == 0 || flow.flags & CLIENT_FIN != 0 {
+            return (Next::Done, Verdict::NoLeg);
+        }
+        // The client was reset, and does not know it.
+        let seq = work.segment.ack;
+        to_client(work, flow, now, RST, ack);
+        work.draft.seq = seq;
+        work.draft.timestamps = 0;
+        return (Next::Draft, Verdict::UnknownReset);
+    }
     to_client(work, flow, now, FIN | ACK, ack);
     (Next::Draft, Verdict::FinAnswered)
 }
@@ -361,8 +415,12 @@ pub(super) fn acknowledge<F: Frame>(
 /// Drafts a segment of the director's own to the client.
 #[inline(always)]
 pub(super) fn to_client(work: &mut Work, flow: &mut Flow, now: Now, flags: u8, ack: Seq) {
-    let clock = Seq(now.clock()).max(Seq(flow.clock)).0;
-    flow.clock = clock;
+    // Behind a leg the client sees the backend's clock, which may be slower than the director's: were it overtaken, the
+    // client would drop what the backend sends next (PAWS). The last one that the client has seen is never wrong.
+    if !has_leg(flow) || flow.state == FLOW_OPENING {
+        flow.clock = Seq(now.clock()).max(Seq(flow.clock)).0;
+    }
+    let clock = flow.clock;
     let room = (crate::layout::BUFFER_BYTES as u32).saturating_sub(flow.stash_len);
     let scale = flow.our_scale & 15;
     let draft = &mut work.draft;
@@ -388,6 +446,9 @@ pub(super) fn reset_client<M: Maps>(maps: &M, work: &mut Work, flow: &mut Flow, 
     // What has come from the client: the segment at hand may be the backend's, whose numbers mean nothing there.
     let ack = if head_in_stash(flow) { expected(flow) } else { flow.received };
     end::close(maps, flow);
+    // Whoever sends on, on either side, has not heard of it yet and gets another RST.
+    flow.leg.backend = NONE;
+    flow.leg.version = NONE;
     to_client(work, flow, now, RST | ACK, ack);
     work.draft.timestamps = 0;
     (Next::Draft, verdict)

@@ -23,6 +23,8 @@ mod open;
 mod request;
 mod response;
 mod send;
+#[cfg(test)]
+mod tests;
 
 pub use backend::backend_step;
 pub use begin::claim_slot;

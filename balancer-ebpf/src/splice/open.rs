@@ -4,10 +4,10 @@ use super::{Next, Now, Step, client, count_flow, count_in_flight, end, has_leg, 
 use crate::decide::Choice;
 use crate::host::{Cpu, Maps};
 use crate::layout::{
-    BACKEND_UP, CLIENT_SACK, CLIENT_TIMESTAMPS, FLOW_OPENING, Flow, Globals, HAS_PRESENTED, MAX_SOURCES, NONE, Place,
-    ServiceWord, place,
+    BACKEND_UP, CLIENT_FIN, CLIENT_SACK, CLIENT_TIMESTAMPS, FLOW_OPENING, Flow, Globals, HAS_PRESENTED, MAX_SOURCES,
+    NONE, Place, ServiceWord, place,
 };
-use crate::net::{ACK, Frame, Hop, NO_SCALE, RST, SYN, Seq};
+use crate::net::{Frame, Hop, NO_SCALE, RST, SYN, Seq};
 use crate::sessions;
 use crate::sip::sip64;
 use crate::verdict::{Note, Verdict};
@@ -63,8 +63,8 @@ fn farewell(work: &mut Work, flow: &Flow, at: Seq) {
     draft.source_port = leg.source_port;
     draft.destination_port = leg.port;
     draft.seq = at.plus(leg.to_leg);
-    draft.ack = flow.sent.minus(leg.to_client);
-    draft.flags = u32::from(RST | ACK);
+    // Without an acknowledgement, which a backend whose SYN-ACK was not taken up would want to be right.
+    draft.flags = u32::from(RST);
     work.farewell_egress = leg.hop.egress;
 }
 
@@ -159,7 +159,8 @@ pub(super) fn again<M: Maps, F: Frame>(
         return (Next::Done, Verdict::NoLeg);
     }
     flow.tries += 1;
-    if flow.tries.is_multiple_of(SYNS) && flow.leg.hop.egress.interface != 0 {
+    // Also where there is no way to the backend: its link may be down, and another one's not.
+    if flow.tries.is_multiple_of(SYNS) {
         shun(maps, flow, now.ms + SHUN_SILENT);
         if next(maps, frame, work, globals, flow, now) {
             syn(work, flow, now);
@@ -184,13 +185,36 @@ pub(super) fn refused<M: Maps, F: Frame>(
     flow: &mut Flow,
     now: Now,
 ) -> Step {
-    flow.tries += 1;
+    // The next backend has all of its SYNs before it.
+    flow.tries += SYNS - flow.tries % SYNS;
     shun(maps, flow, now.ms + SHUN_REFUSED);
     if flow.tries < MOST_SYNS && next(maps, frame, work, globals, flow, now) {
         syn(work, flow, now);
         return (Next::Draft, Verdict::BackendRefused);
     }
     client::reset_client(maps, work, flow, now, Verdict::NoBackend)
+}
+
+/// The backend closed without having seen the request, part of which only the stash still has: it goes to another leg.
+#[inline(always)]
+pub(super) fn reopen<M: Maps, F: Frame>(
+    maps: &M,
+    frame: &mut F,
+    work: &mut Work,
+    globals: &Globals,
+    flow: &mut Flow,
+    now: Now,
+) -> Step {
+    farewell(work, flow, flow.upstream_acked);
+    flow.tried = 0;
+    flow.tries = 0;
+    flow.flags &= !CLIENT_FIN;
+    if next(maps, frame, work, globals, flow, now) {
+        syn(work, flow, now);
+        return (Next::FarewellAndDraft, Verdict::LegLost);
+    }
+    let (_, verdict) = client::reset_client(maps, work, flow, now, Verdict::NoBackend);
+    (Next::FarewellAndDraft, verdict)
 }
 
 /// An old connection of the same ports answered the SYN: a RST with the number that it expects, and the SYN again.

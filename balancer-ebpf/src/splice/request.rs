@@ -8,7 +8,7 @@ use crate::layout::{
     BUFFER_BYTES, Binding, Buffer, FLOW_SPLICED, Flow, Globals, HAS_PRESENTED, KIND_PRESENTED, NONE, Policy,
     REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, STASH_HEAD, STASH_OWNED, STASH_RESPONSE, ServiceWord, SessionHash, Stash,
 };
-use crate::net::Frame;
+use crate::net::{FIN, Frame};
 use crate::sessions::{self, Shelf};
 use crate::verdict::{Note, Verdict};
 use crate::work::Work;
@@ -97,7 +97,9 @@ pub(super) fn request<M: Maps, F: Frame>(
     }
     let at = work.segment.payload_at() + offset;
     let before = if stashed { flow.stash_len } else { 0 };
-    let take = (work.segment.payload - offset).min((BUFFER_BYTES as u32).saturating_sub(before));
+    // A merged segment may hold more than a buffer does.
+    let there = work.segment.payload - offset;
+    let take = there.min((BUFFER_BYTES as u32).saturating_sub(before));
     let have = before + take;
     let word = ServiceWord(maps.service_word(flow.service));
     let Some(policy) = maps.policy(word.block()) else { return (Next::Done, Verdict::NoConfig) };
@@ -134,7 +136,7 @@ pub(super) fn request<M: Maps, F: Frame>(
     let head_flags = work.scan.head.flags;
     // Bodies in chunks and tunnels are not followed yet: the flow goes where its head says, and stays there.
     let opaque = !complete || head_flags & (HEAD_CHUNKED | METHOD_CONNECT) != 0;
-    if flow.outstanding >= MAX_OUTSTANDING {
+    if flow.outstanding >= MAX_OUTSTANDING && flow.flags & RESPONSES_UNFRAMED == 0 {
         return (Next::Done, Verdict::RebindWaits);
     }
     let joined = flow.state == FLOW_SPLICED && has_leg(flow);
@@ -153,7 +155,8 @@ pub(super) fn request<M: Maps, F: Frame>(
     let body = if head_flags & HEAD_LENGTH != 0 { work.scan.head.content_length } else { 0 };
     let whole = u64::from(work.scan.head.len) + body;
     let keep = if opaque || whole > u64::from(have) { have } else { whole as u32 };
-    if !frame.can_grow() && (!same || keep != have) {
+    let all = opaque || whole >= u64::from(before) + u64::from(there);
+    if !frame.can_grow() && (!same || !all) {
         return (Next::Done, Verdict::NeedsGrowth);
     }
     if joined && !same {
@@ -180,7 +183,7 @@ pub(super) fn request<M: Maps, F: Frame>(
         }
         flow.stash_len = keep;
     }
-    note(maps, globals, work, policy, &choice, same, now);
+    note(maps, globals, work, policy, &choice, now);
     if opaque {
         maps.note(if complete { Note::RequestUnframed.counter() } else { crate::verdict::unframed(scanned) });
     }
@@ -188,17 +191,26 @@ pub(super) fn request<M: Maps, F: Frame>(
     if !same {
         return open::open(maps, frame, work, globals, flow, now, joined);
     }
+    if complete {
+        // The leg may be older than the present generation; sessions that are born on it now are not.
+        flow.leg.generation = choice.generation;
+        flow.leg.position = choice.position;
+    }
     if stashed {
         flow.stash_len = keep;
         let first = flow.stash_first;
         flow.received = flow.received.max(first.plus(keep));
         return send::from_stash(work, flow, first, keep, Verdict::RequestFromStash);
     }
-    flow.received = flow.received.max(flow.request_first.plus(keep));
-    if keep != have {
+    if !all {
         maps.note(Note::Trimmed.counter());
         let first = flow.request_first;
+        flow.received = flow.received.max(first.plus(keep));
         return send::from_buffer(work, flow, first, keep, Verdict::RequestSame);
+    }
+    flow.received = flow.received.max(flow.request_first.plus(there));
+    if work.segment.has(FIN) {
+        client::ended(maps, flow);
     }
     if opaque {
         return (Next::ToLeg, Verdict::Unframed);
@@ -220,8 +232,8 @@ pub(super) fn search(search: &mut Search, lookup: &Lookup, flow: &Flow, joined: 
 
 /// Moves a binding that no longer holds, and counts what was noticed.
 #[inline(always)]
-fn note<M: Maps>(maps: &M, globals: &Globals, work: &Work, policy: &Policy, choice: &Choice, same: bool, now: Now) {
-    if choice.why == Why::Moved as u32 && !same {
+fn note<M: Maps>(maps: &M, globals: &Globals, work: &Work, policy: &Policy, choice: &Choice, now: Now) {
+    if choice.why == Why::Moved as u32 {
         let binding = Binding::new(choice.version, choice.generation, choice.backend, KIND_PRESENTED);
         let times = u64::from(now.seconds()) | u64::from(policy.idle_seconds) << 32;
         maps.bind(globals, &work.lookup.hash, binding.0, times, &work.shelf);
@@ -262,10 +274,15 @@ fn account<M: Maps>(maps: &M, work: &Work, flow: &mut Flow, version: u32, opaque
         flow.request_next = first.plus(near as u32);
         flow.request_left = whole - near;
     }
-    let head = u32::from(work.scan.head.flags & METHOD_HEAD != 0);
-    let place = flow.outstanding & 31;
-    flow.heads = flow.heads & !(1 << place) | head << place;
-    flow.outstanding += 1;
+    if flow.flags & RESPONSES_UNFRAMED != 0 && flow.outstanding != 0 {
+        // Nobody sees where this flow's responses end: it counts as one request in flight until it ends itself.
+        count_in_flight(maps, flow.service, version, u64::MAX);
+    } else {
+        let head = u32::from(work.scan.head.flags & METHOD_HEAD != 0);
+        let place = flow.outstanding & 31;
+        flow.heads = flow.heads & !(1 << place) | head << place;
+        flow.outstanding += 1;
+    }
     flow.presented = work.lookup.hash;
     if work.lookup.presented != 0 {
         flow.flags |= HAS_PRESENTED;
@@ -289,6 +306,11 @@ fn part<M: Maps, F: Frame>(
 ) -> Step {
     if !frame.can_grow() {
         return (Next::Done, Verdict::NeedsGrowth);
+    }
+    if flow.outstanding != 0 && flow.flags & RESPONSES_UNFRAMED == 0 {
+        // The stash may still answer for the previous request, or be needed for the head of its response. A client that
+        // pipelines sends this again when that is over.
+        return (Next::Done, Verdict::RebindWaits);
     }
     if !client::head_in_stash(flow) && flow.flags & STASH_OWNED != 0 {
         // The stash still answers for the previous request.

@@ -77,6 +77,13 @@ fn cursor(flow: &Flow) -> Seq {
     flow.response_next.plus(flow.chunk_have)
 }
 
+/// Up to where the backend's bytes have been understood, or kept until they can be.
+#[inline(always)]
+pub(super) fn reach(flow: &Flow) -> Seq {
+    let kept = if flow.stash != NONE && flow.flags & STASH_RESPONSE != 0 { flow.stash_len } else { 0 };
+    cursor(flow).plus(kept)
+}
+
 /// The chunks of a segment.
 struct Chunks<'a, M: Maps, F: Frame> {
     maps: &'a M,

@@ -3,7 +3,7 @@
 use super::{Next, Step};
 use crate::host::{Cpu as _, Maps, Step as LoopStep};
 use crate::layout::{Buffer, CLIENT_TIMESTAMPS, Flow, NONE};
-use crate::net::{ACK, Crafted, Draft, Egress, Frame, Hop, PSH, Segment, Seq, Sum, diff, diff16};
+use crate::net::{ACK, Crafted, Draft, Egress, FIN, Frame, Hop, PSH, Segment, Seq, Sum, diff, diff16};
 use crate::verdict::{Note, Verdict};
 use crate::work::Work;
 
@@ -19,9 +19,12 @@ pub struct Emission {
     pub mss: u32,
     /// 1: from the flow's stash; 0: from the work's buffer.
     pub from_stash: u32,
+    /// 1: the last segment closes the client's direction.
+    pub fin: u32,
     /// 1: the frame holds a segment that has not left yet.
     loaded: u32,
     failed: u32,
+    zero: u32,
 }
 
 /// How a segment is changed on its way: what is added to each of its numbers.
@@ -316,6 +319,9 @@ impl<M: Maps, F: Frame> LoopStep<Emitting<'_, M, F>> for OneSegment {
         }
         let len = out.emission.left.min(out.emission.mss);
         out.draft.payload = len;
+        if out.emission.fin != 0 && out.emission.left == len {
+            out.draft.flags |= u32::from(FIN);
+        }
         out.draft.payload_sum = out.maps.sum(out.summing, out.buffer, out.emission.pos, len);
         out.maps.craft(out.draft, out.crafted);
         let payload = Some((out.buffer, out.emission.pos, len));
@@ -353,3 +359,6 @@ fn emit<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &Flow
     }
     verdict
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,18 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand::RngExt as _;
 use smoltcp::socket::tcp::State;
 
-use super::host::{Connection, Host};
+use super::host::{Connection, Host, LATE};
 use super::http::{self, COOKIE, Head};
 use super::oracle::Answer;
 use super::packet::{View, distance};
 use super::world::Shared;
 
 /// The port that all backends serve on.
-pub const PORT: u16 = 8080;
+pub(super) const PORT: u16 = 8080;
 
 /// How a backend is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Health {
+pub(super) enum Health {
     Alive,
     /// The process is gone: its host refuses.
     Refuses,
@@ -25,21 +25,23 @@ pub enum Health {
 }
 
 /// A backend's host and process.
-pub struct Backend {
-    pub index: usize,
-    pub host: Host,
-    pub health: Health,
-    pub connections: BTreeMap<Peer, (Connection, Server)>,
+pub(super) struct Backend {
+    pub(super) index: usize,
+    pub(super) host: Host,
+    pub(super) health: Health,
+    pub(super) connections: BTreeMap<Peer, (Connection, Server)>,
+    /// When peers were last heard.
+    used: BTreeMap<Peer, u64>,
     /// The process's memory.
     sessions: BTreeSet<String>,
 }
 
 /// The other end of a connection.
-pub type Peer = ([u8; 4], u16);
+pub(super) type Peer = ([u8; 4], u16);
 
 /// What the process knows of a connection.
 #[derive(Default)]
-pub struct Server {
+pub(super) struct Server {
     read: Vec<u8>,
     /// What is to be written, and when.
     writes: Vec<(u64, Vec<u8>)>,
@@ -53,7 +55,7 @@ pub struct Server {
 
 impl Server {
     /// Whether a request is being read, worked on or answered.
-    pub fn is_busy(&self, connection: &mut Connection) -> bool {
+    pub(super) fn is_busy(&self, connection: &mut Connection) -> bool {
         let socket = connection.socket();
         !self.read.is_empty()
             || !self.writes.is_empty()
@@ -64,12 +66,12 @@ impl Server {
 }
 
 impl Backend {
-    pub fn new(index: usize, host: Host) -> Self {
-        Self { index, host, health: Health::Alive, connections: BTreeMap::new(), sessions: BTreeSet::new() }
+    pub(super) fn new(index: usize, host: Host) -> Self {
+        Self { index, host, health: Health::Alive, connections: BTreeMap::new(), used: BTreeMap::new(), sessions: BTreeSet::new() }
     }
 
     /// A frame arrives.
-    pub fn receive(&mut self, shared: &mut Shared, frame: &[u8], view: &View) -> Result<Option<Peer>, String> {
+    pub(super) fn receive(&mut self, shared: &mut Shared, frame: &[u8], view: &View) -> Result<Option<Peer>, String> {
         if self.health == Health::Silent {
             return Ok(None);
         }
@@ -80,19 +82,32 @@ impl Backend {
         }
         if fresh && !self.connections.contains_key(&peer) && self.health == Health::Alive {
             let server = Server { idle_since: shared.now, ..Server::default() };
-            self.connections.insert(peer, (self.host.listen(PORT), server));
+            let mut connection = self.host.listen(PORT);
+            connection.wary_until = self.used.get(&peer).map_or(0, |used| used + LATE);
+            self.connections.insert(peer, (connection, server));
+        }
+        let news = |connection: &Connection| connection.monitor.is_news(view);
+        if self.connections.get(&peer).is_some_and(|(connection, server)| server.closed && news(connection)) {
+            // Whoever has closed a socket reads no more: the kernel answers data with a RST that acknowledges nothing.
+            self.connections.remove(&peer);
         }
         let Some((connection, _)) = self.connections.get_mut(&peer) else {
+            self.used.insert(peer, shared.now);
             self.host.input(shared.now, None, frame);
             return Ok(None);
         };
-        connection.monitor.receives(view, self.host.stack.mtu).map_err(|why| format!("backend {}: {why}", self.index))?;
+        let clock = self.host.clock(shared.now);
+        let heard = connection.monitor.receives(view, self.host.stack.mtu, clock);
+        if shared.now >= connection.wary_until {
+            self.used.insert(peer, shared.now);
+            heard.map_err(|why| format!("backend {} gets {view}: {why}", self.index))?;
+        }
         self.host.input(shared.now, Some(connection), frame);
         Ok(Some(peer))
     }
 
     /// The process looks after a connection; answers when it wants to do so again.
-    pub fn step(&mut self, shared: &mut Shared, peer: Peer) -> Result<Option<u64>, String> {
+    pub(super) fn step(&mut self, shared: &mut Shared, peer: Peer) -> Result<Option<u64>, String> {
         let Some((mut connection, mut server)) = self.connections.remove(&peer) else { return Ok(None) };
         self.process(shared, &mut connection, &mut server)?;
         self.host.output(shared.now, &mut connection);
@@ -111,11 +126,12 @@ impl Backend {
     fn process(&mut self, shared: &mut Shared, connection: &mut Connection, server: &mut Server) -> Result<(), String> {
         let now = shared.now;
         let socket = connection.socket();
+        if matches!(socket.state(), State::Listen | State::SynReceived) {
+            // Nobody accepts what is not established.
+            server.idle_since = now;
+            return Ok(());
+        }
         if server.closed {
-            if socket.recv_queue() != 0 {
-                // Whoever has closed a socket reads no more: the kernel answers with a RST.
-                socket.abort();
-            }
             return Ok(());
         }
         while socket.can_recv() {
@@ -126,21 +142,14 @@ impl Backend {
             });
             server.idle_since = now;
         }
-        self.requests(shared, server)?;
-        let socket = connection.socket();
-        while let Some((due, bytes)) = server.writes.first_mut() {
-            if *due > now || !socket.can_send() {
+        loop {
+            self.requests(shared, server)?;
+            if !write(now, server, connection) {
                 break;
             }
-            let sent = socket.send_slice(bytes).unwrap_or(0);
-            bytes.drain(..sent);
-            server.idle_since = now;
-            if !bytes.is_empty() {
-                break;
-            }
-            server.writes.remove(0);
         }
-        let ended = !socket.may_recv() && !matches!(socket.state(), State::Listen | State::SynReceived);
+        let socket = connection.socket();
+        let ended = !socket.may_recv();
         let keep_alive = shared.plan.keep_alive * 1000;
         let idle = keep_alive != 0 && now >= server.idle_since + keep_alive && server.read.is_empty();
         let done = server.writes.is_empty() && server.asked.is_none();
@@ -281,7 +290,7 @@ impl Backend {
     }
 
     /// The process dies. Answers the connections that it was busy on.
-    pub fn die(&mut self, now: u64, health: Health) -> Vec<Peer> {
+    pub(super) fn die(&mut self, now: u64, health: Health) -> Vec<Peer> {
         self.health = health;
         self.sessions.clear();
         let mut busy = Vec::new();
@@ -296,6 +305,27 @@ impl Backend {
         }
         busy
     }
+}
+
+/// Writes what is due; whether a response has been written to its end.
+fn write(now: u64, server: &mut Server, connection: &mut Connection) -> bool {
+    let socket = connection.socket();
+    while let Some((due, bytes)) = server.writes.first_mut() {
+        if *due > now || !socket.can_send() {
+            return false;
+        }
+        let sent = socket.send_slice(bytes).unwrap_or(0);
+        bytes.drain(..sent);
+        server.idle_since = now;
+        if !bytes.is_empty() {
+            return false;
+        }
+        server.writes.remove(0);
+        if server.writes.is_empty() {
+            return true;
+        }
+    }
+    false
 }
 
 /// Whether a SYN may take the place of an old connection: one in TIME-WAIT, if its numbers are behind the SYN's (RFC 6191;

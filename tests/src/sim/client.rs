@@ -6,7 +6,7 @@ use rand::RngExt as _;
 use smoltcp::socket::tcp::State;
 
 use super::director::{VIP, VIP_PORT};
-use super::host::{Connection, Host};
+use super::host::{Connection, Host, LATE};
 use super::http::{self, COOKIE, Head};
 use super::oracle::Record;
 use super::world::Shared;
@@ -14,13 +14,21 @@ use super::world::Shared;
 /// The first port of connections.
 const FIRST_PORT: u16 = 40_000;
 
+/// Microseconds that a browser waits for a server that is known to have died.
+const EXCUSED_PATIENCE: u64 = 30_000_000;
+
+/// Microseconds that a connection without a tab may take to end.
+const LINGER: u64 = 200_000_000;
+
 /// A client's host and its tabs.
-pub struct Client {
-    pub host: Host,
-    pub connections: BTreeMap<u16, Connection>,
-    pub tabs: Vec<Tab>,
+pub(super) struct Client {
+    pub(super) host: Host,
+    pub(super) connections: BTreeMap<u16, Connection>,
+    pub(super) tabs: Vec<Tab>,
     jars: Vec<Jar>,
     port: u16,
+    /// When ports were used last.
+    used: BTreeMap<u16, u64>,
 }
 
 /// The cookies of one user.
@@ -35,10 +43,10 @@ struct Jar {
 
 /// A tab: one connection at a time, and the requests on it.
 #[derive(Default)]
-pub struct Tab {
-    pub port: Option<u16>,
+pub(super) struct Tab {
+    pub(super) port: Option<u16>,
     /// When the tab wants to be looked after.
-    pub timer: Option<u64>,
+    pub(super) timer: Option<u64>,
     /// Nothing is begun before.
     rest: u64,
     /// Nothing is read before.
@@ -46,10 +54,15 @@ pub struct Tab {
     left: u32,
     /// Requests under way, and whose jar they use.
     outstanding: VecDeque<(usize, usize)>,
+    /// The last request was sent before the answer to the one before it. Not two in a row: each costs a retransmission, and
+    /// smoltcp's timer only ever doubles while there is nothing but retransmissions.
+    pipelined: bool,
     writes: VecDeque<(u64, Vec<u8>)>,
     read: Vec<u8>,
     /// The last response, or request, said that it is the last one.
     last: bool,
+    /// A response said so.
+    answered_last: bool,
     /// The client has closed its direction.
     half_closed: bool,
     /// A response was not framed, so the director may end the connection.
@@ -57,7 +70,7 @@ pub struct Tab {
 }
 
 impl Client {
-    pub fn new(host: Host, tabs: usize, requests: u32, jars: usize) -> Self {
+    pub(super) fn new(host: Host, tabs: usize, requests: u32, jars: usize) -> Self {
         let tab = || Tab { left: requests, ..Tab::default() };
         Self {
             host,
@@ -65,33 +78,75 @@ impl Client {
             tabs: (0..tabs).map(|_| tab()).collect(),
             jars: (0..jars).map(|_| Jar::default()).collect(),
             port: 0,
+            used: BTreeMap::new(),
         }
     }
 
     /// Whether every tab has had its requests, and every connection has ended.
-    pub fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         self.connections.is_empty() && self.tabs.iter().all(|tab| tab.left == 0 && tab.port.is_none())
     }
 
+    /// Whether a tab ends its connection, because what it waits for may never come.
+    pub(super) fn gives_up(&mut self, shared: &Shared, tab: usize) -> bool {
+        let tab = &self.tabs[tab];
+        let hopeless = tab.outstanding.front().is_some_and(|(number, _)| {
+            let record = &shared.oracle.records[*number];
+            record.excuse.is_some() && shared.now > record.sent + EXCUSED_PATIENCE
+        });
+        let connection = tab.port.and_then(|port| self.connections.get_mut(&port));
+        connection.filter(|_| hopeless).map(|connection| connection.socket().abort()).is_some()
+    }
+
+    /// Ends a connection that nobody has had for long: its peer may have died, and smoltcp waits for ever in FIN-WAIT-2.
+    /// Answers its port, or that its FIN should have been answered.
+    pub(super) fn linger(&mut self, shared: &Shared) -> Result<Option<u16>, String> {
+        let late = |since: &mut Option<u64>| {
+            shared.now > since.get_or_insert(shared.now).saturating_add(LINGER)
+        };
+        let tabs: Vec<u16> = self.tabs.iter().filter_map(|tab| tab.port).collect();
+        for (port, connection) in self.connections.iter_mut().filter(|(port, _)| !tabs.contains(port)) {
+            if late(&mut connection.orphaned) {
+                let state = connection.socket().state();
+                // After three equal acknowledgements smoltcp forgets a FIN that was lost, so only clean links tell.
+                if state != State::FinWait2 && shared.plan.deaths == 0 && shared.plan.clean() {
+                    return Err(format!("port {port} is in {state:?} since {} s", LINGER / 1_000_000));
+                }
+                connection.socket().abort();
+                connection.orphaned = None;
+                return Ok(Some(*port));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What is not done, in words.
+    pub(super) fn leftovers(&mut self) -> String {
+        let tabs: Vec<_> = self.tabs.iter().map(|tab| (tab.port, tab.left, tab.outstanding.len(), tab.rest)).collect();
+        let connections: Vec<_> = self.connections.iter_mut().map(|(port, c)| (*port, c.socket().state())).collect();
+        format!("{tabs:?} {connections:?}")
+    }
+
     /// The tab of a connection.
-    pub fn tab_of(&self, port: u16) -> Option<usize> {
+    pub(super) fn tab_of(&self, port: u16) -> Option<usize> {
         self.tabs.iter().position(|tab| tab.port == Some(port))
     }
 
     /// Lets a connection send; answers when it has to be looked after. Ended ones go.
-    pub fn output(&mut self, now: u64, port: u16) -> Option<u64> {
+    pub(super) fn output(&mut self, now: u64, port: u16) -> Option<u64> {
         let connection = self.connections.get_mut(&port)?;
         self.host.output(now, connection);
         let next = self.host.next(now, connection);
         if connection.socket().state() == State::Closed && self.tab_of(port).is_none() {
             self.connections.remove(&port);
+            self.used.insert(port, now);
             return None;
         }
         next
     }
 
     /// A tab looks after its connection; answers when it wants to do so again.
-    pub fn step(&mut self, shared: &mut Shared, index: usize) -> Result<Option<u64>, String> {
+    pub(super) fn step(&mut self, shared: &mut Shared, index: usize) -> Result<Option<u64>, String> {
         let mut tab = std::mem::take(&mut self.tabs[index]);
         let result = self.process(shared, &mut tab, index);
         let wishes = [
@@ -112,7 +167,8 @@ impl Client {
             self.connections.insert(port, connection);
             result?;
         }
-        if shared.now >= tab.rest && (tab.outstanding.is_empty() || shared.random.random_bool(shared.plan.pipelining)) {
+        let more = tab.outstanding.len() == 1 && !tab.pipelined;
+        if shared.now >= tab.rest && (tab.outstanding.is_empty() || more && shared.random.random_bool(shared.plan.pipelining)) {
             self.begin(shared, tab, index);
         }
         if let Some(connection) = tab.port.and_then(|port| self.connections.get_mut(&port)) {
@@ -132,7 +188,8 @@ impl Client {
                     (bytes.len(), ())
                 });
             }
-            if shared.random.random_bool(0.01) {
+            // A full window that opens again stalls smoltcp if something was lost meanwhile.
+            if shared.plan.clean() && shared.random.random_bool(0.01) {
                 tab.pause = shared.now + shared.random.random_range(1_000..300_000);
             }
         }
@@ -141,19 +198,27 @@ impl Client {
         let state = socket.state();
         let reset = state == State::Closed;
         let ended = !socket.may_recv() && !matches!(state, State::SynSent | State::SynReceived);
-        if !reset && !ended {
+        // Behind a response that says so nothing comes any more, whether the end of the connection can be seen or not.
+        if !reset && !ended && !tab.answered_last {
             return Ok(());
         }
         if !tab.outstanding.is_empty() {
             let how = if reset { "the connection was reset" } else { "the connection was closed" };
+            let from = tab.outstanding.front().map(|(number, _)| shared.oracle.records[*number].from);
+            let excused = tab.outstanding.iter().any(|(number, _)| shared.oracle.records[*number].excuse.is_some());
+            // Whoever pipelines has to be ready for a server that closes meanwhile (RFC 9112, section 9.3.2).
+            let pipelined =
+                tab.outstanding.len() > 1 && (shared.plan.keep_alive != 0 || shared.plan.closing > 0.0);
+            if let Some(from) = from
+                && (excused || pipelined || tab.unframed || tab.last)
+            {
+                shared.oracle.excuse(from, "its connection ended");
+            }
             for (number, jar) in std::mem::take(&mut tab.outstanding) {
                 self.jars[jar].uses -= 1;
-                if tab.unframed || tab.last {
-                    shared.oracle.excuse(shared.oracle.records[number].from, "it came behind the last response");
-                }
                 shared.oracle.fails(number, shared.now, how)?;
             }
-        } else if !tab.last && !tab.half_closed && !tab.unframed {
+        } else if !tab.last && !tab.half_closed && !tab.unframed && !shared.oracle.is_excused((self.host.address, tab.port.unwrap_or(0))) {
             return Err(format!("an idle connection of port {:?} ended, reset: {reset}", tab.port));
         }
         connection.socket().close();
@@ -192,6 +257,7 @@ impl Client {
         tab.read.drain(..whole);
         tab.outstanding.pop_front();
         tab.last |= head.closes();
+        tab.answered_last |= head.closes();
         tab.unframed |= chunked;
         let jar = &mut self.jars[jar];
         jar.uses -= 1;
@@ -205,7 +271,8 @@ impl Client {
 
     /// Begins something: a connection, a request, or the end of either.
     fn begin(&mut self, shared: &mut Shared, tab: &mut Tab, index: usize) {
-        if tab.port.is_none() {
+        let fresh = tab.port.is_none();
+        if fresh {
             if tab.left == 0 || !self.connect(shared, tab) {
                 tab.rest = shared.now + 50_000;
                 return;
@@ -218,7 +285,7 @@ impl Client {
         }
         let Some(port) = tab.port else { return };
         let Some(connection) = self.connections.get_mut(&port) else { return };
-        if tab.outstanding.is_empty() {
+        if tab.outstanding.is_empty() && !fresh {
             let random = &mut shared.random;
             if tab.left == 0 || tab.last || random.random_bool(shared.plan.closing) {
                 if random.random_bool(0.2) { connection.socket().abort() } else { connection.socket().close() }
@@ -250,7 +317,9 @@ impl Client {
             let port = FIRST_PORT + self.port;
             self.port = (self.port + 1) % shared.plan.ports;
             if !self.connections.contains_key(&port) {
-                let connection = self.host.connect(port, (VIP, VIP_PORT));
+                shared.oracle.lost.remove(&(self.host.address, port));
+                let mut connection = self.host.connect(port, (VIP, VIP_PORT));
+                connection.wary_until = self.used.get(&port).map_or(0, |ended| ended + LATE);
                 self.connections.insert(port, connection);
                 *tab = Tab { port: Some(port), timer: tab.timer, left: tab.left, ..Tab::default() };
                 return true;
@@ -305,7 +374,9 @@ impl Client {
         tab.half_closed = tab.left == 1 && random.random_bool(0.3);
         tab.last = closes;
         tab.left -= 1;
+        tab.pipelined = !tab.outstanding.is_empty();
         tab.outstanding.push_back((number, jar));
+        shared.said.push(format!("### {number} {} {path} jar {jar}", address(&self.host, port)));
         shared.oracle.records.push(Record {
             ids: http::ids(&parsed),
             head,
@@ -315,11 +386,18 @@ impl Client {
             from: (self.host.address, port),
             sent: shared.now,
             arrived: None,
+            born: None,
             answer: None,
             over: false,
             excuse: None,
         });
     }
+}
+
+/// As in the trace.
+fn address(host: &Host, port: u16) -> String {
+    let [_, a, _, b] = host.address;
+    format!("{a}.{b}:{port}")
 }
 
 /// How a session id is presented: in a cookie, among others, in the path, or not at all.

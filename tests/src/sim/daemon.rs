@@ -15,7 +15,7 @@ use super::oracle::{Oracle, Rules};
 use super::plan::Random;
 
 /// The versions of the one service.
-pub struct Daemon {
+pub(super) struct Daemon {
     /// By index; generation 0 for none.
     versions: Vec<(u32, Vec<usize>)>,
     active: usize,
@@ -27,7 +27,7 @@ pub struct Daemon {
 }
 
 /// A policy without versions.
-pub fn policy() -> Policy {
+pub(super) fn policy() -> Policy {
     let name = |text: &str| Name::new(text.as_bytes()).expect("a short name");
     Policy {
         generation: 0,
@@ -41,7 +41,7 @@ pub fn policy() -> Policy {
 
 impl Daemon {
     /// Deals the backends out: to one to three versions, and some to none.
-    pub fn new(random: &mut Random, backends: usize) -> Self {
+    pub(super) fn new(random: &mut Random, backends: usize) -> Self {
         let mut daemon = Self {
             versions: vec![(0, Vec::new()); 6],
             active: 0,
@@ -58,7 +58,7 @@ impl Daemon {
     }
 
     /// Writes the state of things, for the programs and for the oracle.
-    pub fn write(&mut self, now: u64, maps: &mut SimMaps, oracle: &mut Oracle) {
+    pub(super) fn write(&mut self, now: u64, maps: &mut SimMaps, oracle: &mut Oracle) {
         let mut policy = policy();
         self.word += 1;
         policy.generation = self.word;
@@ -90,7 +90,7 @@ impl Daemon {
     }
 
     /// A backend's entry in the map.
-    pub fn backend(address: [u8; 4], port: u16) -> Backend {
+    pub(super) fn backend(address: [u8; 4], port: u16) -> Backend {
         Backend {
             address,
             port: port.to_be_bytes(),
@@ -102,14 +102,14 @@ impl Daemon {
     }
 
     /// The health checks have found out about a backend.
-    pub fn noticed(&mut self, maps: &mut SimMaps, backend: usize, up: bool) {
+    pub(super) fn noticed(&mut self, maps: &mut SimMaps, backend: usize, up: bool) {
         self.healthy[backend] = up;
         maps.backends[backend].flags = BACKEND_USED | if up { BACKEND_UP } else { 0 };
         maps.backends[backend].shunned_until.set(0);
     }
 
     /// Does one of the things that operators do; answers what, or nothing if it cannot be done now.
-    pub fn operate(&mut self, random: &mut Random) -> Option<String> {
+    pub(super) fn operate(&mut self, random: &mut Random) -> Option<String> {
         let others: Vec<usize> =
             (0..self.versions.len()).filter(|v| self.versions[*v].0 != 0 && *v != self.active).collect();
         let pick = |random: &mut Random| (!others.is_empty()).then(|| others[random.random_range(0..others.len())]);

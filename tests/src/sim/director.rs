@@ -15,26 +15,26 @@ use super::oracle::Oracle;
 use super::packet::{ETHERNET, View, distance};
 
 /// Where clients connect to.
-pub const VIP: [u8; 4] = [10, 0, 0, 1];
-pub const VIP_PORT: u16 = 80;
+pub(super) const VIP: [u8; 4] = [10, 0, 0, 1];
+pub(super) const VIP_PORT: u16 = 80;
 /// Where legs start, if not at the listener's own address.
-pub const SOURCE: [u8; 4] = [10, 0, 0, 2];
+pub(super) const SOURCE: [u8; 4] = [10, 0, 0, 2];
 /// Interfaces: towards clients and towards backends.
-pub const FRONT: u32 = 1;
-pub const BACK: u32 = 2;
+pub(super) const FRONT: u32 = 1;
+pub(super) const BACK: u32 = 2;
 
 /// Milliseconds for which the core passes over a backend that refused, and one that did not answer.
 const SHUN_REFUSED: u64 = 1_000_000;
 const SHUN_SILENT: u64 = 3_000_000;
 
 /// The director and what is known of it from outside.
-pub struct Director {
-    pub maps: SimMaps,
+pub(super) struct Director {
+    pub(super) maps: SimMaps,
     work: Box<Work>,
-    pub routes: Vec<([u8; 4], Hop)>,
-    pub xdp: bool,
-    pub partial: bool,
-    pub mutation: Mutation,
+    pub(super) routes: Vec<([u8; 4], Hop)>,
+    pub(super) xdp: bool,
+    pub(super) partial: bool,
+    pub(super) mutation: Mutation,
     /// SYNs without an answer, by the leg's source port and the backend.
     unanswered: BTreeMap<(u16, [u8; 4]), u32>,
     /// The latest timestamp that was sent to each client's port, and that each leg's backend sent.
@@ -43,25 +43,25 @@ pub struct Director {
 }
 
 /// A packet that leaves.
-pub struct Departure {
-    pub egress: u32,
-    pub frame: Vec<u8>,
-    pub view: View,
+pub(super) struct Departure {
+    pub(super) egress: u32,
+    pub(super) frame: Vec<u8>,
+    pub(super) view: View,
 }
 
 /// What became of a packet.
-pub struct Handled {
-    pub verdict: Verdict,
-    pub departures: Vec<Departure>,
+pub(super) struct Handled {
+    pub(super) verdict: Verdict,
+    pub(super) departures: Vec<Departure>,
     /// Client's bytes that left for a leg as segments of the director's own: client, number and length.
-    pub cuts: Vec<(([u8; 4], u16), u32, u32)>,
+    pub(super) cuts: Vec<(([u8; 4], u16), u32, u32)>,
 }
 
 impl Director {
-    pub fn new(maps: SimMaps, routes: Vec<([u8; 4], Hop)>, xdp: bool, partial: bool, mutation: Mutation) -> Self {
+    pub(super) fn new(maps: SimMaps, routes: Vec<([u8; 4], Hop)>, xdp: bool, partial: bool, mutation: Mutation) -> Self {
         Self {
             maps,
-            work: Box::new(work()),
+            work: work(),
             routes,
             xdp,
             partial,
@@ -73,7 +73,7 @@ impl Director {
     }
 
     /// A frame arrives on an interface.
-    pub fn receive(
+    pub(super) fn receive(
         &mut self,
         now: u64,
         interface: u32,
@@ -90,16 +90,10 @@ impl Director {
         if partial {
             strip(&mut bytes);
         }
-        let (verdict, frame) = self.hooks(interface, bytes)?;
+        let (verdict, frames) = self.hooks(interface, bytes)?;
         self.maps.count(verdict as u32);
         if verdict == Verdict::Busy {
             return Err("a flow was locked twice".into());
-        }
-        let mut frames = frame.copies;
-        match verdict.action() {
-            Action::Send => frames.push((self.work.egress, frame.bytes)),
-            Action::Drop | Action::Pass => {}
-            Action::Up => return Err("TC cannot pass a packet up".into()),
         }
         let mut handled = Handled { verdict, departures: Vec::new(), cuts: Vec::new() };
         let mut late = true;
@@ -116,6 +110,7 @@ impl Director {
             }
             let out = View::of(&frame).map_err(|why| format!("{verdict:?} emits {why}"))?;
             self.leaves(now, egress, &frame, &out, oracle).map_err(|why| format!("{verdict:?} emits {out}: {why}"))?;
+            blocks(view, &out).map_err(|why| format!("{verdict:?} emits {out}: {why}"))?;
             self.clocks(&out, interface == BACK && late).map_err(|why| format!("{verdict:?} emits {out}: {why}"))?;
             if egress.interface == BACK && out.len != 0 {
                 handled.cuts.extend(self.cut(&out));
@@ -125,30 +120,31 @@ impl Director {
         Ok(handled)
     }
 
-    /// Runs the hooks: XDP first if there is one, and TC for what it passes up.
-    fn hooks(&mut self, interface: u32, bytes: Vec<u8>) -> Result<(Verdict, SimFrame<'_>), String> {
-        let kind = Kind { can_grow: !self.xdp, partial: self.partial, mutation: self.mutation };
+    /// Runs the hooks: XDP first if there is one, and TC for what it passes up. Answers what leaves, and where.
+    fn hooks(&mut self, interface: u32, bytes: Vec<u8>) -> Result<(Verdict, Vec<(Egress, Vec<u8>)>), String> {
+        let mut kind = Kind { can_grow: !self.xdp, partial: self.partial, mutation: self.mutation };
         let ingress = Egress { interface, flags: 0 };
-        let frame = |bytes: Vec<u8>, kind: Kind| SimFrame {
-            bytes,
-            kind,
-            ingress,
-            routes: &self.routes,
-            copies: Vec::new(),
-            falsified: 0,
-        };
-        let mut first = frame(bytes.clone(), kind);
-        let verdict = splice::direct(&self.maps, &mut first, &mut self.work);
-        if verdict.action() != Action::Up {
-            return Ok((verdict, first));
+        loop {
+            let routes = &self.routes;
+            let mut frame =
+                SimFrame { bytes: bytes.clone(), kind, ingress, routes, copies: Vec::new(), falsified: 0 };
+            let verdict = splice::direct(&self.maps, &mut frame, &mut self.work);
+            let mut leaving = frame.copies;
+            match verdict.action() {
+                Action::Send => leaving.push((self.work.egress, frame.bytes)),
+                Action::Drop | Action::Pass => {}
+                Action::Up if kind.can_grow => return Err("TC cannot pass a packet up".into()),
+                Action::Up => {
+                    if frame.bytes != bytes || !leaving.is_empty() {
+                        return Err("XDP passed up a packet that it had changed".into());
+                    }
+                    self.maps.count(verdict as u32);
+                    kind.can_grow = true;
+                    continue;
+                }
+            }
+            return Ok((verdict, leaving));
         }
-        self.maps.count(verdict as u32);
-        if first.bytes != bytes || !first.copies.is_empty() {
-            return Err("XDP passed up a packet that it had changed".into());
-        }
-        let mut second = frame(bytes, Kind { can_grow: true, ..kind });
-        let verdict = splice::direct(&self.maps, &mut second, &mut self.work);
-        Ok((verdict, second))
     }
 
     /// What a backend's packet says about the backend.
@@ -216,13 +212,13 @@ impl Director {
     }
 
     /// The client whose flow has its leg at a source port.
-    pub fn client_of(&self, port: u16) -> Option<([u8; 4], u16)> {
+    pub(super) fn client_of(&self, port: u16) -> Option<([u8; 4], u16)> {
         let flow = self.maps.flows.get(slot_of(SOURCE, port)? as usize)?.borrow();
         Some((flow.key.client, u16::from_be_bytes(flow.key.client_port)))
     }
 
     /// What is counted and what is held agrees with the flows, always.
-    pub fn audit(&self) -> Result<(), String> {
+    pub(super) fn audit(&self) -> Result<(), String> {
         let mut in_flight = [0u64; 16];
         let mut legs = [0u64; 16];
         let mut stashes = vec![0u64; self.maps.stashes.len()];
@@ -290,33 +286,19 @@ impl Director {
     }
 }
 
-/// Empty scratch memory.
-fn work() -> Work {
-    Work {
-        segment: Default::default(),
-        options: Default::default(),
-        draft: Default::default(),
-        farewell: Default::default(),
-        farewell_egress: Default::default(),
-        crafted: Default::default(),
-        sum: Default::default(),
-        scan: Default::default(),
-        egress: Default::default(),
-        lookup: Default::default(),
-        choice: Default::default(),
-        search: Default::default(),
-        emission: Default::default(),
-        buffer: Default::default(),
-    }
+/// Scratch memory as the kernel makes it: all zeroes.
+fn work() -> Box<Work> {
+    // SAFETY: a map value. It is made of integers and arrays of them, and the kernel hands it out zeroed too.
+    unsafe { Box::<Work>::new_zeroed().assume_init() }
 }
 
 /// The roles of the director's addresses.
-pub fn roles(shared: bool) -> Vec<([u8; 4], u32)> {
+pub(super) fn roles(shared: bool) -> Vec<([u8; 4], u32)> {
     if shared { vec![(VIP, ROLE_LISTENER | ROLE_SOURCE)] } else { vec![(VIP, ROLE_LISTENER), (SOURCE, ROLE_SOURCE)] }
 }
 
 /// A backend's number, from its address.
-pub fn backend_index(address: [u8; 4]) -> usize {
+pub(super) fn backend_index(address: [u8; 4]) -> usize {
     usize::from(address[3]) - 1
 }
 
@@ -325,6 +307,18 @@ fn slot_of(_source: [u8; 4], port: u16) -> Option<u32> {
     let slot = slot(Place { source: 0, port })?;
     debug_assert_eq!(place(slot).port, port);
     Some(slot)
+}
+
+/// Blocks of a translated segment lie where they lay, as seen from the number that it acknowledges.
+fn blocks(view: &View, out: &View) -> Result<(), String> {
+    let (Some(before), Some(after)) = (view.ack, out.ack) else { return Ok(()) };
+    for (old, new) in view.sacks.iter().flatten().zip(out.sacks.iter().flatten()) {
+        if old.0.wrapping_sub(before) != new.0.wrapping_sub(after) || old.1.wrapping_sub(before) != new.1.wrapping_sub(after)
+        {
+            return Err(format!("a SACK block was {}:{} and acknowledged {before}", old.0, old.1));
+        }
+    }
+    Ok(())
 }
 
 /// Leaves only the pseudo-header's sum in the TCP checksum, as a sender does whose hardware completes it.

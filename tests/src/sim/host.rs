@@ -10,11 +10,14 @@ use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::tcp;
 use smoltcp::time::{Duration, Instant};
-use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr, Ipv4Address, Ipv4Packet, TcpPacket};
+use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr, Ipv4Address, Ipv4Packet, TcpPacket, TcpSeqNumber};
 
 use super::monitor::Monitor;
-use super::packet::ETHERNET;
+use super::packet::{ETHERNET, distance};
 use super::plan::Stack;
+
+/// Microseconds that a segment may be under way, with what it makes others send.
+pub(super) const LATE: u64 = 5_000_000;
 
 thread_local! {
     /// The timestamp clock of the host that is being polled: smoltcp asks a plain function for it.
@@ -22,27 +25,31 @@ thread_local! {
 }
 
 /// One connection of a host.
-pub struct Connection {
-    pub sockets: SocketSet<'static>,
+pub(super) struct Connection {
+    pub(super) sockets: SocketSet<'static>,
     handle: SocketHandle,
-    pub monitor: Monitor,
+    pub(super) monitor: Monitor,
     /// When an event is under way that will look after it.
-    pub timer: Option<u64>,
+    pub(super) timer: Option<u64>,
+    /// Until when late segments of an older connection of the same port may come, which no monitor understands.
+    pub(super) wary_until: u64,
+    /// Since when its application has been done with it.
+    pub(super) orphaned: Option<u64>,
 }
 
 impl Connection {
-    pub fn socket(&mut self) -> &mut tcp::Socket<'static> {
+    pub(super) fn socket(&mut self) -> &mut tcp::Socket<'static> {
         self.sockets.get_mut(self.handle)
     }
 }
 
 /// A host.
-pub struct Host {
-    pub address: [u8; 4],
-    pub mac: [u8; 6],
+pub(super) struct Host {
+    pub(super) address: [u8; 4],
+    pub(super) mac: [u8; 6],
     /// The director's address on this link.
-    pub gateway: [u8; 6],
-    pub stack: Stack,
+    pub(super) gateway: [u8; 6],
+    pub(super) stack: Stack,
     /// What its timestamps run ahead of time.
     clock: u32,
     wire: Wire,
@@ -52,7 +59,7 @@ pub struct Host {
 }
 
 impl Host {
-    pub fn new(address: [u8; 4], mac: [u8; 6], gateway: [u8; 6], stack: Stack, seed: u64) -> Self {
+    pub(super) fn new(address: [u8; 4], mac: [u8; 6], gateway: [u8; 6], stack: Stack, seed: u64) -> Self {
         let mut wire = Wire { incoming: VecDeque::new(), outgoing: Vec::new(), mtu: stack.mtu };
         let mut config = Config::new(HardwareAddress::Ip);
         config.random_seed = seed;
@@ -75,48 +82,57 @@ impl Host {
         }
         let mut sockets = SocketSet::new([]);
         let handle = sockets.add(socket);
-        Connection { sockets, handle, monitor: Monitor::default(), timer: None }
+        Connection { sockets, handle, monitor: Monitor::default(), timer: None, wary_until: 0, orphaned: None }
     }
 
     /// A connection that waits for a SYN.
-    pub fn listen(&self, port: u16) -> Connection {
+    pub(super) fn listen(&self, port: u16) -> Connection {
         let mut connection = self.connection();
         connection.socket().listen(port).expect("a fresh socket listens");
         connection
     }
 
     /// A connection that is being opened.
-    pub fn connect(&mut self, from: u16, to: ([u8; 4], u16)) -> Connection {
+    pub(super) fn connect(&mut self, from: u16, to: ([u8; 4], u16)) -> Connection {
         let mut connection = self.connection();
         let socket = connection.sockets.get_mut::<tcp::Socket<'static>>(connection.handle);
         socket.connect(self.interface.context(), (ip(to.0), to.1), from).expect("a fresh socket connects");
         connection
     }
 
+    /// Its timestamp clock.
+    pub(super) fn clock(&self, now: u64) -> u32 {
+        self.clock.wrapping_add((now / 1000) as u32)
+    }
+
     /// Gives a frame to a connection, or to nobody, who resets it.
-    pub fn input(&mut self, now: u64, connection: Option<&mut Connection>, frame: &[u8]) {
-        CLOCK.set(self.clock.wrapping_add((now / 1000) as u32));
-        self.wire.incoming.push_back(frame[ETHERNET..].to_vec());
+    pub(super) fn input(&mut self, now: u64, connection: Option<&mut Connection>, frame: &[u8]) {
+        CLOCK.set(self.clock(now));
+        let mut packet = frame[ETHERNET..].to_vec();
+        if let Some(acked) = connection.as_ref().and_then(|connection| connection.monitor.acked()) {
+            lift(&mut packet, acked);
+        }
+        self.wire.incoming.push_back(packet);
         let sockets = connection.map_or(&mut self.nobody, |connection| &mut connection.sockets);
         self.interface.poll_ingress_single(instant(now), &mut self.wire, sockets);
         self.wire.incoming.clear();
     }
 
     /// Lets a connection send what it has to send.
-    pub fn output(&mut self, now: u64, connection: &mut Connection) {
-        CLOCK.set(self.clock.wrapping_add((now / 1000) as u32));
+    pub(super) fn output(&mut self, now: u64, connection: &mut Connection) {
+        CLOCK.set(self.clock(now));
         self.interface.poll_egress(instant(now), &mut self.wire, &mut connection.sockets);
     }
 
     /// When the connection has to be looked after again.
-    pub fn next(&mut self, now: u64, connection: &Connection) -> Option<u64> {
+    pub(super) fn next(&mut self, now: u64, connection: &Connection) -> Option<u64> {
         let at = self.interface.poll_at(instant(now), &connection.sockets)?;
         // A stack that wants something at once and does not do it would stop virtual time.
         Some((at.total_micros().max(0) as u64).max(now + 100))
     }
 
     /// The frames that were sent since the last call.
-    pub fn take(&mut self) -> Vec<Vec<u8>> {
+    pub(super) fn take(&mut self) -> Vec<Vec<u8>> {
         let packets = std::mem::take(&mut self.wire.outgoing);
         packets.into_iter().map(|packet| self.wrap(packet)).collect()
     }
@@ -131,6 +147,19 @@ impl Host {
         frame.extend_from_slice(&[0x08, 0x00]);
         frame.append(&mut packet);
         frame
+    }
+}
+
+/// Lifts an old acknowledgement of a segment with data. smoltcp drops such a segment as a whole; everybody else takes the
+/// data (RFC 9293, section 3.10.7.4, fifth), and it is the director's right to acknowledge earlier than the backend.
+fn lift(packet: &mut [u8], acked: u32) {
+    let ip = Ipv4Packet::new_unchecked(&*packet);
+    let (source, destination) = (IpAddress::Ipv4(ip.src_addr()), IpAddress::Ipv4(ip.dst_addr()));
+    let mut tcp = TcpPacket::new_unchecked(&mut packet[20..]);
+    let old = tcp.ack() && distance(tcp.ack_number().0 as u32, acked) < 0;
+    if old && tcp.segment_len() != 0 && !tcp.rst() {
+        tcp.set_ack_number(TcpSeqNumber(acked as i32));
+        tcp.fill_checksum(&source, &destination);
     }
 }
 

@@ -6,34 +6,34 @@ use super::plan::Random;
 use crate::pattern;
 
 /// The cookie of sessions.
-pub const COOKIE: &str = "JSESSIONID";
+pub(super) const COOKIE: &str = "JSESSIONID";
 
 /// A head that was read.
 #[derive(Debug)]
-pub struct Head {
+pub(super) struct Head {
     /// Bytes of it.
-    pub len: usize,
+    pub(super) len: usize,
     /// Of a request.
-    pub method: String,
-    pub path: String,
+    pub(super) method: String,
+    pub(super) path: String,
     /// Of a response.
-    pub status: u16,
-    pub fields: Vec<(String, String)>,
+    pub(super) status: u16,
+    pub(super) fields: Vec<(String, String)>,
 }
 
 impl Head {
     /// A field's value.
-    pub fn field(&self, name: &str) -> Option<&str> {
+    pub(super) fn field(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     /// A field's value as a number.
-    pub fn number<N: std::str::FromStr>(&self, name: &str) -> Option<N> {
+    pub(super) fn number<N: std::str::FromStr>(&self, name: &str) -> Option<N> {
         self.field(name)?.parse().ok()
     }
 
     /// Whether the connection ends behind the message.
-    pub fn closes(&self) -> bool {
+    pub(super) fn closes(&self) -> bool {
         self.field("Connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
     }
 }
@@ -43,7 +43,7 @@ fn fields(headers: &[httparse::Header<'_>]) -> Vec<(String, String)> {
 }
 
 /// Reads a request's head. `None` if it is not complete yet.
-pub fn request(bytes: &[u8]) -> Result<Option<Head>, String> {
+pub(super) fn request(bytes: &[u8]) -> Result<Option<Head>, String> {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut parsed = httparse::Request::new(&mut headers);
     match parsed.parse(bytes) {
@@ -60,7 +60,7 @@ pub fn request(bytes: &[u8]) -> Result<Option<Head>, String> {
 }
 
 /// Reads a response's head.
-pub fn response(bytes: &[u8]) -> Result<Option<Head>, String> {
+pub(super) fn response(bytes: &[u8]) -> Result<Option<Head>, String> {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut parsed = httparse::Response::new(&mut headers);
     match parsed.parse(bytes) {
@@ -81,7 +81,7 @@ fn excerpt(bytes: &[u8]) -> String {
 }
 
 /// Session ids that a request presents, in the order in which they count (C21, C22).
-pub fn ids(head: &Head) -> Vec<String> {
+pub(super) fn ids(head: &Head) -> Vec<String> {
     let mut ids: Vec<String> = head
         .fields
         .iter()
@@ -100,7 +100,7 @@ pub fn ids(head: &Head) -> Vec<String> {
 
 /// A body of `length` bytes that `seed` determines. Every third looks like messages, again and again: whoever guesses
 /// where a message begins shall be tempted.
-pub fn body(seed: u64, length: usize, bait: &str) -> Vec<u8> {
+pub(super) fn body(seed: u64, length: usize, bait: &str) -> Vec<u8> {
     if seed.is_multiple_of(3) && !bait.is_empty() {
         bait.bytes().cycle().take(length).collect()
     } else {
@@ -109,26 +109,26 @@ pub fn body(seed: u64, length: usize, bait: &str) -> Vec<u8> {
 }
 
 /// A fingerprint of bytes (FNV-1a).
-pub fn hash(bytes: &[u8]) -> u64 {
+pub(super) fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// The seed of the body of a response.
-pub fn answer_seed(backend: usize, number: usize, hash: u64) -> u64 {
+pub(super) fn answer_seed(backend: usize, number: usize, hash: u64) -> u64 {
     hash.rotate_left(17) ^ (backend as u64) << 48 ^ number as u64
 }
 
 /// What a response's body may look like.
-pub const RESPONSE_BAIT: &str =
+pub(super) const RESPONSE_BAIT: &str =
     "HTTP/1.1 200 OK\r\nSet-Cookie: JSESSIONID=00000000000000000000000000000BAD; Path=/\r\nContent-Length: 0\r\n\r\n";
 
 /// A new session id (C28).
-pub fn new_id(random: &mut Random) -> String {
+pub(super) fn new_id(random: &mut Random) -> String {
     format!("{:032X}", random.random::<u128>())
 }
 
 /// A field that makes a head long.
-pub fn padding(random: &mut Random, often: f64) -> String {
+pub(super) fn padding(random: &mut Random, often: f64) -> String {
     if random.random_bool(often) {
         let length = random.random_range(100..6000);
         format!("X-Padding: {}\r\n", "p".repeat(length))
@@ -138,7 +138,7 @@ pub fn padding(random: &mut Random, often: f64) -> String {
 }
 
 /// Cuts bytes into pieces, at random places.
-pub fn pieces(random: &mut Random, bytes: &[u8]) -> Vec<Vec<u8>> {
+pub(super) fn pieces(random: &mut Random, bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut pieces = Vec::new();
     let mut rest = bytes;
     while !rest.is_empty() {

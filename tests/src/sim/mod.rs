@@ -17,7 +17,7 @@ mod backend;
 mod client;
 mod daemon;
 mod director;
-mod edge;
+pub mod edge;
 mod host;
 mod http;
 mod monitor;

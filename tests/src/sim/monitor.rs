@@ -7,9 +7,12 @@ use std::collections::BTreeSet;
 
 use super::packet::{View, distance};
 
+/// How many milliseconds old an echo may be.
+const OLD: i32 = 3_600_000;
+
 /// What an end has sent and what it was sent, as offsets from the first number of each direction.
 #[derive(Default)]
-pub struct Monitor {
+pub(super) struct Monitor {
     /// The number of this end's SYN.
     first: Option<u32>,
     /// How far it has sent, as an offset.
@@ -18,8 +21,8 @@ pub struct Monitor {
     acked: i64,
     /// Where segments began and ended that are not acknowledged yet.
     edges: BTreeSet<i64>,
-    /// The first and the last timestamp that it sent.
-    clock: Option<(u32, u32)>,
+    /// The last timestamp that it sent.
+    clock: Option<u32>,
     /// The furthest right edge of its window that it announced.
     right: Option<u32>,
     /// Its window's scale, and whether the other side scales too.
@@ -28,11 +31,13 @@ pub struct Monitor {
     closed: bool,
     /// What it acknowledged last.
     told: Option<u32>,
+    /// The end of the furthest segment that reached it.
+    heard: Option<u32>,
 }
 
 impl Monitor {
     /// The end sends a segment.
-    pub fn sends(&mut self, view: &View) {
+    pub(super) fn sends(&mut self, view: &View) {
         if view.rst {
             self.closed = true;
             return;
@@ -53,9 +58,7 @@ impl Monitor {
             self.sent = self.sent.max(until);
         }
         if let Some((now, _)) = view.timestamp {
-            self.clock = Some(self.clock.map_or((now, now), |(first, last)| {
-                (first, if distance(now, last) > 0 { now } else { last })
-            }));
+            self.clock = Some(now);
         }
         if let Some(ack) = view.ack {
             self.told = Some(ack);
@@ -66,7 +69,7 @@ impl Monitor {
     }
 
     /// Bytes that the end sent were cut anew on their way: `view` is a segment of them, in this end's numbers.
-    pub fn cut(&mut self, seq: u32, len: u32) {
+    pub(super) fn cut(&mut self, seq: u32, len: u32) {
         if let Some(first) = self.first {
             let from = i64::from(distance(seq, first));
             self.edges.insert(from);
@@ -74,8 +77,8 @@ impl Monitor {
         }
     }
 
-    /// A segment reaches the end. An error is a violation.
-    pub fn receives(&mut self, view: &View, mtu: usize) -> Result<(), String> {
+    /// A segment reaches the end, whose timestamp clock is at `clock`. An error is a violation.
+    pub(super) fn receives(&mut self, view: &View, mtu: usize, clock: u32) -> Result<(), String> {
         if self.closed {
             return Ok(());
         }
@@ -83,23 +86,27 @@ impl Monitor {
         if view.syn {
             self.scaled = view.scale.is_some();
         }
+        let heard = self.heard.get_or_insert(view.end());
+        if view.len != 0 && distance(view.end(), *heard) > 0 {
+            *heard = view.end();
+        }
         if view.len as usize + 40 > mtu {
             return Err(format!("{} bytes of payload for an MTU of {mtu}", view.len));
         }
-        let Some(ack) = view.ack else { return Ok(()) };
+        // A RST says nothing by what it acknowledges, and may be meant for an older connection.
+        let Some(ack) = view.ack.filter(|_| !view.rst) else { return Ok(()) };
         let ack = i64::from(distance(ack, first));
         if ack > self.sent {
             return Err(format!("it acknowledges {} bytes that were never sent", ack - self.sent));
         }
-        if view.rst {
-            return Ok(());
-        }
         self.acked = self.acked.max(ack);
         self.sacks(view, first, ack)?;
-        if let (Some((_, echo)), Some((from, until))) = (view.timestamp, self.clock)
-            && (distance(echo, from) < 0 || distance(echo, until) > 0)
+        // The director keeps the clock running between two legs, so what comes back need not be what was sent, but it is
+        // never of the future.
+        if let (Some((_, echo)), Some(_)) = (view.timestamp, self.clock)
+            && (distance(echo, clock) < -OLD || distance(echo, clock) > 0)
         {
-            return Err(format!("it echoes timestamp {echo}; {from} to {until} were sent"));
+            return Err(format!("it echoes timestamp {echo} when the clock is at {clock}"));
         }
         // What is acknowledged needs no edges any more, but for late segments with old blocks.
         while self.edges.first().is_some_and(|edge| *edge < self.acked - 300_000) {
@@ -115,22 +122,32 @@ impl Monitor {
             if from >= until || until > self.sent || until < ack {
                 return Err(format!("SACK block {from}..{until}, but 0..{} was sent and {ack} acknowledged", self.sent));
             }
-            for edge in [from, until] {
-                if !self.edges.contains(&edge) {
-                    return Err(format!("SACK block {from}..{until}: no segment begins or ends at {edge}"));
-                }
+            // A receiver cuts what reaches beyond its window, so a block may end anywhere. The director's translation of
+            // right edges is checked where it happens.
+            if !self.edges.contains(&from) {
+                return Err(format!("SACK block {from}..{until}: no segment begins or ends at {from}"));
             }
         }
         Ok(())
     }
 
+    /// The highest number of the end's that was acknowledged.
+    pub(super) fn acked(&self) -> Option<u32> {
+        self.first.map(|first| first.wrapping_add(self.acked as u32))
+    }
+
+    /// Whether a segment brings something that no segment before it did.
+    pub(super) fn is_news(&self, view: &View) -> bool {
+        view.len != 0 && self.heard.is_some_and(|heard| distance(view.end(), heard) > 0)
+    }
+
     /// What the end acknowledged last.
-    pub fn told(&self) -> Option<u32> {
+    pub(super) fn told(&self) -> Option<u32> {
         self.told
     }
 
     /// Whether data that reaches this end fits the window that it announced.
-    pub fn fits(&self, view: &View) -> Result<(), String> {
+    pub(super) fn fits(&self, view: &View) -> Result<(), String> {
         match self.right {
             Some(right) if !self.closed && view.len != 0 && distance(view.end(), right) > i32::from(view.fin) => {
                 Err(format!("data {} bytes beyond the window", distance(view.end(), right)))

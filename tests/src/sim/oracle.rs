@@ -8,49 +8,51 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::http::Head;
 
 /// A request, from its client's plan to its end.
-pub struct Record {
+pub(super) struct Record {
     /// Its head, byte for byte: what a backend has to see.
-    pub head: Vec<u8>,
-    pub body_len: usize,
-    pub body_hash: u64,
-    pub is_head: bool,
+    pub(super) head: Vec<u8>,
+    pub(super) body_len: usize,
+    pub(super) body_hash: u64,
+    pub(super) is_head: bool,
     /// Session ids, in the order in which they count.
-    pub ids: Vec<String>,
+    pub(super) ids: Vec<String>,
     /// The client's host and port.
-    pub from: ([u8; 4], u16),
-    pub sent: u64,
+    pub(super) from: ([u8; 4], u16),
+    pub(super) sent: u64,
     /// The backend that has read its head.
-    pub arrived: Option<usize>,
-    pub answer: Option<Answer>,
+    pub(super) arrived: Option<usize>,
+    /// What a session is bound to that is born in it.
+    pub(super) born: Option<Bound>,
+    pub(super) answer: Option<Answer>,
     /// A response or an excusable error has ended it.
-    pub over: bool,
+    pub(super) over: bool,
     /// Why an error would be nobody's fault.
-    pub excuse: Option<&'static str>,
+    pub(super) excuse: Option<&'static str>,
 }
 
 /// What a backend answered.
 #[derive(Clone, Debug)]
-pub struct Answer {
-    pub backend: usize,
-    pub status: u16,
-    pub len: usize,
-    pub seed: u64,
+pub(super) struct Answer {
+    pub(super) backend: usize,
+    pub(super) status: u16,
+    pub(super) len: usize,
+    pub(super) seed: u64,
     /// The session that it ends.
-    pub deletes: Option<String>,
+    pub(super) deletes: Option<String>,
 }
 
 /// A policy as the oracle sees it.
 #[derive(Clone, Debug, Default)]
-pub struct Rules {
-    pub active: usize,
-    pub fallback: usize,
+pub(super) struct Rules {
+    pub(super) active: usize,
+    pub(super) fallback: usize,
     /// Generation (0 for none) and backends of each version.
-    pub versions: Vec<(u32, Vec<usize>)>,
+    pub(super) versions: Vec<(u32, Vec<usize>)>,
 }
 
 /// A session's binding.
 #[derive(Clone, Debug)]
-struct Bound {
+pub(super) struct Bound {
     version: usize,
     /// Generations that it may carry: more than one if the policy changed while it was made.
     generations: Vec<u32>,
@@ -60,40 +62,51 @@ struct Bound {
     wild: bool,
 }
 
+impl Bound {
+    /// Whether it may hold under the present generation of its version, and whether it may not.
+    fn holds(&self, rules: &Rules) -> (bool, bool) {
+        let now = rules.versions.get(self.version).map_or(0, |(generation, _)| *generation);
+        let may = now != 0 && self.generations.contains(&now);
+        (may, !may || self.generations.iter().any(|generation| *generation != now))
+    }
+}
+
 /// The model.
 #[derive(Default)]
-pub struct Oracle {
-    pub records: Vec<Record>,
+pub(super) struct Oracle {
+    pub(super) records: Vec<Record>,
     rules: Vec<(u64, Rules)>,
     bindings: BTreeMap<String, Bound>,
     /// Every id that a backend ever issued.
-    pub issued: BTreeSet<String>,
+    pub(super) issued: BTreeSet<String>,
+    /// Connections that something has happened to.
+    pub(super) lost: BTreeSet<([u8; 4], u16)>,
     /// When each backend was not to be relied on, and why.
     troubles: Vec<Vec<(u64, u64, &'static str)>>,
 }
 
 impl Oracle {
-    pub fn new(backends: usize) -> Self {
+    pub(super) fn new(backends: usize) -> Self {
         Self { troubles: vec![Vec::new(); backends], ..Self::default() }
     }
 
     /// The daemon has written a policy.
-    pub fn ruled(&mut self, now: u64, rules: Rules) {
+    pub(super) fn ruled(&mut self, now: u64, rules: Rules) {
         self.rules.push((now, rules));
     }
 
     /// The rules that hold now.
-    pub fn present(&self) -> &Rules {
+    pub(super) fn present(&self) -> &Rules {
         &self.rules.last().expect("a policy was written before any packet").1
     }
 
     /// A backend is not to be relied on from `from` until `until`.
-    pub fn trouble(&mut self, backend: usize, from: u64, until: u64, why: &'static str) {
+    pub(super) fn trouble(&mut self, backend: usize, from: u64, until: u64, why: &'static str) {
         self.troubles[backend].push((from, until, why));
     }
 
     /// The trouble that began with `why` ends.
-    pub fn relief(&mut self, backend: usize, now: u64, why: &'static str) {
+    pub(super) fn relief(&mut self, backend: usize, now: u64, why: &'static str) {
         for trouble in self.troubles[backend].iter_mut().filter(|t| t.2 == why && t.1 == u64::MAX) {
             trouble.1 = now;
         }
@@ -109,9 +122,10 @@ impl Oracle {
     }
 
     /// A backend has read the head of request `number`. An error says whose request it should have been.
-    pub fn arrived(&mut self, number: usize, backend: usize) -> Result<(), String> {
+    pub(super) fn arrived(&mut self, number: usize, backend: usize) -> Result<(), String> {
         let record = self.records.get(number).ok_or("a request that nobody sent")?;
-        if let Some(first) = record.arrived {
+        // A backend that dies may take the acknowledgement of a request with it, which then goes to another one.
+        if let Some(first) = record.arrived.filter(|_| record.excuse.is_none()) {
             return Err(format!("request {number} arrived at backend {backend}, and before at {first}"));
         }
         let id = record.ids.iter().find(|id| self.bindings.contains_key(*id)).cloned();
@@ -124,24 +138,20 @@ impl Oracle {
             let down = |version: usize| of(version).iter().all(|backend| self.troubled(*backend, record.sent));
             let serves = |version: usize| of(version).contains(&backend);
             let substitute = serves(rules.active) || (down(rules.active) && serves(rules.fallback));
-            let holds = bound.filter(|bound| {
-                rules.versions.get(bound.version).is_some_and(|(now, _)| *now != 0 && bound.generations.contains(now))
-            });
-            match holds {
-                Some(bound) => {
-                    right |= match bound.backend {
-                        Some(own) => own == backend || (serves(bound.version) && self.troubled(own, record.sent)),
-                        None => serves(bound.version),
-                    };
-                    right |= down(bound.version) && substitute;
-                    wanted.push(format!("its session's backend {:?} of version {}", bound.backend, bound.version));
-                }
-                None => {
-                    wanted.push(format!("version {}", rules.active));
-                    if substitute {
-                        right = true;
-                        moved = bound;
-                    }
+            let (holds, gone) = bound.map_or((false, true), |bound| bound.holds(rules));
+            if let Some(bound) = bound.filter(|_| holds) {
+                right |= match bound.backend {
+                    Some(own) => own == backend || (serves(bound.version) && self.troubled(own, record.sent)),
+                    None => serves(bound.version),
+                };
+                right |= down(bound.version) && substitute;
+                wanted.push(format!("its session's backend {:?} of version {}", bound.backend, bound.version));
+            }
+            if gone {
+                wanted.push(format!("version {}", rules.active));
+                if substitute {
+                    right = true;
+                    moved = bound;
                 }
             }
         }
@@ -150,10 +160,11 @@ impl Oracle {
         }
         if let (Some(_), Some(id)) = (moved, id) {
             let mut bound = self.bound_to(backend, record.sent);
-            // The binding names the backend that was tried first.
-            bound.backend = (0..self.troubles.len()).all(|b| !self.troubled(b, record.sent)).then_some(backend);
+            // The binding names what was tried first, which nobody can tell from here.
+            bound.wild = (0..self.troubles.len()).any(|backend| self.troubled(backend, record.sent));
             self.bindings.insert(id, bound);
         }
+        self.records[number].born = Some(self.bound_to(backend, self.records[number].sent));
         self.records[number].arrived = Some(backend);
         Ok(())
     }
@@ -173,14 +184,14 @@ impl Oracle {
     }
 
     /// A backend answers a request, and issues a session by it if `issues` says so.
-    pub fn answers(&mut self, number: usize, answer: Answer, issues: Option<&str>) -> Result<(), String> {
+    pub(super) fn answers(&mut self, number: usize, answer: Answer, issues: Option<&str>) -> Result<(), String> {
         let record = &self.records[number];
-        if record.answer.is_some() {
+        if record.answer.is_some() && record.excuse.is_none() {
             return Err(format!("request {number} was executed twice"));
         }
-        let backend = answer.backend;
         if let Some(id) = issues {
-            let bound = self.bound_to(backend, record.sent);
+            // A session belongs to the version as it was when its request was decided.
+            let bound = record.born.clone().ok_or("an answer without a request")?;
             self.bindings.insert(id.to_owned(), bound);
             self.issued.insert(id.to_owned());
         }
@@ -193,7 +204,7 @@ impl Oracle {
     }
 
     /// A response's head and body have reached the client.
-    pub fn ends(&mut self, number: usize, head: &Head, body: &[u8], expected: &[u8]) -> Result<(), String> {
+    pub(super) fn ends(&mut self, number: usize, head: &Head, body: &[u8], expected: &[u8]) -> Result<(), String> {
         let record = &mut self.records[number];
         let Some(answer) = &record.answer else { return Err(format!("request {number} was answered by nobody")) };
         if head.number("X-Request") != Some(number) || head.number("X-Backend") != Some(answer.backend) {
@@ -214,7 +225,7 @@ impl Oracle {
     }
 
     /// Request `number` ended in an error: a violation if there is no excuse.
-    pub fn fails(&mut self, number: usize, now: u64, how: &str) -> Result<(), String> {
+    pub(super) fn fails(&mut self, number: usize, now: u64, how: &str) -> Result<(), String> {
         let sent = self.records[number].sent;
         let hopeless = self.rules_since(sent).iter().any(|(_, rules)| {
             let down = |version: usize| {
@@ -230,15 +241,21 @@ impl Oracle {
             }
         }
         let record = &self.records[number];
-        if record.excuse.is_some() || hopeless {
+        if record.excuse.is_some() || hopeless || self.lost.contains(&record.from) {
             return Ok(());
         }
         let place = record.arrived.map_or("no backend had it".to_owned(), |b| format!("backend {b} had it"));
         Err(format!("request {number} failed after {} ms: {how}; {place}", (now - sent) / 1000))
     }
 
+    /// Whether the last request of a connection, at least, was excused.
+    pub(super) fn is_excused(&self, from: ([u8; 4], u16)) -> bool {
+        self.lost.contains(&from)
+    }
+
     /// Whatever the connection `from` has under way may fail.
-    pub fn excuse(&mut self, from: ([u8; 4], u16), why: &'static str) {
+    pub(super) fn excuse(&mut self, from: ([u8; 4], u16), why: &'static str) {
+        self.lost.insert(from);
         for record in self.records.iter_mut().filter(|record| record.from == from && !record.over) {
             record.excuse = Some(why);
         }

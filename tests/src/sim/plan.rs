@@ -4,82 +4,82 @@ use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
 
 /// The generator of everything that is random. Named, because `SmallRng` may become another one, and a seed should go on
 /// meaning what it meant.
-pub type Random = Xoshiro256PlusPlus;
+pub(super) type Random = Xoshiro256PlusPlus;
 
 /// How one side's links treat packets.
 #[derive(Clone, Copy, Debug)]
-pub struct Link {
+pub(super) struct Link {
     /// Microseconds that a packet takes at least.
-    pub delay: u64,
+    pub(super) delay: u64,
     /// Of those that are held up: for how long at most.
-    pub jitter: u64,
-    pub loss: f64,
-    pub duplicates: f64,
-    pub held_up: f64,
+    pub(super) jitter: u64,
+    pub(super) loss: f64,
+    pub(super) duplicates: f64,
+    pub(super) held_up: f64,
 }
 
 /// The TCP of one host.
 #[derive(Clone, Copy, Debug)]
-pub struct Stack {
-    pub mtu: usize,
-    pub receive: usize,
-    pub send: usize,
-    pub timestamps: bool,
+pub(super) struct Stack {
+    pub(super) mtu: usize,
+    pub(super) receive: usize,
+    pub(super) send: usize,
+    pub(super) timestamps: bool,
     /// Timestamps lie as Linux lays them, behind two NOPs; smoltcp has none.
-    pub nops: bool,
-    pub nagle: bool,
+    pub(super) nops: bool,
+    pub(super) nagle: bool,
     /// Milliseconds.
-    pub ack_delay: Option<u64>,
+    pub(super) ack_delay: Option<u64>,
 }
 
 /// One simulation.
 #[derive(Clone, Debug)]
-pub struct Plan {
-    pub clients: Vec<Stack>,
-    pub backends: Vec<Stack>,
+pub(super) struct Plan {
+    pub(super) clients: Vec<Stack>,
+    pub(super) backends: Vec<Stack>,
     /// Connections of a client at a time, requests on each, and cookie jars of the client.
-    pub tabs: usize,
-    pub requests: u32,
-    pub jars: usize,
-    pub front: Link,
-    pub back: Link,
+    pub(super) tabs: usize,
+    pub(super) requests: u32,
+    pub(super) jars: usize,
+    pub(super) front: Link,
+    pub(super) back: Link,
     /// The XDP program is tried first.
-    pub xdp: bool,
+    pub(super) xdp: bool,
     /// Frames come with partial checksums.
-    pub partial: bool,
-    pub slots: u32,
-    pub stashes: u32,
+    pub(super) partial: bool,
+    pub(super) slots: u32,
+    pub(super) stashes: u32,
     /// Nanoseconds since boot when it begins.
-    pub boot: u64,
+    pub(super) boot: u64,
     /// The listener's promises.
-    pub timestamps: bool,
-    pub mss: u32,
-    pub scale: u32,
+    pub(super) timestamps: bool,
+    pub(super) mss: u32,
+    pub(super) scale: u32,
     /// The legs' source address is the listener's own.
-    pub shared_address: bool,
+    pub(super) shared_address: bool,
     /// Backends die and come back.
-    pub deaths: u32,
+    pub(super) deaths: u32,
     /// Flips, additions and removals.
-    pub flips: u32,
+    pub(super) flips: u32,
     /// How often clients send a request before the answer to the last.
-    pub pipelining: f64,
+    pub(super) pipelining: f64,
     /// How often heads are sent in pieces, are long, bodies are big.
-    pub pieces: f64,
-    pub long_heads: f64,
-    pub big_bodies: f64,
+    pub(super) pieces: f64,
+    pub(super) long_heads: f64,
+    pub(super) big_bodies: f64,
     /// Milliseconds after which backends close idle connections; 0 for never.
-    pub keep_alive: u64,
+    pub(super) keep_alive: u64,
     /// How often a connection ends behind a response.
-    pub closing: f64,
+    pub(super) closing: f64,
     /// Responses in chunks now and then, which are not followed.
-    pub unframed: bool,
+    pub(super) unframed: bool,
     /// Ports that a client has for its connections.
-    pub ports: u16,
+    pub(super) ports: u16,
 }
 
 impl Plan {
     /// The plan of a seed, and the generator for what follows.
-    pub fn of(seed: u64) -> (Self, Random) {
+    pub(super) fn of(seed: u64) -> (Self, Random) {
         let mut random = Random::seed_from_u64(seed);
         let r = &mut random;
         let rough = r.random_bool(0.6);
@@ -130,7 +130,7 @@ impl Plan {
     }
 
     /// Whether nothing happens to packets on their way.
-    pub fn clean(&self) -> bool {
+    pub(super) fn clean(&self) -> bool {
         self.front.loss == 0.0 && self.back.loss == 0.0
     }
 }
@@ -142,7 +142,12 @@ fn stack(r: &mut Random, nops: bool, timestamps: Option<bool>) -> Stack {
             1 => 1280,
             _ => 1500,
         },
-        receive: if r.random_bool(0.2) { r.random_range(3_000..8_000) } else { r.random_range(16_000..300_000) },
+        receive: if timestamps.is_none() && r.random_bool(0.2) {
+            r.random_range(3_000..8_000)
+        } else {
+            // A backend takes what a stash holds: smoltcp never sends again what a full window cut off.
+            r.random_range(20_000..300_000)
+        },
         send: if r.random_bool(0.2) { r.random_range(2_000..8_000) } else { 65_535 },
         // All backends or none, since the listener promises it in the name of all.
         timestamps: timestamps.unwrap_or_else(|| r.random_bool(0.7)),

@@ -11,25 +11,25 @@ const HASHED: usize = 120;
 
 /// Where the trace goes.
 #[derive(Default)]
-pub struct Trace {
+pub(super) struct Trace {
     /// Lines are printed.
-    pub print: bool,
+    pub(super) print: bool,
     hasher: DefaultHasher,
     line: String,
 }
 
 impl Trace {
-    pub fn new(print: bool) -> Self {
+    pub(super) fn new(print: bool) -> Self {
         Self { print, ..Self::default() }
     }
 
     /// What all packets and verdicts come to: the same for the same seed.
-    pub fn hash(&self) -> u64 {
+    pub(super) fn hash(&self) -> u64 {
         self.hasher.finish()
     }
 
     /// Something happens that is no packet.
-    pub fn note(&mut self, now: u64, what: &str) {
+    pub(super) fn note(&mut self, now: u64, what: &str) {
         self.hasher.write(what.as_bytes());
         if self.print {
             println!("{} *** {what}", time(now));
@@ -37,7 +37,7 @@ impl Trace {
     }
 
     /// A packet reaches the director.
-    pub fn arrives(&mut self, now: u64, frame: &[u8], view: &View) {
+    pub(super) fn arrives(&mut self, now: u64, frame: &[u8], view: &View) {
         self.hasher.write_u64(now);
         self.hasher.write(&frame[..frame.len().min(HASHED)]);
         if self.print {
@@ -46,7 +46,7 @@ impl Trace {
     }
 
     /// What became of it.
-    pub fn verdict(&mut self, verdict: Verdict) {
+    pub(super) fn verdict(&mut self, verdict: Verdict) {
         self.hasher.write_u32(verdict as u32);
         if self.print {
             println!("{}  => {}", self.line, Verdict::NAMES[verdict as usize]);
@@ -54,7 +54,7 @@ impl Trace {
     }
 
     /// A packet leaves the director.
-    pub fn leaves(&mut self, frame: &[u8], view: &View) {
+    pub(super) fn leaves(&mut self, frame: &[u8], view: &View) {
         self.hasher.write(&frame[..frame.len().min(HASHED)]);
         if self.print {
             println!("{:14} -> {view}", "");

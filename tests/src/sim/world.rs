@@ -23,20 +23,22 @@ use super::trace::Trace;
 /// Microseconds in which every request is over. smoltcp's timers double up to a minute; a rough network and a backend
 /// that is away take several of them.
 const PATIENCE: u64 = 300_000_000;
-/// Microseconds that a connection without a tab may take to end.
-const LINGER: u64 = 200_000_000;
+/// Events of one world; a hundredth of it is usual.
+const MOST_EVENTS: u64 = 400_000;
 /// Seconds of silence after which the director may collect a flow.
 const IDLE: u32 = 600;
 /// The director's link-layer addresses.
 const MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]];
 
 /// What every part of the world may use.
-pub struct Shared {
-    pub plan: Plan,
-    pub random: Random,
+pub(super) struct Shared {
+    pub(super) plan: Plan,
+    pub(super) random: Random,
     /// Microseconds since the world began.
-    pub now: u64,
-    pub oracle: Oracle,
+    pub(super) now: u64,
+    pub(super) oracle: Oracle,
+    /// Lines for the trace.
+    pub(super) said: Vec<String>,
 }
 
 enum Event {
@@ -78,21 +80,21 @@ impl Ord for Scheduled {
 }
 
 /// All of it.
-pub struct World {
-    pub shared: Shared,
-    pub director: Director,
-    pub trace: Trace,
+pub(super) struct World {
+    pub(super) shared: Shared,
+    pub(super) director: Director,
+    pub(super) trace: Trace,
     clients: Vec<Client>,
     backends: Vec<Backend>,
     daemon: Daemon,
     queue: BinaryHeap<Reverse<Scheduled>>,
     order: u64,
-    /// Since when connections without a tab have been there.
-    pub packets: u64,
+    /// That reached the director.
+    pub(super) packets: u64,
 }
 
 impl World {
-    pub fn new(seed: u64, mutation: Mutation, trace: Trace) -> Self {
+    pub(super) fn new(seed: u64, mutation: Mutation, trace: Trace) -> Self {
         let (plan, mut random) = Plan::of(seed);
         let mut routes = Vec::new();
         let mut host = |index: usize, side: u8, stack, random: &mut Random| {
@@ -119,7 +121,7 @@ impl World {
         let daemon = Daemon::new(&mut random, backends.len());
         let oracle = Oracle::new(backends.len());
         let mut world = Self {
-            shared: Shared { plan, random, now: 0, oracle },
+            shared: Shared { plan, random, now: 0, oracle, said: Vec::new() },
             director,
             trace,
             clients,
@@ -164,13 +166,20 @@ impl World {
     }
 
     /// Lets the world run to its end. An error is a violation.
-    pub fn run(&mut self) -> Result<(), String> {
+    pub(super) fn run(&mut self) -> Result<(), String> {
         let mut events = 0u64;
         while let Some(Reverse(next)) = self.queue.pop() {
             self.shared.now = next.at;
             self.director.maps.now.set(self.shared.plan.boot + next.at * 1000);
-            self.happens(next.event)?;
+            let happened = self.happens(next.event);
+            for line in std::mem::take(&mut self.shared.said) {
+                self.trace.note(next.at, &line);
+            }
+            happened?;
             events += 1;
+            if events > MOST_EVENTS {
+                return Err("it does not end: two stacks may be acknowledging each other for ever".into());
+            }
             if events.is_multiple_of(16) {
                 self.director.audit()?;
             }
@@ -314,13 +323,15 @@ impl World {
         let client = &mut self.clients[index];
         let port = view.destination_port;
         let mtu = client.host.stack.mtu;
+        let clock = client.host.clock(self.shared.now);
         let connection = client.connections.get_mut(&port);
         let known = connection.is_some();
-        if let Some(connection) = &connection {
-            connection.monitor.fits(&view).map_err(|why| format!("client {index} gets {view}: {why}"))?;
-        }
         if let Some(connection) = connection {
-            connection.monitor.receives(&view, mtu).map_err(|why| format!("client {index} gets {view}: {why}"))?;
+            let fits = connection.monitor.fits(&view);
+            let heard = fits.and(connection.monitor.receives(&view, mtu, clock));
+            if self.shared.now >= connection.wary_until {
+                heard.map_err(|why| format!("client {index} gets {view}: {why}"))?;
+            }
             client.host.input(self.shared.now, Some(connection), frame);
         } else {
             client.host.input(self.shared.now, None, frame);
@@ -398,22 +409,15 @@ impl World {
     }
 
     fn transmit_from_backend(&mut self, index: usize) {
-        let backend = &mut self.backends[index];
-        for frame in backend.host.take() {
+        for frame in self.backends[index].host.take() {
             if let Ok(view) = View::of(&frame)
-                && let Some((connection, _)) = backend.connections.get_mut(&(view.destination, view.destination_port))
+                && let Some((connection, _)) =
+                    self.backends[index].connections.get_mut(&(view.destination, view.destination_port))
             {
                 connection.monitor.sends(&view);
             }
-            let frame = frame;
-            self.queue_from_backend(frame);
-            // Borrowed anew for the next one.
-            let _ = index;
+            self.travel(self.shared.plan.back, |frame| Event::Arrives(BACK, frame), frame);
         }
-    }
-
-    fn queue_from_backend(&mut self, frame: Vec<u8>) {
-        self.travel(self.shared.plan.back, |frame| Event::Arrives(BACK, frame), frame);
     }
 
     /// Once a second: does everything go on?
@@ -424,18 +428,33 @@ impl World {
                 return Err(format!("request {number} of {:?} hangs since {} ms", record.from, record.sent / 1000));
             }
         }
+        // A browser gives up on a server that died before it had answered.
+        for index in 0..self.clients.len() {
+            for tab in 0..self.clients[index].tabs.len() {
+                if self.clients[index].gives_up(&self.shared, tab) {
+                    self.step(index, Some(tab), None)?;
+                }
+            }
+        }
+        for index in 0..self.clients.len() {
+            let port = self.clients[index].linger(&self.shared).map_err(|why| format!("client {index}: {why}"))?;
+            if port.is_some() {
+                self.step(index, None, port)?;
+            }
+        }
         let done = self.clients.iter().all(Client::is_done);
         if !done && now < PATIENCE * 8 {
             self.at(now + 1_000_000, Event::Watch);
         } else if !done {
-            return Err("the clients do not come to an end".into());
+            let left: Vec<String> = self.clients.iter_mut().map(Client::leftovers).collect();
+            return Err(format!("the clients do not come to an end: {}", left.join(" ")));
         }
         Ok(())
     }
 
     /// When all is over: a stranger takes every slot, which collects what was in it. Nothing may be left of the rest.
     fn sweep(&mut self) -> Result<(), String> {
-        self.shared.now += u64::from(IDLE) * 1_000_000 + LINGER;
+        self.shared.now += 2 * u64::from(IDLE) * 1_000_000;
         let now = self.shared.now;
         self.director.maps.now.set(self.shared.plan.boot + now * 1000);
         let last = self.clients.len() - 1;

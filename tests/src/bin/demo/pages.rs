@@ -16,6 +16,7 @@ use crate::content::{Content, Framing};
 /// Answers one request; what goes wrong inside is a 500 that says so.
 pub(crate) async fn answer(application: &RefCell<Application>, request: Request<Incoming>) -> Response<Content> {
     let pad = number(request.uri().query(), "pad");
+    let before = number(request.uri().query(), "before");
     let path = request.uri().path();
     // Looked up first: entry() would copy the path for each of a load's requests.
     let counted = application.borrow_mut().paths.get_mut(path).map(|count| *count += 1);
@@ -30,9 +31,15 @@ pub(crate) async fn answer(application: &RefCell<Application>, request: Request<
     for (name, value) in &application.borrow().marks {
         response.headers_mut().insert(*name, value.clone());
     }
-    let pad = pad.and_then(|length| HeaderValue::from_str(&"x".repeat(usize::try_from(length).ok()?)).ok());
-    if let Some(pad) = pad {
-        response.headers_mut().insert("x-pad", pad);
+    let padding = |length: u64| HeaderValue::from_str(&"x".repeat(usize::try_from(length).ok()?)).ok();
+    if let Some(value) = pad.and_then(padding) {
+        response.headers_mut().insert("x-pad", value);
+    }
+    // The same in front of all other headers: so a cookie can be as far behind as a test wants.
+    if let Some(value) = before.and_then(padding) {
+        let rest = std::mem::take(response.headers_mut());
+        response.headers_mut().insert("x-before", value);
+        response.headers_mut().extend(rest);
     }
     response
 }

@@ -1,5 +1,6 @@
-//! The command line of the demonstration.
+//! The command line of the lab: the demonstration and the benchmarks.
 
+mod bench;
 mod run;
 
 use std::path::PathBuf;
@@ -31,6 +32,9 @@ enum Command {
         #[arg(long)]
         tomcat: bool,
     },
+    /// Measures what packets and requests cost.
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Clears away what labs that were killed have left.
     Clean,
 }
@@ -65,6 +69,7 @@ fn main() -> ExitCode {
 fn obey(command: Command) -> Result<()> {
     match command {
         Command::Run { balancer, hook, tomcat } => run::run(&balancer, hook.into(), tomcat),
+        Command::Bench(bench) => bench::run(bench),
         Command::Clean => {
             println!("{} dead labs cleaned up", registry::clean()?);
             Ok(())

@@ -1,7 +1,7 @@
 //! A frame in the hands of a hook: a vector of bytes, as TC or as XDP would give it to the core.
 
 use balancer_ebpf::layout::Buffer;
-use balancer_ebpf::net::{CRAFTED, Egress, Frame, HEADERS, HEADERS_TS, Hop, fold, update};
+use balancer_ebpf::net::{Crafted, Egress, Frame, HEADERS, HEADERS_TS, Hop, fold, update};
 
 use super::Mutation;
 
@@ -110,23 +110,17 @@ impl Frame for SimFrame<'_> {
         self.kind.can_grow
     }
 
-    fn rebuild(
-        &mut self,
-        header: &[u8; CRAFTED],
-        header_len: u32,
-        pseudo: u16,
-        payload: Option<(&Buffer, u32, u32)>,
-    ) -> bool {
-        if !self.kind.can_grow && (payload.is_some() || header_len as usize > self.bytes.len()) {
+    fn rebuild(&mut self, header: &Crafted, payload: Option<(&Buffer, u32, u32)>) -> bool {
+        if !self.kind.can_grow && (payload.is_some() || header.len as usize > self.bytes.len()) {
             return false;
         }
         self.bytes.clear();
-        self.bytes.extend_from_slice(&header[..header_len as usize]);
+        self.bytes.extend_from_slice(&header.bytes[..header.len as usize]);
         if let Some((buffer, pos, len)) = payload {
             self.bytes.extend((pos..pos + len).map(|at| buffer.byte(at)));
         }
         if self.kind.partial {
-            self.replace(TCP_CHECK, |_| pseudo);
+            self.replace(TCP_CHECK, |_| header.pseudo as u16);
         }
         true
     }

@@ -1,0 +1,31 @@
+//! The splice, packet by packet, under both hooks; each test is a story of one connection.
+
+mod flows;
+mod rig;
+
+use crate::http::{Chunk, Scan};
+use crate::layout::Buffer;
+use crate::work::Work;
+
+/// Scratch memory.
+fn work() -> Box<Work> {
+    Box::new(Work {
+        segment: Default::default(),
+        key: Default::default(),
+        options: Default::default(),
+        draft: Default::default(),
+        farewell: Default::default(),
+        farewell_egress: Default::default(),
+        crafted: Default::default(),
+        sum: Default::default(),
+        scan: Scan::new(),
+        chunk: Chunk::default(),
+        egress: Default::default(),
+        shelf: Default::default(),
+        lookup: Default::default(),
+        choice: Default::default(),
+        search: Default::default(),
+        emission: Default::default(),
+        buffer: Buffer::new(),
+    })
+}

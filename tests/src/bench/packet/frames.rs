@@ -1,0 +1,75 @@
+//! Segments of one connection, made by etherparse.
+
+use anyhow::{Context, Result, bail};
+use etherparse::TransportSlice;
+use etherparse::{EtherType, Ethernet2Header, IpNumber, Ipv4Header, SlicedPacket, TcpHeader, TcpOptionElement};
+
+use crate::progrun::Link;
+
+/// One direction of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way {
+    pub(super) link: Link,
+    pub(super) from: ([u8; 4], u16),
+    pub(super) to: ([u8; 4], u16),
+}
+
+/// Sequence number, acknowledgement, and the timestamps.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Numbers {
+    pub(super) seq: u32,
+    pub(super) ack: u32,
+    pub(super) tsval: u32,
+    pub(super) tsecr: u32,
+}
+
+/// A SYN or SYN-ACK with the options of Linux.
+pub(super) fn greeting(way: &Way, at: Numbers) -> Result<Vec<u8>> {
+    use TcpOptionElement::{MaximumSegmentSize, Noop, SelectiveAcknowledgementPermitted, Timestamp, WindowScale};
+    let stamp = Timestamp(at.tsval, at.tsecr);
+    let options = [MaximumSegmentSize(1460), SelectiveAcknowledgementPermitted, stamp, Noop, WindowScale(7)];
+    build(way, at, true, at.ack != 0, &options, &[])
+}
+
+/// A segment as nearly all are: with a timestamp.
+pub(super) fn segment(way: &Way, at: Numbers, payload: &[u8]) -> Result<Vec<u8>> {
+    use TcpOptionElement::{Noop, Timestamp};
+    build(way, at, false, true, &[Noop, Noop, Timestamp(at.tsval, at.tsecr)], payload)
+}
+
+fn build(
+    way: &Way,
+    at: Numbers,
+    syn: bool,
+    ack: bool,
+    options: &[TcpOptionElement],
+    payload: &[u8],
+) -> Result<Vec<u8>> {
+    let ((source, source_port), (destination, destination_port)) = (way.from, way.to);
+    let mut tcp = TcpHeader::new(source_port, destination_port, at.seq, 500);
+    (tcp.syn, tcp.ack, tcp.psh, tcp.acknowledgment_number) = (syn, ack, !payload.is_empty(), at.ack);
+    tcp.set_options(options).context("TCP options")?;
+    let len = tcp.header_len_u16() + payload.len() as u16;
+    let mut ip = Ipv4Header::new(len, 64, IpNumber::TCP, source, destination).context("IPv4 header")?;
+    ip.header_checksum = ip.calc_header_checksum();
+    tcp.checksum = tcp.calc_checksum_ipv4(&ip, payload).context("TCP checksum")?;
+    let ethernet =
+        Ethernet2Header { source: way.link.peer_mac, destination: way.link.mac, ether_type: EtherType::IPV4 };
+    let mut bytes = ethernet.to_bytes().to_vec();
+    bytes.extend(ip.to_bytes());
+    bytes.extend(tcp.to_bytes());
+    bytes.extend(payload);
+    Ok(bytes)
+}
+
+/// What the other side has to know of a segment: its numbers and source port.
+pub(super) fn read(bytes: &[u8]) -> Result<(Numbers, u16)> {
+    let packet = SlicedPacket::from_ethernet(bytes).context("read the answer")?;
+    let Some(TransportSlice::Tcp(tcp)) = packet.transport else { bail!("the answer is no TCP segment") };
+    let stamp = tcp.options_iterator().find_map(|option| match option {
+        Ok(TcpOptionElement::Timestamp(val, ecr)) => Some((val, ecr)),
+        _ => None,
+    });
+    let (tsval, tsecr) = stamp.context("the answer has no timestamp")?;
+    Ok((Numbers { seq: tcp.sequence_number(), ack: tcp.acknowledgment_number(), tsval, tsecr }, tcp.source_port()))
+}

@@ -1,0 +1,106 @@
+//! One connection through the director: both ends, as far as its answers have told them about each other.
+
+use anyhow::{Context, Result, ensure};
+use balancer_ebpf::layout::FlowKey;
+
+use super::frames::{Numbers, Way, greeting, read, segment};
+use crate::progrun::{FlowBytes, Program, Programs, Setting, World};
+
+/// Both ends of a connection, as far as the director's answers have told them about each other.
+pub(super) struct Talk {
+    pub(super) client: Way,
+    pub(super) backend: Way,
+    /// What the client sends next, in its numbers and in the leg's.
+    client_next: u32,
+    leg_next: u32,
+    /// What the backend sends next, in its numbers and in those that the client sees.
+    backend_next: u32,
+    seen_next: u32,
+    client_clock: u32,
+    backend_clock: u32,
+    /// The latest timestamps that they have seen of each other.
+    seen_clock: u32,
+    leg_clock: u32,
+}
+
+impl Talk {
+    pub(super) fn new(setting: &Setting, world: &World, port: u16) -> Self {
+        let vip = (setting.listener.ip().octets(), setting.listener.port());
+        let application = setting.versions[0][0];
+        let application = (application.ip().octets(), application.port());
+        Self {
+            client: Way { link: world.client, from: (world.client.peer.octets(), port), to: vip },
+            backend: Way { link: world.backends[0], from: application, to: (setting.sources[0].octets(), 0) },
+            client_next: 1_000_000,
+            leg_next: 0,
+            backend_next: 7_000_000,
+            seen_next: 0,
+            client_clock: 5_000,
+            backend_clock: 9_000,
+            seen_clock: 0,
+            leg_clock: 0,
+        }
+    }
+
+    pub(super) fn key(&self) -> FlowKey {
+        let ((client, client_port), (vip, port)) = (self.client.from, self.client.to);
+        FlowKey { client, vip, client_port: client_port.to_be_bytes(), port: port.to_be_bytes() }
+    }
+
+    pub(super) fn client_at(&self) -> Numbers {
+        Numbers { seq: self.client_next, ack: self.seen_next, tsval: self.client_clock, tsecr: self.seen_clock }
+    }
+
+    pub(super) fn backend_at(&self) -> Numbers {
+        Numbers { seq: self.backend_next, ack: self.leg_next, tsval: self.backend_clock, tsecr: self.leg_clock }
+    }
+
+    fn run(&self, programs: &Programs, way: &Way, frame: &[u8]) -> Result<Vec<u8>> {
+        Ok(programs.run(Program::Tc, way.link.interface, frame)?.frame)
+    }
+
+    /// SYN, SYN-ACK.
+    pub(super) fn greet(&mut self, programs: &Programs) -> Result<()> {
+        let at = Numbers { ack: 0, tsecr: 0, ..self.client_at() };
+        let (answer, _) = read(&self.run(programs, &self.client, &greeting(&self.client, at)?)?)?;
+        (self.client_next, self.seen_next, self.seen_clock) = (answer.ack, answer.seq.wrapping_add(1), answer.tsval);
+        Ok(())
+    }
+
+    /// From the SYN to the request's delivery.
+    pub(super) fn open(&mut self, programs: &Programs, request: &[u8]) -> Result<()> {
+        self.greet(programs)?;
+        self.run(programs, &self.client, &segment(&self.client, self.client_at(), &[])?)?;
+        let syn = self.run(programs, &self.client, &segment(&self.client, self.client_at(), request)?)?;
+        let (syn, port) = read(&syn)?;
+        ensure!(port != self.client.from.1, "the request opened no leg");
+        self.backend.to.1 = port;
+        (self.leg_next, self.leg_clock) = (syn.seq.wrapping_add(1), syn.tsval);
+        let syn_ack = greeting(&self.backend, self.backend_at())?;
+        self.backend_next = self.backend_next.wrapping_add(1);
+        let delivered = self.run(programs, &self.backend, &syn_ack)?;
+        ensure!(delivered.ends_with(request), "the request did not go out");
+        let len = request.len() as u32;
+        (self.client_next, self.leg_next) = (self.client_next.wrapping_add(len), self.leg_next.wrapping_add(len));
+        // The backend's ACK, which shows the client the leg's clock.
+        let ack = self.run(programs, &self.backend, &segment(&self.backend, self.backend_at(), &[])?)?;
+        self.seen_clock = read(&ack)?.0.tsval;
+        Ok(())
+    }
+
+    /// The response, acknowledged.
+    pub(super) fn answer(&mut self, programs: &Programs, response: &[u8]) -> Result<()> {
+        let out = self.run(programs, &self.backend, &segment(&self.backend, self.backend_at(), response)?)?;
+        ensure!(out.ends_with(response), "the response did not go out");
+        let len = response.len() as u32;
+        (self.backend_next, self.seen_next) = (self.backend_next.wrapping_add(len), self.seen_next.wrapping_add(len));
+        self.run(programs, &self.client, &segment(&self.client, self.client_at(), &[])?)?;
+        Ok(())
+    }
+
+    /// The flow as it is now.
+    pub(super) fn flow(&self, programs: &Programs) -> Result<(u32, Box<FlowBytes>)> {
+        let slot = programs.slot(&self.key())?.context("the connection has no flow")?;
+        Ok((slot, Box::new(programs.flow(slot)?)))
+    }
+}

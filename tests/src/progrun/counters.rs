@@ -1,0 +1,42 @@
+//! The counters by name, and what one packet did to them.
+
+use anyhow::{Context, Result, bail};
+use balancer_ebpf::http::Scanned;
+use balancer_ebpf::verdict::{Note, Verdict};
+
+/// All counters at one moment.
+#[derive(Clone, Debug)]
+pub struct Counters(pub Vec<u64>);
+
+impl Counters {
+    /// What was counted since `before`: the packet's verdicts, and the names of everything else.
+    pub fn since(&self, before: &Self) -> (Vec<Verdict>, Vec<String>) {
+        let (mut verdicts, mut notes) = (Vec::new(), Vec::new());
+        for (index, (now, then)) in self.0.iter().zip(&before.0).enumerate() {
+            for _ in *then..*now {
+                match Verdict::ALL.get(index) {
+                    Some(verdict) => verdicts.push(*verdict),
+                    None => notes.push(counter_name(index)),
+                }
+            }
+        }
+        (verdicts, notes)
+    }
+
+    /// The one verdict of the one packet since `before`, and what else was counted.
+    pub fn of_packet(&self, before: &Self) -> Result<(Verdict, Vec<String>)> {
+        match self.since(before) {
+            (verdicts, notes) if verdicts.len() == 1 => Ok((verdicts.first().copied().context("one verdict")?, notes)),
+            (verdicts, _) => bail!("a packet has one verdict, not {verdicts:?}"),
+        }
+    }
+}
+
+/// A counter's name: a verdict's, a note's, or a reason for which a head is not framed.
+pub fn counter_name(index: usize) -> String {
+    let named = Verdict::NAMES.iter().chain(Note::NAMES).copied();
+    match named.chain(Scanned::NAMES.iter().copied()).nth(index) {
+        Some(name) => name.to_owned(),
+        None => format!("counter {index}"),
+    }
+}

@@ -1,0 +1,143 @@
+//! The programs' maps as the tests use them. Values that the layout defines become bytes in one place of the daemon, and
+//! words here.
+
+use std::mem::size_of;
+
+use anyhow::{Context, Result};
+use aya::maps::{Array, HashMap, MapData, PerCpuArray};
+use balancer_ebpf::layout::{
+    Backend, Binding, Bucket, FlowKey, FlowSlot, Globals, Listener, ListenerKey, MAX_VERSIONS, Policy, ServiceWord, map,
+};
+use balancer_user::kernel::values::to_bytes;
+
+use super::{Counters, Programs, SERVICE, Setting};
+
+/// A flow's slot as it lies in its map.
+pub type FlowBytes = [u8; size_of::<FlowSlot>()];
+
+const BUCKET_WORDS: usize = size_of::<Bucket>() / 8;
+
+/// A key as it lies in its map: all fields are in network order.
+fn key_bytes(key: &FlowKey) -> [u8; size_of::<FlowKey>()] {
+    let [a, b, c, d] = key.client;
+    let [e, f, g, h] = key.vip;
+    let ([i, j], [k, l]) = (key.client_port, key.port);
+    [a, b, c, d, e, f, g, h, i, j, k, l]
+}
+
+impl Programs {
+    /// Writes a whole setting: from here on the programs steer.
+    pub fn configure(&mut self, setting: &Setting) -> Result<()> {
+        let mut globals: Array<_, [u8; size_of::<Globals>()]> = self.array(map::GLOBALS)?;
+        globals.set(0, to_bytes(&setting.globals()), 0)?;
+        let mut listeners: HashMap<_, [u8; size_of::<ListenerKey>()], [u8; size_of::<Listener>()]> =
+            HashMap::try_from(self.map(map::LISTENERS)?)?;
+        let (key, listener) = setting.listener();
+        listeners.insert(to_bytes(&key), to_bytes(&listener), 0)?;
+        let mut addresses: HashMap<_, [u8; 4], u32> = HashMap::try_from(self.map(map::ADDRESSES)?)?;
+        for (address, role) in setting.roles() {
+            addresses.insert(address, role, 0)?;
+        }
+        let mut policies: Array<_, [u8; size_of::<Policy>()]> = self.array(map::POLICIES)?;
+        policies.set(0, to_bytes(&setting.policy()), 0)?;
+        self.refresh_backends(setting)?;
+        self.array::<u64>(map::SERVICES)?.set(SERVICE, ServiceWord::new(0, 1).0, 0)?;
+        Ok(())
+    }
+
+    /// Writes the backends alone, so that none is passed over for what happened before.
+    pub fn refresh_backends(&mut self, setting: &Setting) -> Result<()> {
+        let mut backends: Array<_, [u8; size_of::<Backend>()]> = self.array(map::BACKENDS)?;
+        for (index, backend) in (0..).zip(setting.backends()) {
+            backends.set(index, to_bytes(&backend), 0)?;
+        }
+        Ok(())
+    }
+
+    /// The sum of each counter over all CPUs.
+    pub fn counters(&self) -> Result<Counters> {
+        let found = self.ebpf.map(map::COUNTERS).context("no map COUNTERS")?;
+        let counters: PerCpuArray<_, u64> = PerCpuArray::try_from(found)?;
+        let values: Result<Vec<u64>, _> = counters.iter().map(|cpus| cpus.map(|cpus| cpus.iter().sum())).collect();
+        Ok(Counters(values.context("read COUNTERS")?))
+    }
+
+    /// Requests in flight on a version of the service.
+    pub fn in_flight(&self, version: u32) -> Result<i64> {
+        let found = self.ebpf.map(map::TRAFFIC).context("no map TRAFFIC")?;
+        let traffic: Array<_, [u64; 4]> = Array::try_from(found)?;
+        let [in_flight, ..] = traffic.get(&(SERVICE * MAX_VERSIONS + version), 0).context("read TRAFFIC")?;
+        Ok(in_flight.cast_signed())
+    }
+
+    /// What a session is bound to.
+    pub fn binding(&self, setting: &Setting, id: &[u8]) -> Result<Option<Binding>> {
+        let hash = setting.hash(id);
+        let found = self.ebpf.map(map::SESSIONS).context("no map SESSIONS")?;
+        let sessions: Array<_, [u64; BUCKET_WORDS]> = Array::try_from(found)?;
+        for index in setting.buckets_of(&hash) {
+            let bucket = sessions.get(&index, 0).context("read SESSIONS")?;
+            if let Some([_, binding, ..]) = bucket.as_chunks::<4>().0.iter().find(|[tag, ..]| *tag == hash.tag) {
+                return Ok(Some(Binding(*binding)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Binds a session at second `now`, or forgets it. What was first in its bucket makes room.
+    pub fn bind(&mut self, setting: &Setting, id: &[u8], binding: Option<Binding>, now: u32) -> Result<()> {
+        let hash = setting.hash(id);
+        let buckets = setting.buckets_of(&hash);
+        let mut sessions: Array<_, [u64; BUCKET_WORDS]> = self.array(map::SESSIONS)?;
+        for index in buckets {
+            let mut bucket = sessions.get(&index, 0).context("read SESSIONS")?;
+            for entry in bucket.as_chunks_mut::<4>().0.iter_mut().filter(|[tag, ..]| *tag == hash.tag) {
+                *entry = [0; 4];
+            }
+            if let (Some(binding), Some(entry)) = (binding, bucket.as_chunks_mut().0.first_mut())
+                && index == buckets[0]
+            {
+                *entry = [hash.tag, binding.0, u64::from(now) | u64::from(now) << 32, hash.bucket];
+            }
+            sessions.set(index, bucket, 0).context("write SESSIONS")?;
+        }
+        Ok(())
+    }
+
+    /// The slot of a client's connection.
+    pub fn slot(&self, key: &FlowKey) -> Result<Option<u32>> {
+        let found = self.ebpf.map(map::FLOW_KEYS).context("no map FLOW_KEYS")?;
+        let keys: HashMap<_, [u8; size_of::<FlowKey>()], u32> = HashMap::try_from(found)?;
+        match keys.get(&key_bytes(key), 0) {
+            Ok(slot) => Ok(Some(slot)),
+            Err(aya::maps::MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(error).context("read FLOW_KEYS"),
+        }
+    }
+
+    /// Takes a client's connection out of the table.
+    pub fn forget(&mut self, key: &FlowKey) -> Result<()> {
+        let mut keys: HashMap<_, [u8; size_of::<FlowKey>()], u32> = HashMap::try_from(self.map(map::FLOW_KEYS)?)?;
+        keys.remove(&key_bytes(key)).context("write FLOW_KEYS")
+    }
+
+    /// The flow in a slot, as bytes to put it back with.
+    pub fn flow(&self, slot: u32) -> Result<FlowBytes> {
+        let found = self.ebpf.map(map::FLOWS).context("no map FLOWS")?;
+        let flows: Array<_, FlowBytes> = Array::try_from(found)?;
+        flows.get(&slot, 0).context("read FLOWS")
+    }
+
+    /// Puts a flow into a slot.
+    pub fn set_flow(&mut self, slot: u32, flow: FlowBytes) -> Result<()> {
+        self.array::<FlowBytes>(map::FLOWS)?.set(slot, flow, 0).context("write FLOWS")
+    }
+
+    fn map(&mut self, name: &str) -> Result<&mut aya::maps::Map> {
+        self.ebpf.map_mut(name).with_context(|| format!("the object has no map {name}"))
+    }
+
+    fn array<V: aya::Pod>(&mut self, name: &str) -> Result<Array<&mut MapData, V>> {
+        Array::try_from(self.map(name)?).with_context(|| format!("use the map {name}"))
+    }
+}

@@ -1,0 +1,124 @@
+//! What a director is told in tests: one service on one listener, with versions and backends. Values in, values out.
+
+use std::cell::Cell;
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use balancer_ebpf::layout::{
+    BACKEND_UP, BACKEND_USED, Backend, Binding, Globals, KIND_ISSUED, Key, Listener, ListenerKey, MAX_SOURCES,
+    MAX_VERSIONS, Name, OFFER_SACK, OFFER_SCALE, OFFER_TIMESTAMPS, Policy, ROLE_LISTENER, ROLE_SOURCE, SessionHash,
+    SessionRule, VERSION_BACKENDS, VERSION_SERVES, VersionPolicy,
+};
+use balancer_ebpf::sip::hash_id;
+
+use super::Room;
+
+/// The service's index.
+pub const SERVICE: u32 = 0;
+/// The session cookie.
+pub const COOKIE: &str = "JSESSIONID";
+/// Keys of session ids and SYN cookies.
+pub const KEY: Key = Key { k0: 0x0123_4567_89ab_cdef, k1: 0xfedc_ba98_7654_3210 };
+/// The key of legs' initial sequence numbers.
+pub const ISN_KEY: Key = Key { k0: 3, k1: 5 };
+
+/// A director of one service.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    pub listener: SocketAddrV4,
+    pub sources: Vec<Ipv4Addr>,
+    /// Each version's backends; the first version is the active one. A backend's id is its place among all.
+    pub versions: Vec<Vec<SocketAddrV4>>,
+    pub room: Room,
+}
+
+impl Setting {
+    pub fn globals(&self) -> Globals {
+        let mut sources = [[0; 4]; MAX_SOURCES];
+        for (to, from) in sources.iter_mut().zip(&self.sources) {
+            *to = from.octets();
+        }
+        Globals {
+            session_key: KEY,
+            cookie_key: KEY,
+            isn_key: ISN_KEY,
+            flows: self.room.flows,
+            stashes: self.room.stashes,
+            bucket_mask: self.room.buckets - 1,
+            source_count: self.sources.len() as u32,
+            flow_idle_seconds: 600,
+            zero: 0,
+            sources,
+        }
+    }
+
+    pub fn listener(&self) -> (ListenerKey, Listener) {
+        let key = ListenerKey {
+            address: self.listener.ip().octets(),
+            port: self.listener.port().to_be_bytes(),
+            zero: [0; 2],
+        };
+        let offers = OFFER_TIMESTAMPS | OFFER_SACK | OFFER_SCALE;
+        (key, Listener { service: SERVICE, offers, mss: 1460, scale: 7 })
+    }
+
+    pub fn roles(&self) -> Vec<([u8; 4], u32)> {
+        let sources = (0u32..).zip(&self.sources).map(|(index, source)| (source.octets(), ROLE_SOURCE | index));
+        sources.chain([(self.listener.ip().octets(), ROLE_LISTENER)]).collect()
+    }
+
+    pub fn backends(&self) -> Vec<Backend> {
+        let backend = |address: &SocketAddrV4| Backend {
+            address: address.ip().octets(),
+            port: address.port().to_be_bytes(),
+            zero: [0; 2],
+            flags: BACKEND_UP | BACKEND_USED,
+            weight: 100,
+            shunned_until: Cell::new(0),
+        };
+        self.versions.iter().flatten().map(backend).collect()
+    }
+
+    pub fn policy(&self) -> Policy {
+        let mut versions = [VersionPolicy::NONE; MAX_VERSIONS as usize];
+        let mut id = 0;
+        for (index, (slot, backends)) in versions.iter_mut().zip(&self.versions).enumerate() {
+            let mut ids = [0; VERSION_BACKENDS];
+            for slot in ids.iter_mut().take(backends.len()) {
+                *slot = id;
+                id += 1;
+            }
+            *slot = VersionPolicy {
+                generation: index as u32 + 1,
+                flags: VERSION_SERVES,
+                backend_count: backends.len() as u32,
+                zero: 0,
+                backends: ids,
+            };
+        }
+        let name = |text: &str| Name::new(text.as_bytes()).unwrap_or(Name { words: [0; 8], len: 0, zero: 0 });
+        Policy {
+            generation: 1,
+            active: 0,
+            idle_seconds: 1800,
+            fallback: 0,
+            rule: SessionRule { cookie: name(COOKIE), parameter: name("jsessionid") },
+            versions,
+        }
+    }
+
+    /// The keyed hash of a session's id.
+    pub fn hash(&self, id: &[u8]) -> SessionHash {
+        hash_id(KEY, SERVICE, id)
+    }
+
+    /// The buckets that a session may lie in.
+    pub fn buckets_of(&self, hash: &SessionHash) -> [u32; 2] {
+        let mask = self.room.buckets - 1;
+        [hash.bucket as u32 & mask, (hash.bucket >> 32) as u32 & mask]
+    }
+
+    /// What a session that a backend issued is bound to.
+    pub fn issued_by(&self, version: u32, backend: u32) -> Binding {
+        Binding::new(version, version + 1, backend, KIND_ISSUED)
+    }
+}

@@ -1,0 +1,86 @@
+//! What a story needs before it begins: hosts, applications, a running balancer. And what is told when it fails.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use anyhow::Result;
+use balancer_tests::balancer::Balancer;
+use balancer_tests::lab::config::{Select, Shop};
+use balancer_tests::lab::{Hook, Lab};
+
+use crate::programs;
+use crate::scene::{Kind, Scene};
+
+/// The stage of a story.
+pub(crate) struct Stage<'a> {
+    hook: Hook,
+    label: &'a str,
+    kind: Kind,
+    hosts: usize,
+    clients: u8,
+    select: Select,
+    versions: &'a [(&'a str, &'a [usize])],
+}
+
+impl<'a> Stage<'a> {
+    /// Two hosts, the first with 001 of the demo; new sessions get the highest version.
+    pub(crate) fn new(hook: Hook, label: &'a str) -> Self {
+        Self {
+            hook,
+            label,
+            kind: Kind::Demo,
+            hosts: 2,
+            clients: 1,
+            select: Select::Highest,
+            versions: &[("001", &[1])],
+        }
+    }
+
+    /// Which application.
+    pub(crate) fn kind(self, kind: Kind) -> Self {
+        Self { kind, ..self }
+    }
+
+    /// How many backend hosts.
+    pub(crate) fn hosts(self, hosts: usize) -> Self {
+        Self { hosts, ..self }
+    }
+
+    /// How many addresses the client has.
+    pub(crate) fn clients(self, clients: u8) -> Self {
+        Self { clients, ..self }
+    }
+
+    /// Only flips change the active version.
+    pub(crate) fn explicit(self) -> Self {
+        Self { select: Select::Explicit, ..self }
+    }
+
+    /// The versions at the beginning, with the numbers of their hosts. Their applications run when the story begins.
+    pub(crate) fn versions(self, versions: &'a [(&'a str, &'a [usize])]) -> Self {
+        Self { versions, ..self }
+    }
+
+    /// Tells the story.
+    pub(crate) fn play(self, story: impl FnOnce(&mut Scene) -> Result<()>) -> Result<()> {
+        let lab =
+            Lab::builder(self.label).hook(self.hook).backends(self.hosts).client_addresses(self.clients).build()?;
+        let running = self.versions.iter().flat_map(|(label, hosts)| hosts.iter().map(move |host| (*host, *label)));
+        let applications = self.kind.start_all(&lab, &running.collect::<Vec<_>>())?;
+        let config = Shop::new(self.versions).select(self.select).to_toml(&lab);
+        let balancer = Balancer::start(&lab, programs::balancer()?, &config)?;
+        let mut scene = Scene { lab: &lab, kind: self.kind, config, balancer, applications };
+        // Caught, so that the balancer still lives when it is asked what it saw.
+        match catch_unwind(AssertUnwindSafe(|| story(&mut scene))) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                scene.report();
+                // A panic, because that is when a lab prints its logs.
+                panic!("{error:#}")
+            }
+            Err(panic) => {
+                scene.report();
+                resume_unwind(panic)
+            }
+        }
+    }
+}
