@@ -65,6 +65,9 @@ pub const RESPONSE_BODY: u32 = 8192;
 pub const RESPONSE_CHUNKED: u32 = 16384;
 /// And that header is the first.
 pub const RESPONSE_FIRST_CHUNK: u32 = 32768;
+/// The backend reset the leg. The client was told, but may not believe a RST whose number its latest data have overtaken
+/// (RFC 5961, section 3): whatever it still sends is answered with the number that it expects.
+pub const LEG_RESET: u32 = 65536;
 
 /// No leg, or no stash.
 pub const NONE: u32 = u32::MAX;

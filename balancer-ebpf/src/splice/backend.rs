@@ -4,7 +4,7 @@ use super::{Next, Now, Step, end, framed, has_leg, open, response, send};
 use crate::host::{Cpu, Maps};
 use crate::layout::{
     BACKEND_FIN, CLIENT_FIN, CLIENT_TIMESTAMPS, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_SPLICED, Flow, Globals,
-    LAST_RESPONSE, NONE, RESPONSE_BODY, RESPONSE_CHUNKED, RESPONSES_UNFRAMED, STASH_HEAD, STASH_OWNED, STASH_RESPONSE,
+    LAST_RESPONSE, LEG_RESET, NONE, RESPONSE_BODY, RESPONSE_CHUNKED, RESPONSES_UNFRAMED, STASH_HEAD, STASH_OWNED, STASH_RESPONSE,
 };
 use crate::net::{ACK, FIN, Frame, Hop, NO_SCALE, RST, SYN, Seq, read_options, read_timestamp};
 use crate::verdict::Verdict;
@@ -331,5 +331,6 @@ fn reset<M: Maps>(maps: &M, flow: &mut Flow, from: Seq) -> Step {
         return (Next::Done, Verdict::OldLegReset);
     }
     end::close(maps, flow);
+    flow.flags |= LEG_RESET;
     (Next::ToClient, Verdict::BackendReset)
 }

@@ -5,7 +5,7 @@ use crate::cookie::{self, Proof};
 use crate::host::Maps;
 use crate::layout::{
     BACKEND_FIN, CLIENT_FIN, CLIENT_TIMESTAMPS, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_SPLICED, FLOW_UNBOUND,
-    Flow, Globals, NONE, REQUESTS_UNFRAMED, STASH_HEAD, STASH_OWNED, STASH_RESPONSE,
+    Flow, Globals, LEG_RESET, NONE, REQUESTS_UNFRAMED, STASH_HEAD, STASH_OWNED, STASH_RESPONSE,
 };
 use crate::net::{ACK, FIN, Frame, RST, SYN, Seq, read_timestamp};
 use crate::verdict::Verdict;
@@ -149,6 +149,8 @@ fn segment<M: Maps, F: Frame>(
         flow.tsval = segment.tsval;
     }
     match flow.state {
+        FLOW_CLOSING if flow.flags & LEG_RESET != 0 && frame.can_grow() => reset_again(work, flow, now),
+        FLOW_CLOSING if flow.flags & LEG_RESET != 0 => (Next::Done, Verdict::NeedsGrowth),
         FLOW_SPLICED | FLOW_CLOSING if has_leg(flow) => joined(maps, frame, work, globals, flow, now),
         _ if !frame.can_grow() => (Next::Done, Verdict::NeedsGrowth),
         FLOW_UNBOUND => unbound(maps, frame, work, globals, flow, now),
@@ -384,15 +386,21 @@ fn closed(work: &mut Work, flow: &mut Flow, now: Now) -> Step {
         if work.segment.payload == 0 || flow.flags & CLIENT_FIN != 0 {
             return (Next::Done, Verdict::NoLeg);
         }
-        // The client was reset, and does not know it.
-        let seq = work.segment.ack;
-        to_client(work, flow, now, RST, ack);
-        work.draft.seq = seq;
-        work.draft.timestamps = 0;
-        return (Next::Draft, Verdict::UnknownReset);
+        return reset_again(work, flow, now);
     }
     to_client(work, flow, now, FIN | ACK, ack);
     (Next::Draft, Verdict::FinAnswered)
+}
+
+/// The client was reset, and does not know it.
+#[inline(always)]
+fn reset_again(work: &mut Work, flow: &mut Flow, now: Now) -> Step {
+    let seq = work.segment.ack;
+    let ack = work.segment.end();
+    to_client(work, flow, now, RST, ack);
+    work.draft.seq = seq;
+    work.draft.timestamps = 0;
+    (Next::Draft, Verdict::UnknownReset)
 }
 
 /// Answers with an acknowledgement of all that the director answers for.

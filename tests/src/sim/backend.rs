@@ -43,6 +43,8 @@ pub(super) type Peer = ([u8; 4], u16);
 #[derive(Default)]
 pub(super) struct Server {
     read: Vec<u8>,
+    /// Bytes that were read, ever.
+    total: u32,
     /// What is to be written, and when.
     writes: Vec<(u64, Vec<u8>)>,
     /// The present request's number and head, once it has been read.
@@ -86,8 +88,10 @@ impl Backend {
             connection.wary_until = self.used.get(&peer).map_or(0, |used| used + LATE);
             self.connections.insert(peer, (connection, server));
         }
-        let news = |connection: &Connection| connection.monitor.is_news(view);
-        if self.connections.get(&peer).is_some_and(|(connection, server)| server.closed && news(connection)) {
+        let late = |(connection, server): &(Connection, Server)| {
+            server.closed && view.len != 0 && connection.monitor.is_news(view, server.total)
+        };
+        if self.connections.get(&peer).is_some_and(late) {
             // Whoever has closed a socket reads no more: the kernel answers data with a RST that acknowledges nothing.
             self.connections.remove(&peer);
         }
@@ -135,9 +139,10 @@ impl Backend {
             return Ok(());
         }
         while socket.can_recv() {
-            let read = &mut server.read;
+            let Server { read, total, .. } = server;
             let _ = socket.recv(|bytes| {
                 read.extend_from_slice(bytes);
+                *total = total.wrapping_add(bytes.len() as u32);
                 (bytes.len(), ())
             });
             server.idle_since = now;

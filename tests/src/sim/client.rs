@@ -207,8 +207,8 @@ impl Client {
             let from = tab.outstanding.front().map(|(number, _)| shared.oracle.records[*number].from);
             let excused = tab.outstanding.iter().any(|(number, _)| shared.oracle.records[*number].excuse.is_some());
             // Whoever pipelines has to be ready for a server that closes meanwhile (RFC 9112, section 9.3.2).
-            let pipelined =
-                tab.outstanding.len() > 1 && (shared.plan.keep_alive != 0 || shared.plan.closing > 0.0);
+            let mishaps = shared.plan.keep_alive != 0 || shared.plan.closing > 0.0 || shared.plan.deaths != 0;
+            let pipelined = tab.outstanding.len() > 1 && mishaps;
             if let Some(from) = from
                 && (excused || pipelined || tab.unframed || tab.last)
             {

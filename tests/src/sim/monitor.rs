@@ -31,8 +31,8 @@ pub(super) struct Monitor {
     closed: bool,
     /// What it acknowledged last.
     told: Option<u32>,
-    /// The end of the furthest segment that reached it.
-    heard: Option<u32>,
+    /// The number of the other side's SYN.
+    peer: Option<u32>,
 }
 
 impl Monitor {
@@ -45,7 +45,7 @@ impl Monitor {
         if view.syn {
             // A new SYN of the same end begins a new connection.
             if self.first != Some(view.seq) {
-                *self = Self { first: Some(view.seq), ..Self::default() };
+                *self = Self { first: Some(view.seq), peer: self.peer, scaled: self.scaled, ..Self::default() };
             }
             self.scale = view.scale.unwrap_or(0);
         }
@@ -79,16 +79,15 @@ impl Monitor {
 
     /// A segment reaches the end, whose timestamp clock is at `clock`. An error is a violation.
     pub(super) fn receives(&mut self, view: &View, mtu: usize, clock: u32) -> Result<(), String> {
+        if view.syn {
+            self.peer = Some(view.seq);
+        }
         if self.closed {
             return Ok(());
         }
         let Some(first) = self.first else { return Ok(()) };
         if view.syn {
             self.scaled = view.scale.is_some();
-        }
-        let heard = self.heard.get_or_insert(view.end());
-        if view.len != 0 && distance(view.end(), *heard) > 0 {
-            *heard = view.end();
         }
         if view.len as usize + 40 > mtu {
             return Err(format!("{} bytes of payload for an MTU of {mtu}", view.len));
@@ -136,9 +135,10 @@ impl Monitor {
         self.first.map(|first| first.wrapping_add(self.acked as u32))
     }
 
-    /// Whether a segment brings something that no segment before it did.
-    pub(super) fn is_news(&self, view: &View) -> bool {
-        view.len != 0 && self.heard.is_some_and(|heard| distance(view.end(), heard) > 0)
+    /// Whether a segment brings something to an end that has read `read` bytes.
+    pub(super) fn is_news(&self, view: &View, read: u32) -> bool {
+        let until = view.seq.wrapping_add(view.len);
+        self.peer.is_some_and(|peer| distance(until, peer.wrapping_add(1).wrapping_add(read)) > 0)
     }
 
     /// What the end acknowledged last.
