@@ -160,7 +160,9 @@ impl<B: Backends> Step<Candidates<'_, B>> for Weigh {
         if search.tried_version == search.version && search.tried >> position & 1 != 0 {
             return true;
         }
-        let shunned = B::Cpu::load(&backend.shunned_until) > search.now;
+        // A session's memory is on its backend: two SYNs that were lost to another flow are no reason to lose it. This flow
+        // has its own mask of those that it tried.
+        let shunned = B::Cpu::load(&backend.shunned_until) > search.now && id != search.bound;
         // A preferred backend beats any weight: its score is infinite. Without weight it takes no new work, for which a leg is
         // no reason, but keeps the sessions that are bound to it.
         let preferred = id == search.bound || id == search.present && backend.weight != 0;

@@ -98,6 +98,8 @@ pub struct Leg {
     pub clock_to_client: u32,
     /// The first client sequence number that belongs to this leg.
     pub first: Seq,
+    /// The first client-visible sequence number that the backend sends.
+    pub begins: Seq,
     /// Window shifts + 16, so that 16 leaves a window as it is: backend's windows on their way to the client, and the
     /// client's on their way to the backend.
     pub shift_to_client: u32,
@@ -110,6 +112,7 @@ pub struct Leg {
     pub generation: u32,
     /// The backend's position in its version.
     pub position: u32,
+    pub zero: u32,
 }
 
 /// A flow.

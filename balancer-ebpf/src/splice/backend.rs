@@ -4,7 +4,8 @@ use super::{Next, Now, Step, end, framed, has_leg, open, response, send};
 use crate::host::{Cpu, Maps};
 use crate::layout::{
     BACKEND_FIN, CLIENT_FIN, CLIENT_TIMESTAMPS, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_SPLICED, Flow, Globals,
-    LAST_RESPONSE, LEG_RESET, NONE, RESPONSE_BODY, RESPONSE_CHUNKED, RESPONSES_UNFRAMED, STASH_HEAD, STASH_OWNED, STASH_RESPONSE,
+    LAST_RESPONSE, LEG_RESET, NONE, RESPONSE_BODY, RESPONSE_CHUNKED, RESPONSES_UNFRAMED, STASH_HEAD, STASH_OWNED,
+    STASH_RESPONSE,
 };
 use crate::net::{ACK, FIN, Frame, Hop, NO_SCALE, RST, SYN, Seq, read_options, read_timestamp};
 use crate::verdict::Verdict;
@@ -152,6 +153,7 @@ fn up(work: &Work, flow: &mut Flow, now: Now, timestamps: bool) {
     let leg = &mut flow.leg;
     let next = work.segment.seq.plus(1);
     leg.to_client = sent.since(next);
+    leg.begins = sent;
     leg.tsval = options.tsval;
     leg.shift_to_client = (16 + backend_scale).wrapping_sub(flow.our_scale & 15);
     // A backend that does not scale would read the client's windows as they stand.
@@ -189,6 +191,10 @@ fn joined<M: Maps, F: Frame>(
     }
     if segment.has(ACK) {
         let acked = segment.ack.minus(flow.leg.to_leg);
+        if acked.before(flow.leg.first) || acked.after(flow.received.plus(1)) {
+            // A late segment of an earlier connection on the same ports: its numbers mean nothing here.
+            return (Next::Done, Verdict::OldLegReset);
+        }
         if acked.after(flow.upstream_acked) && !acked.after(flow.received.plus(1)) {
             flow.upstream_acked = acked;
             stash_acked(maps, flow);

@@ -197,6 +197,10 @@ fn joined<M: Maps, F: Frame>(
             }
             return client_fin(maps, flow);
         }
+        if segment.ack.before(flow.leg.begins) {
+            // A late acknowledgement of what an earlier leg sent: the present backend knows nothing of it.
+            return (Next::Done, Verdict::BeforeLeg);
+        }
         return (Next::ToLeg, Verdict::ToBackend);
     }
     if flow.flags & REQUESTS_UNFRAMED != 0 || flow.state == FLOW_CLOSING {
@@ -218,7 +222,9 @@ fn known<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &mut
     let segment = &work.segment;
     flow.received = flow.received.max(segment.end());
     if owned(flow) && segment.seq.before(flow.stash_first.plus(flow.stash_len)) {
-        let closes = segment.has(FIN) && segment.end() == flow.stash_first.plus(flow.stash_len);
+        // Not if it is the last of both FINs, which would end the flow and free the stash.
+        let closes =
+            segment.has(FIN) && flow.flags & BACKEND_FIN == 0 && segment.end() == flow.stash_first.plus(flow.stash_len);
         let step = again_from_stash(frame, work, flow);
         if closes && step.0 as u32 == Next::Emit as u32 {
             work.emission.fin = 1;

@@ -369,7 +369,12 @@ fn learn<M: Maps>(
         if let Some(traffic) = traffic(maps, flow.service, leg.version) {
             M::Cpu::fetch_add(&traffic.issued, 1);
         }
-    } else if head.deletes != 0 && flow.flags & HAS_PRESENTED != 0 && maps.forget(globals, &flow.presented, shelf) {
+    } else if head.deletes != 0
+        // Of several requests under way only the last one's id is kept, and it need not be this response's.
+        && flow.outstanding == 1
+        && flow.flags & HAS_PRESENTED != 0
+        && maps.forget(globals, &flow.presented, shelf)
+    {
         maps.note(Note::SessionDeleted.counter());
     }
 }

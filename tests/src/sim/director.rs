@@ -178,7 +178,11 @@ impl Director {
                 }
                 self.unanswered.remove(&old);
             }
-            *self.unanswered.entry(key).or_insert(0) += 1;
+            let syns = self.unanswered.entry(key).or_insert(0);
+            *syns += 1;
+            if *syns > 2 {
+                oracle.trouble(backend_index(key.1), now, now + SHUN_SILENT, "gave no answer");
+            }
         }
         Ok(())
     }

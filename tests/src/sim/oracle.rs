@@ -218,8 +218,11 @@ impl Oracle {
             return Err(format!("the response to request {number} is damaged"));
         }
         record.over = true;
-        if let Some(id) = &answer.deletes {
-            self.bindings.remove(id);
+        let (from, deletes) = (record.from, answer.deletes.clone());
+        // The director does not know which of several requests is answered, and forgets nothing then.
+        let followed = self.records[number + 1..].iter().any(|later| later.from == from && !later.over);
+        if let Some(id) = deletes.filter(|_| !followed) {
+            self.bindings.remove(&id);
         }
         Ok(())
     }
