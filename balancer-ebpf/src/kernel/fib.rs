@@ -3,8 +3,9 @@
 use core::ffi::c_void;
 use core::mem::{size_of, zeroed};
 
-use aya_ebpf::bindings::bpf_fib_lookup as FibLookup;
+use aya_ebpf::bindings::{BPF_FIB_LKUP_RET_NO_NEIGH, bpf_fib_lookup as FibLookup};
 use aya_ebpf::helpers::bpf_fib_lookup;
+use balancer_ebpf::layout::EGRESS_RESOLVES;
 use balancer_ebpf::net::{Egress, Hop};
 
 use super::maps::interface_flags;
@@ -14,8 +15,8 @@ const TCP: u8 = 6;
 
 /// Looks the way from `source` to `destination` up, as for a packet that came in by `ingress`.
 ///
-/// The interface has to have forwarding on (`net.ipv4.conf.<name>.forwarding`). A neighbour that the kernel has not
-/// resolved yet (`BPF_FIB_LKUP_RET_NO_NEIGH`) is no way: health checks keep them resolved.
+/// The interface has to have forwarding on (`net.ipv4.conf.<name>.forwarding`). Health checks keep neighbours resolved; where
+/// one is not (`BPF_FIB_LKUP_RET_NO_NEIGH`), the way out says so, and the packet that takes it makes the kernel ask.
 #[inline(always)]
 pub(super) fn route(context: *mut c_void, ingress: u32, source: [u8; 4], destination: [u8; 4]) -> Option<Hop> {
     // SAFETY: a structure of integers, for which zeroes are a value.
@@ -27,6 +28,9 @@ pub(super) fn route(context: *mut c_void, ingress: u32, source: [u8; 4], destina
     lookup.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(destination);
     // SAFETY: the context is the program's own, and the structure has the size that is passed.
     let found = unsafe { bpf_fib_lookup(context, &raw mut lookup, size_of::<FibLookup>() as i32, 0) };
+    if found == i64::from(BPF_FIB_LKUP_RET_NO_NEIGH) {
+        return Some(Hop { egress: Egress { interface: lookup.ifindex, flags: EGRESS_RESOLVES }, macs: [0; 12] });
+    }
     if found != 0 {
         return None;
     }

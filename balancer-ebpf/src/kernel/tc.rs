@@ -5,13 +5,13 @@ use core::arch::asm;
 
 use aya_ebpf::bindings::{__sk_buff, BPF_F_PSEUDO_HDR, TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::helpers::{
-    bpf_clone_redirect, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_peer, bpf_skb_change_tail, bpf_skb_load_bytes,
-    bpf_skb_pull_data, bpf_skb_store_bytes,
+    bpf_clone_redirect, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_neigh, bpf_redirect_peer, bpf_skb_change_tail,
+    bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes,
 };
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use balancer_ebpf::host::Maps;
-use balancer_ebpf::layout::{BUFFER_BYTES, Buffer, CHUNK_BYTES, Flow, Globals, INTERFACE_PEER};
+use balancer_ebpf::layout::{BUFFER_BYTES, Buffer, CHUNK_BYTES, EGRESS_RESOLVES, Flow, Globals, INTERFACE_PEER};
 use balancer_ebpf::net::{Crafted, Egress, Frame, HEADERS, HEADERS_TS, Hop, fold, update};
 use balancer_ebpf::splice::{Next, Now, Step, arrival, backend_step, client_step, direct, finish};
 use balancer_ebpf::verdict::{Action, Verdict};
@@ -63,7 +63,9 @@ pub fn balancer_tc(ctx: TcContext) -> i32 {
             let to = work.egress;
             // SAFETY: helpers that take numbers.
             let code = unsafe {
-                if to.flags & INTERFACE_PEER != 0 {
+                if to.flags & EGRESS_RESOLVES != 0 {
+                    bpf_redirect_neigh(to.interface, core::ptr::null_mut(), 0, 0)
+                } else if to.flags & INTERFACE_PEER != 0 {
                     bpf_redirect_peer(to.interface, 0)
                 } else {
                     bpf_redirect(to.interface, 0)

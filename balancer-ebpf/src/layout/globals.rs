@@ -54,6 +54,9 @@ pub struct Hands {
 
 /// The interface is a veth whose peer is reached by `bpf_redirect_peer`.
 pub const INTERFACE_PEER: u32 = 1;
+/// Not of an interface but of a way out: the neighbour is not resolved, and the kernel is to do that (`bpf_redirect_neigh`,
+/// Linux 5.10).
+pub const EGRESS_RESOLVES: u32 = 2;
 
 /// The address is one of a listener.
 pub const ROLE_LISTENER: u32 = 1 << 31;

@@ -3,9 +3,9 @@
 use super::{Next, Now, Step, end, framed, has_leg, open, response, send};
 use crate::host::{Cpu, Maps};
 use crate::layout::{
-    BACKEND_FIN, CLIENT_FIN, CLIENT_TIMESTAMPS, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_SPLICED, Flow, Globals,
-    LAST_RESPONSE, LEG_RESET, NONE, RESPONSE_BODY, RESPONSE_CHUNKED, RESPONSES_UNFRAMED, STASH_HEAD, STASH_OWNED,
-    STASH_RESPONSE,
+    BACKEND_FIN, CLIENT_FIN, CLIENT_TIMESTAMPS, EGRESS_RESOLVES, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_SPLICED,
+    Flow, Globals, LAST_RESPONSE, LEG_RESET, NONE, RESPONSE_BODY, RESPONSE_CHUNKED, RESPONSES_UNFRAMED, STASH_HEAD,
+    STASH_OWNED, STASH_RESPONSE,
 };
 use crate::net::{ACK, FIN, Frame, Hop, NO_SCALE, RST, SYN, Seq, read_options, read_timestamp};
 use crate::verdict::Verdict;
@@ -130,6 +130,12 @@ fn opening<M: Maps, F: Frame>(
     if timestamps && work.options.timestamp_at == 0 {
         // The client puts a timestamp into every segment and wants one in each: without them the ends do not fit.
         return open::give_up(maps, work, flow, now, Verdict::OptionsMismatch);
+    }
+    if flow.leg.hop.egress.flags & EGRESS_RESOLVES != 0
+        && let Some(hop) = frame.route(flow.leg.source, flow.leg.address)
+    {
+        // The backend has answered, so its neighbour is known by now.
+        flow.leg.hop = hop;
     }
     up(work, flow, now, timestamps);
     if let Some(backend) = maps.backend(flow.leg.backend)
@@ -294,7 +300,7 @@ fn idle(flow: &Flow) -> bool {
 /// One request is under way, and the backend has not acknowledged a byte of it: it closed without having seen it. The client
 /// has everything that was sent before.
 #[inline(always)]
-fn unheard(flow: &Flow) -> bool {
+pub(super) fn unheard(flow: &Flow) -> bool {
     flow.state == FLOW_SPLICED
         && flow.outstanding == 1
         && framed(flow)
@@ -305,7 +311,7 @@ fn unheard(flow: &Flow) -> bool {
 
 /// Forgets the last request: the client still has all of it and sends it again, to be decided anew.
 #[inline(always)]
-fn restart<M: Maps>(maps: &M, flow: &mut Flow) {
+pub(super) fn restart<M: Maps>(maps: &M, flow: &mut Flow) {
     open::unjoin(maps, flow);
     flow.request_next = flow.request_first;
     flow.request_left = 0;

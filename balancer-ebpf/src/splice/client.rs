@@ -1,11 +1,11 @@
 //! Segments of a client: what is known already, what begins something new, and what has to wait.
 
-use super::{Next, Now, Step, begin, client_key, end, has_leg, open, request, send};
+use super::{Next, Now, Step, backend, begin, client_key, end, has_leg, open, request, send};
 use crate::cookie::{self, Proof};
 use crate::host::Maps;
 use crate::layout::{
-    BACKEND_FIN, CLIENT_FIN, CLIENT_TIMESTAMPS, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_SPLICED, FLOW_UNBOUND,
-    Flow, Globals, LEG_RESET, NONE, REQUESTS_UNFRAMED, STASH_HEAD, STASH_OWNED, STASH_RESPONSE,
+    BACKEND_FIN, BACKEND_UP, CLIENT_FIN, CLIENT_TIMESTAMPS, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_SPLICED,
+    FLOW_UNBOUND, Flow, Globals, LEG_RESET, NONE, REQUESTS_UNFRAMED, STASH_HEAD, STASH_OWNED, STASH_RESPONSE,
 };
 use crate::net::{ACK, FIN, Frame, RST, SYN, Seq, read_timestamp};
 use crate::verdict::Verdict;
@@ -210,10 +210,36 @@ fn joined<M: Maps, F: Frame>(
         return (Next::Done, Verdict::BeforeLeg);
     }
     advance(flow, segment.end());
+    if silent(maps, work, flow) {
+        if !frame.can_grow() {
+            return (Next::Done, Verdict::NeedsGrowth);
+        }
+        if owned(flow) {
+            return open::reopen(maps, frame, work, globals, flow, now);
+        }
+        // The client's next attempt finds a flow without a leg, and is decided anew.
+        backend::restart(maps, flow);
+        return (Next::Done, Verdict::NoLeg);
+    }
+    let segment = &work.segment;
     if !segment.end().after(flow.request_next) && !head_in_stash(flow) {
         return known(maps, frame, work, flow);
     }
     head(maps, frame, work, globals, flow, now)
+}
+
+/// Whether the client sends its request again to a leg on which the backend has not acknowledged a byte of it, and the health
+/// checks say that the backend is down: the leg leads to a host that is dead. Silence alone says nothing, for the
+/// acknowledgements may be what is lost, and the request must not be worked on twice.
+#[inline(always)]
+fn silent<M: Maps>(maps: &M, work: &Work, flow: &Flow) -> bool {
+    let segment = &work.segment;
+    let again =
+        segment.seq == flow.request_first || owned(flow) && segment.seq.before(flow.stash_first.plus(flow.stash_len));
+    if !again || !segment.seq.before(flow.request_next) || !backend::unheard(flow) {
+        return false;
+    }
+    !matches!(maps.backend(flow.leg.backend), Some(backend) if backend.flags & BACKEND_UP != 0)
 }
 
 /// Data that was decided before: the leg's.
