@@ -44,10 +44,7 @@ pub(crate) fn wait_until_healthy(lab: &Lab, index: usize, process: &mut Process,
         match answer {
             Ok(response) if response.status == 200 => return Ok(()),
             _ if Instant::now() < deadline => {}
-            answer => bail!(
-                "not healthy after {patience:?}: {answer:?}; it says:\n{}",
-                process.log()
-            ),
+            answer => bail!("not healthy after {patience:?}: {answer:?}; it says:\n{}", process.log()),
         }
         if let Some(status) = process.ended()? {
             bail!("it ended with {status} and says:\n{}", process.log());

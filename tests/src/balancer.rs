@@ -33,11 +33,7 @@ impl<'a> Balancer<'a> {
         let mut command = lab.director().command(program.as_ref());
         command.arg("run").arg("--config").arg(&path);
         let process = lab.director().spawn("balancer", &mut command)?;
-        let mut balancer = Self {
-            lab,
-            program: program.as_ref().to_owned(),
-            process,
-        };
+        let mut balancer = Self { lab, program: program.as_ref().to_owned(), process };
         balancer.wait_until_it_answers().context("start the balancer")?;
         Ok(balancer)
     }
@@ -61,9 +57,7 @@ impl<'a> Balancer<'a> {
 
     /// Runs a CLI command to its end, whatever that is.
     pub fn try_cli(&self, arguments: &[&str]) -> Result<Output> {
-        self.command(arguments)
-            .output()
-            .with_context(|| format!("run balancer {}", arguments.join(" ")))
+        self.command(arguments).output().with_context(|| format!("run balancer {}", arguments.join(" ")))
     }
 
     /// Runs a CLI command that has to succeed and returns what it printed.
@@ -72,13 +66,7 @@ impl<'a> Balancer<'a> {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         if !output.status.success() {
             let errors = String::from_utf8_lossy(&output.stderr);
-            bail!(
-                "balancer {}: {}: {}{}",
-                arguments.join(" "),
-                output.status,
-                text,
-                errors.trim()
-            );
+            bail!("balancer {}: {}: {}{}", arguments.join(" "), output.status, text, errors.trim());
         }
         Ok(text)
     }
@@ -99,10 +87,7 @@ impl<'a> Balancer<'a> {
                 bail!("it ended with {status} and says:\n{}", self.process.log());
             }
             if Instant::now() >= deadline {
-                bail!(
-                    "no answer on its socket for {PATIENCE:?}; it says:\n{}",
-                    self.process.log()
-                );
+                bail!("no answer on its socket for {PATIENCE:?}; it says:\n{}", self.process.log());
             }
             std::thread::sleep(Duration::from_millis(10));
         }

@@ -138,11 +138,7 @@ struct Remains(Claim);
 
 impl Drop for Remains {
     fn drop(&mut self) {
-        let Claim {
-            name,
-            directory,
-            addresses,
-        } = &self.0;
+        let Claim { name, directory, addresses } = &self.0;
         if std::thread::panicking() {
             process::print_logs(directory);
         }

@@ -39,11 +39,7 @@ impl Tomcat {
     /// [`Self::wait`]. Starting a host's Tomcat again, with another version, is an update of that server.
     pub fn start(lab: &Lab, index: usize, version: &str) -> Result<Self> {
         let bootstrap = Path::new(HOME).join("bin/bootstrap.jar");
-        ensure!(
-            bootstrap.exists(),
-            "{} is not there: apt-get install tomcat10",
-            bootstrap.display()
-        );
+        ensure!(bootstrap.exists(), "{} is not there: apt-get install tomcat10", bootstrap.display());
         let node = lab.backend(index);
         let base = lab.dir().join(format!("tomcat-{}", node.role()));
         let address = node.address().to_string();
@@ -58,9 +54,7 @@ impl Tomcat {
             .arg("-classpath")
             .arg(format!("{}:{}", bootstrap.display(), juli.display()))
             .args(["org.apache.catalina.startup.Bootstrap", "start"]);
-        let process = node
-            .spawn("tomcat", &mut command)
-            .context("start Tomcat: is a Java runtime installed?")?;
+        let process = node.spawn("tomcat", &mut command).context("start Tomcat: is a Java runtime installed?")?;
         Ok(Self { process, index })
     }
 
@@ -72,10 +66,8 @@ impl Tomcat {
 
     /// Starts several at once, each given as backend host and version, and waits for all.
     pub fn start_all(lab: &Lab, instances: &[(usize, &str)]) -> Result<Vec<Self>> {
-        let mut started = instances
-            .iter()
-            .map(|(index, version)| Self::start(lab, *index, version))
-            .collect::<Result<Vec<_>>>()?;
+        let mut started =
+            instances.iter().map(|(index, version)| Self::start(lab, *index, version)).collect::<Result<Vec<_>>>()?;
         started.iter_mut().try_for_each(|tomcat| tomcat.wait(lab))?;
         Ok(started)
     }

@@ -19,10 +19,7 @@ fn the_demo_answers_through_the_director() -> Result<()> {
     for (index, version) in [(1, "001"), (2, "002")] {
         let mut browser = Browser::new(lab.client(), lab.application(index));
         let first = browser.whoami()?;
-        assert_eq!(
-            (first.version.as_str(), first.backend.as_str()),
-            (version, lab.backend(index).role())
-        );
+        assert_eq!((first.version.as_str(), first.backend.as_str()), (version, lab.backend(index).role()));
         assert_eq!((first.known, first.new, first.hits), (false, true, 1));
         let second = browser.whoami()?;
         assert_eq!((second.known, second.new, second.hits), (true, false, 2));
@@ -52,19 +49,8 @@ fn the_demo_frames_bodies_in_every_way() -> Result<()> {
         let response = connection.request(&Request::post("/echo", body.clone()))?;
         assert!(response.body == body, "{length} bytes as an echo");
     }
-    assert_eq!(
-        connection
-            .get("/nosession?pad=3000", None)?
-            .header("X-Pad")
-            .map(str::len),
-        Some(3000)
-    );
-    assert_eq!(
-        connection
-            .request(&Request::new("HEAD", "/bytes?n=77"))?
-            .header("Content-Length"),
-        Some("77")
-    );
+    assert_eq!(connection.get("/nosession?pad=3000", None)?.header("X-Pad").map(str::len), Some(3000));
+    assert_eq!(connection.request(&Request::new("HEAD", "/bytes?n=77"))?.header("Content-Length"), Some("77"));
     assert_eq!(connection.get("/nowhere", None)?.status, 404);
     // Pipelined, and answered in order.
     for target in ["/bytes?n=5", "/slow?ms=20", "/health"] {
@@ -83,21 +69,11 @@ fn the_demo_frames_bodies_in_every_way() -> Result<()> {
 fn browsers_stay_with_their_session() -> Result<()> {
     let lab = Lab::builder("load").backends(1).hook(Hook::Xdp).build()?;
     let _demo = Demo::start(&lab, DEMO, 1, "001")?;
-    let load = Load {
-        clear_after: Some(5),
-        disconnect_after: Some(7),
-        ..Load::new(lab.application(1))
-    };
+    let load = Load { clear_after: Some(5), disconnect_after: Some(7), ..Load::new(lab.application(1)) };
     let tally = load.start(lab.client()).finish_after(Duration::from_secs(1))?;
     tally.expect_clean()?;
-    ensure!(
-        tally.sessions >= tally.responses / 5,
-        "cookies are not cleared: {tally:?}"
-    );
-    ensure!(
-        tally.connections >= tally.responses / 7,
-        "connections are not closed: {tally:?}"
-    );
+    ensure!(tally.sessions >= tally.responses / 5, "cookies are not cleared: {tally:?}");
+    ensure!(tally.connections >= tally.responses / 7, "connections are not closed: {tally:?}");
     Ok(())
 }
 
@@ -108,16 +84,10 @@ fn tomcat_answers_like_the_demo() -> Result<()> {
     for (index, version) in [(1, "001"), (2, "002")] {
         let mut browser = Browser::new(lab.client(), lab.application(index));
         let first = browser.whoami()?;
-        assert_eq!(
-            (first.version.as_str(), first.backend.as_str()),
-            (version, lab.backend(index).role())
-        );
+        assert_eq!((first.version.as_str(), first.backend.as_str()), (version, lab.backend(index).role()));
         assert_eq!((first.known, first.new, first.hits), (false, true, 1));
         let second = browser.whoami()?;
-        assert_eq!(
-            (second.session == first.session, second.known, second.hits),
-            (true, true, 2)
-        );
+        assert_eq!((second.session == first.session, second.known, second.hits), (true, true, 2));
         let response = browser.get("/whoami")?;
         assert!(response.header("Content-Length").is_some(), "{response:?}");
         let page = browser.get("/")?;

@@ -20,19 +20,14 @@ fn labs_stand_beside_each_other_and_leave_nothing() -> Result<()> {
     let first = Lab::builder("twin").client(ClientPlace::Host).build()?;
     let second = Lab::builder("twin").client(ClientPlace::Host).build()?;
     assert_ne!(first.vip(), second.vip());
-    let (names, directories) = (
-        [first.name().to_owned(), second.name().to_owned()],
-        [first.dir().to_owned(), second.dir().to_owned()],
-    );
+    let (names, directories) =
+        ([first.name().to_owned(), second.name().to_owned()], [first.dir().to_owned(), second.dir().to_owned()]);
     let demo = Demo::start(&second, DEMO, 1, "001")?;
     drop(first);
     assert_eq!(traces_of(&names[0])?, Vec::<String>::new());
     // The host reaches the lab that stands, and cleaning does not touch it.
     registry::clean()?;
-    assert_eq!(
-        Connection::here(second.application(1))?.get("/whoami", None)?.status,
-        200
-    );
+    assert_eq!(Connection::here(second.application(1))?.get("/whoami", None)?.status, 200);
     let process = demo.process().pid();
     std::mem::forget(demo);
     drop(second);

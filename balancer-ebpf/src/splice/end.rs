@@ -3,7 +3,8 @@
 use super::{count_flow, count_in_flight, has_leg};
 use crate::host::{Cpu, Maps};
 use crate::layout::{
-    FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, Flow, Globals, NONE, STASH_HEAD, STASH_OWNED, STASH_RESPONSE,
+    BACKEND_FIN, CLIENT_FIN, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, Flow, Globals, NONE, STASH_HEAD, STASH_OWNED,
+    STASH_RESPONSE,
 };
 use crate::verdict::Note;
 
@@ -19,6 +20,12 @@ pub(super) fn collectable(flow: &Flow, globals: &Globals, now: u64) -> bool {
     let silent = now.saturating_sub(flow.seen);
     let patience = match flow.state {
         FLOW_FREE => 0,
+        // Both ends have said their last, and the client has not all of it yet: it may have to be said again.
+        FLOW_CLOSING
+            if flow.flags & (CLIENT_FIN | BACKEND_FIN) == CLIENT_FIN | BACKEND_FIN && flow.acked != flow.sent =>
+        {
+            OPENING_PATIENCE
+        }
         FLOW_CLOSING => LINGER,
         FLOW_OPENING => OPENING_PATIENCE,
         _ => u64::from(globals.flow_idle_seconds) * 1000,

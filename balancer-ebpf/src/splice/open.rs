@@ -1,11 +1,11 @@
 //! Legs: opening one, opening it again, and turning to the next backend when one refuses or is silent.
 
 use super::{Next, Now, Step, client, count_flow, count_in_flight, end, has_leg, request};
-use crate::decide::Choice;
+use crate::decide::{Choice, Why};
 use crate::host::{Cpu, Maps};
 use crate::layout::{
-    BACKEND_UP, CLIENT_FIN, CLIENT_SACK, CLIENT_TIMESTAMPS, FLOW_OPENING, Flow, Globals, HAS_PRESENTED, MAX_SOURCES,
-    NONE, Place, ServiceWord, place,
+    BACKEND_UP, Binding, CLIENT_FIN, CLIENT_SACK, CLIENT_TIMESTAMPS, EGRESS_RESOLVES, FLOW_OPENING, Flow, Globals,
+    HAS_PRESENTED, KIND_PRESENTED, MAX_SOURCES, NONE, Place, ServiceWord, place,
 };
 use crate::net::{Frame, Hop, NO_SCALE, RST, SYN, Seq};
 use crate::sessions;
@@ -160,7 +160,10 @@ pub(super) fn again<M: Maps, F: Frame>(
     }
     flow.tries += 1;
     // Also where there is no way to the backend: its link may be down, and another one's not.
-    if flow.tries.is_multiple_of(SYNS) {
+    // A neighbour that the first SYN did not resolve has had its time: the kernel keeps what waits for it for 3 s, and while it
+    // does, a client on the same host does not send again.
+    let unresolved = flow.leg.hop.egress.flags & EGRESS_RESOLVES != 0;
+    if unresolved || flow.tries.is_multiple_of(SYNS) {
         shun(maps, flow, now.ms + SHUN_SILENT);
         if next(maps, frame, work, globals, flow, now) {
             syn(work, flow, now);
@@ -286,6 +289,13 @@ fn next<M: Maps, F: Frame>(
         count_in_flight(maps, flow.service, flow.leg.version, requests.wrapping_neg());
         maps.note(Note::VersionDown.counter());
         flow.tried = 0;
+    }
+    if choice.why == Why::Moved as u32 {
+        // The policy changed meanwhile, and the session stays where its request goes now.
+        let binding = Binding::new(choice.version, choice.generation, choice.backend, KIND_PRESENTED);
+        let times = u64::from(now.seconds()) | u64::from(policy.idle_seconds) << 32;
+        maps.bind(globals, &flow.presented, binding.0, times, &work.shelf);
+        maps.note(Note::SessionMoved.counter());
     }
     aim(maps, frame, &choice, globals, flow, now)
 }

@@ -54,7 +54,10 @@ fn main() -> ExitCode {
     };
     if let Some(seed) = options.seed {
         let outcome = simulate(seed, mutation, options.trace);
-        println!("seed {seed}: {} packets, {} requests, trace {:016x}", outcome.packets, outcome.requests, outcome.hash);
+        println!(
+            "seed {seed}: {} packets, {} requests, trace {:016x}",
+            outcome.packets, outcome.requests, outcome.hash
+        );
         return match outcome.violation {
             Some(why) => {
                 println!("seed {seed} FAILS {why}");

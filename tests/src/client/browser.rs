@@ -39,13 +39,7 @@ pub struct Browser {
 impl Browser {
     /// A browser inside `node` that has not connected yet.
     pub fn new(node: &Node, to: SocketAddrV4) -> Self {
-        Self {
-            node: node.clone(),
-            to,
-            connection: None,
-            session: None,
-            connections: 0,
-        }
+        Self { node: node.clone(), to, connection: None, session: None, connections: 0 }
     }
 
     /// The session's id in the jar.
@@ -70,10 +64,7 @@ impl Browser {
 
     /// The port of the present connection.
     pub fn local_port(&self) -> Result<u16> {
-        self.connection
-            .as_ref()
-            .context("the browser is not connected")?
-            .local_port()
+        self.connection.as_ref().context("the browser is not connected")?.local_port()
     }
 
     /// `GET /whoami`, the answer to which has to be a 200.

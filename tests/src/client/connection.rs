@@ -35,11 +35,7 @@ impl Connection {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self {
-            stream,
-            host: to.to_string(),
-            received: Vec::new(),
-        })
+        Ok(Self { stream, host: to.to_string(), received: Vec::new() })
     }
 
     /// The client's port, which tells this connection from others.

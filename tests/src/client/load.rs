@@ -58,10 +58,7 @@ impl Load {
             let (load, node, stop) = (self.clone(), node.clone(), Arc::clone(&stop));
             std::thread::spawn(move || load.browse(&node, &stop))
         };
-        Running {
-            threads: (0..self.browsers).map(browse).collect(),
-            stop: Arc::clone(&stop),
-        }
+        Running { threads: (0..self.browsers).map(browse).collect(), stop: Arc::clone(&stop) }
     }
 
     fn browse(&self, node: &Node, stop: &AtomicBool) -> Tally {
@@ -86,10 +83,7 @@ impl Load {
                     std::thread::sleep(Duration::from_millis(10));
                 }
             }
-            if self
-                .clear_after
-                .is_some_and(|after| last.as_ref().is_some_and(|last| last.hits >= after))
-            {
+            if self.clear_after.is_some_and(|after| last.as_ref().is_some_and(|last| last.hits >= after)) {
                 browser.clear_cookie();
                 last = None;
             }

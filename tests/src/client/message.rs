@@ -14,12 +14,7 @@ pub struct Request {
 impl Request {
     /// A request without a body.
     pub fn new(method: &str, target: &str) -> Self {
-        Self {
-            method: method.to_owned(),
-            target: target.to_owned(),
-            headers: Vec::new(),
-            body: Vec::new(),
-        }
+        Self { method: method.to_owned(), target: target.to_owned(), headers: Vec::new(), body: Vec::new() }
     }
 
     /// The most common request.
@@ -31,11 +26,7 @@ impl Request {
     pub fn post(target: &str, body: impl Into<Vec<u8>>) -> Self {
         let body = body.into();
         let length = body.len().to_string();
-        Self {
-            body,
-            ..Self::new("POST", target)
-        }
-        .header("Content-Length", &length)
+        Self { body, ..Self::new("POST", target) }.header("Content-Length", &length)
     }
 
     /// Adds a header.
@@ -82,9 +73,7 @@ impl Response {
     /// The first header of this name, in any case.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut headers = self.headers.iter();
-        headers
-            .find(|(key, _)| key.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
+        headers.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     /// All headers of this name.
@@ -115,18 +104,12 @@ impl Response {
 
     /// Whether the sender closes the connection after this response.
     pub fn closes(&self) -> bool {
-        self.header("Connection")
-            .is_some_and(|value| value.eq_ignore_ascii_case("close"))
+        self.header("Connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
     }
 
     /// The body as JSON.
     pub fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
-        serde_json::from_slice(&self.body).with_context(|| {
-            format!(
-                "{} with the body {:?}",
-                self.status,
-                String::from_utf8_lossy(&self.body)
-            )
-        })
+        serde_json::from_slice(&self.body)
+            .with_context(|| format!("{} with the body {:?}", self.status, String::from_utf8_lossy(&self.body)))
     }
 }

@@ -40,12 +40,7 @@ impl Tally {
     /// Fails unless there were answers, all of them right.
     pub fn expect_clean(&self) -> Result<()> {
         ensure!(self.responses > 0, "no answer at all: {self:?}");
-        ensure!(
-            self.errors == 0 && self.wrong == 0,
-            "{} errors, {} wrong answers: {self:#?}",
-            self.errors,
-            self.wrong
-        );
+        ensure!(self.errors == 0 && self.wrong == 0, "{} errors, {} wrong answers: {self:#?}", self.errors, self.wrong);
         Ok(())
     }
 

@@ -74,10 +74,7 @@ impl Builder {
     /// How many addresses the client has, for tests of what depends on the source; 1 unless told.
     #[must_use]
     pub fn client_addresses(self, client_addresses: u8) -> Self {
-        Self {
-            client_addresses,
-            ..self
-        }
+        Self { client_addresses, ..self }
     }
 
     /// The hook to prepare for, TC unless told.
@@ -88,22 +85,11 @@ impl Builder {
 
     /// Builds it: about a tenth of a second.
     pub fn build(self) -> Result<Lab> {
-        ensure!(
-            (1..=200).contains(&self.backends),
-            "a lab has 1 to 200 backends, not {}",
-            self.backends
-        );
-        ensure!(
-            (1..=200).contains(&self.client_addresses),
-            "a client has 1 to 200 addresses"
-        );
+        ensure!((1..=200).contains(&self.backends), "a lab has 1 to 200 backends, not {}", self.backends);
+        ensure!((1..=200).contains(&self.client_addresses), "a client has 1 to 200 addresses");
         // From here on an early return drops the remains, and with them all that was made.
         let remains = Remains(registry::claim(&self.label)?);
-        let Claim {
-            name,
-            directory,
-            addresses,
-        } = &remains.0;
+        let Claim { name, directory, addresses } = &remains.0;
         let blueprint = Blueprint {
             name,
             addresses: *addresses,
@@ -122,15 +108,7 @@ impl Builder {
         let backends = (1..=self.backends)
             .map(|index| named(&format!("b{index}"), addresses.backend(index)))
             .collect::<Result<Vec<_>>>()?;
-        blueprint
-            .join(&client, &director, &backends)
-            .with_context(|| format!("build the lab {name}"))?;
-        Ok(Lab {
-            client,
-            director,
-            backends,
-            hook: self.hook,
-            remains,
-        })
+        blueprint.join(&client, &director, &backends).with_context(|| format!("build the lab {name}"))?;
+        Ok(Lab { client, director, backends, hook: self.hook, remains })
     }
 }

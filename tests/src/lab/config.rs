@@ -32,12 +32,7 @@ pub struct Shop<'a> {
 impl<'a> Shop<'a> {
     /// A service with these versions, chosen as in story 2, in maps small enough to be made in no time.
     pub fn new(versions: &'a [(&'a str, &'a [usize])]) -> Self {
-        Self {
-            select: Select::Highest,
-            versions,
-            flows: 16_384,
-            sessions: 65_536,
-        }
+        Self { select: Select::Highest, versions, flows: 16_384, sessions: 65_536 }
     }
 
     /// The same with another way of choosing the version for new sessions.
@@ -84,14 +79,8 @@ interval = "1s"
             vip = lab.vip(),
         );
         for (label, backends) in self.versions {
-            let backends: Vec<_> = backends
-                .iter()
-                .map(|index| lab.application(*index).to_string())
-                .collect();
-            let _ = write!(
-                text,
-                "\n[[service.version]]\nlabel = \"{label}\"\nbackends = {backends:?}\n"
-            );
+            let backends: Vec<_> = backends.iter().map(|index| lab.application(*index).to_string()).collect();
+            let _ = write!(text, "\n[[service.version]]\nlabel = \"{label}\"\nbackends = {backends:?}\n");
         }
         text
     }

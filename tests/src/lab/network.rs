@@ -50,18 +50,13 @@ impl Blueprint<'_> {
     fn roles(&self) -> Vec<String> {
         let client = (self.client == ClientPlace::Namespace).then(|| "client".to_owned());
         let backends = (1..=self.backends).map(|index| format!("b{index}"));
-        client
-            .into_iter()
-            .chain(["director".to_owned()])
-            .chain(backends)
-            .collect()
+        client.into_iter().chain(["director".to_owned()]).chain(backends).collect()
     }
 
     /// Joins the hosts and gives them addresses and routes.
     pub(crate) fn join(&self, client: &Node, director: &Node, backends: &[Node]) -> Result<()> {
         for node in backends.iter().chain([director]) {
-            node.run(settings_of_router)
-                .with_context(|| format!("set up {}", node.role()))?;
+            node.run(settings_of_router).with_context(|| format!("set up {}", node.role()))?;
         }
         if self.client == ClientPlace::Namespace {
             client.run(settings_of_router).context("set up the client")?;
@@ -83,9 +78,7 @@ impl Blueprint<'_> {
         }
         let clients = (0..self.client_addresses).map(|index| self.addresses.client_nth(index));
         let neighbours: Vec<_> = backends.iter().map(Node::address).chain(clients).collect();
-        director
-            .run(|| meet(&neighbours))
-            .context("resolve the director's neighbours")
+        director.run(|| meet(&neighbours)).context("resolve the director's neighbours")
     }
 
     fn links(&self) -> String {
@@ -114,10 +107,7 @@ impl Blueprint<'_> {
         batch += &format!("address add {}/24 dev {CLIENT_INTERFACE}\n", addresses.director());
         batch += &format!("link set {CLIENT_INTERFACE} up\n");
         for index in 1..=self.backends {
-            batch += &format!(
-                "address add {}/24 dev b{index}\nlink set b{index} up\n",
-                addresses.gateway(index)
-            );
+            batch += &format!("address add {}/24 dev b{index}\nlink set b{index} up\n", addresses.gateway(index));
         }
         batch
     }
@@ -128,12 +118,7 @@ impl Blueprint<'_> {
         for index in 0..self.client_addresses {
             batch += &format!("address add {}/24 dev {end}\n", addresses.client_nth(index));
         }
-        batch
-            + &format!(
-                "link set {end} up\nroute add {} via {}\n",
-                addresses.prefix(),
-                addresses.director()
-            )
+        batch + &format!("link set {end} up\nroute add {} via {}\n", addresses.prefix(), addresses.director())
     }
 
     fn backend(&self, index: usize) -> String {
@@ -160,10 +145,7 @@ fn run_batch(mut ip: Command, batch: &str) -> Result<()> {
     drop(input);
     let output = child.wait_with_output().context("wait for `ip`")?;
     if !output.status.success() {
-        bail!(
-            "{} in the batch:\n{batch}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        bail!("{} in the batch:\n{batch}", String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(())
 }

@@ -95,13 +95,7 @@ impl Node {
             .with_context(|| format!("start {program} in {}", self.role))?;
         if !output.status.success() {
             let errors = String::from_utf8_lossy(&output.stderr);
-            bail!(
-                "`{program} {}` in {}: {}: {}",
-                arguments.join(" "),
-                self.role,
-                output.status,
-                errors.trim()
-            );
+            bail!("`{program} {}` in {}: {}: {}", arguments.join(" "), self.role, output.status, errors.trim());
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }

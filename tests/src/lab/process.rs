@@ -34,10 +34,7 @@ impl Process {
             .process_group(0)
             .spawn()
             .with_context(|| format!("start {}", command.get_program().display()))?;
-        Ok(Self {
-            child,
-            log: log.to_owned(),
-        })
+        Ok(Self { child, log: log.to_owned() })
     }
 
     /// The process id, valid as long as the handle lives.
@@ -97,10 +94,8 @@ pub(super) fn print_logs(directory: &Path) {
     let Ok(entries) = std::fs::read_dir(directory) else {
         return;
     };
-    for path in entries
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|end| end == "log"))
+    for path in
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "log"))
     {
         let text = std::fs::read_to_string(&path).unwrap_or_default();
         let lines: Vec<_> = text.lines().collect();

@@ -34,11 +34,7 @@ pub(crate) struct Claim {
 
 /// Clears away the remains of dead labs, then takes a name and a free network for a new one.
 pub(crate) fn claim(label: &str) -> Result<Claim> {
-    if label.is_empty()
-        || !label
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
-    {
+    if label.is_empty() || !label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()) {
         bail!("a lab's label is made of a-z and 0-9, not {label:?}: it becomes part of names that are split at `-`");
     }
     let _lock = lock()?;
@@ -61,11 +57,7 @@ pub(crate) fn claim(label: &str) -> Result<Claim> {
             result => result.with_context(|| format!("create {}", directory.display()))?,
         }
         fs::write(directory.join("owner"), serde_json::to_vec(&owner)?).context("write the lab's owner file")?;
-        return Ok(Claim {
-            name,
-            directory,
-            addresses,
-        });
+        return Ok(Claim { name, directory, addresses });
     }
     unreachable!("some suffix is free")
 }
@@ -79,10 +71,7 @@ pub fn clean() -> Result<usize> {
 
 /// Serialises starting and cleaning over all processes. The kernel lets go of the lock when its owner ends.
 fn lock() -> Result<File> {
-    ensure!(
-        rustix::process::geteuid().is_root(),
-        "a lab makes network namespaces: run this as root"
-    );
+    ensure!(rustix::process::geteuid().is_root(), "a lab makes network namespaces: run this as root");
     fs::create_dir_all(ROOT).with_context(|| format!("create {ROOT}"))?;
     let path = Path::new(ROOT).join(".lock");
     let file = File::create(&path).with_context(|| format!("open {}", path.display()))?;
@@ -95,9 +84,7 @@ fn clear_remains() -> Result<Vec<Owner>> {
     let mut live = Vec::new();
     for (name, directory) in labs()? {
         // Without an owner file it died while it was being claimed: the lock, which we hold, guards that moment.
-        let owner = fs::read(directory.join("owner"))
-            .ok()
-            .and_then(|text| serde_json::from_slice::<Owner>(&text).ok());
+        let owner = fs::read(directory.join("owner")).ok().and_then(|text| serde_json::from_slice::<Owner>(&text).ok());
         match owner {
             Some(owner) if is_alive(&owner)? => live.push(owner),
             owner => {
@@ -135,10 +122,7 @@ fn boot() -> Result<String> {
 fn start_time(pid: u32) -> Result<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let (_, fields) = stat.rsplit_once(')').context("no name in /proc/PID/stat")?;
-    let state_is_first = fields
-        .split_whitespace()
-        .nth(19)
-        .context("no start time in /proc/PID/stat")?;
+    let state_is_first = fields.split_whitespace().nth(19).context("no start time in /proc/PID/stat")?;
     Ok(state_is_first.parse()?)
 }
 

@@ -45,16 +45,9 @@ pub(crate) fn host_interface(addresses: Addresses) -> String {
 
 /// Runs `ip` in the calling thread's namespace.
 pub(crate) fn ip(arguments: &[&str]) -> Result<String> {
-    let output = Command::new("ip")
-        .args(arguments)
-        .output()
-        .context("start `ip`: is iproute2 installed?")?;
+    let output = Command::new("ip").args(arguments).output().context("start `ip`: is iproute2 installed?")?;
     if !output.status.success() {
-        bail!(
-            "`ip {}`: {}",
-            arguments.join(" "),
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        bail!("`ip {}`: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -103,12 +96,7 @@ fn processes_in(identities: &[(u64, u64)]) -> Result<Vec<Pid>> {
     let mut inside = Vec::new();
     for entry in fs::read_dir("/proc").context("list /proc")? {
         let entry = entry?;
-        let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-            .and_then(Pid::from_raw)
-        else {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw) else {
             continue;
         };
         // A process may end between listing and looking; a zombie has no namespace any longer.

@@ -35,8 +35,7 @@ pub(super) fn write_setting(name: &str, value: &str) -> Result<()> {
 /// XDP on the other end of the veth pair cannot complete a checksum that was left to the hardware, and a frame that
 /// it redirects here vanishes unless this end has GRO or XDP.
 pub(super) fn set_offloads_for_xdp(node: &Node, interface: &str) -> Result<()> {
-    node.output("ethtool", &["-K", interface, "tx", "off", "gro", "on"])
-        .map(drop)
+    node.output("ethtool", &["-K", interface, "tx", "off", "gro", "on"]).map(drop)
 }
 
 /// Has the kernel resolve each neighbour, inside the director: `bpf_fib_lookup` reports one that is unknown, but does
@@ -47,9 +46,7 @@ pub(super) fn meet(neighbours: &[Ipv4Addr]) -> Result<()> {
     loop {
         let known = ip(&["-4", "neighbour", "show"])?;
         let met = |address: &&Ipv4Addr| {
-            known
-                .lines()
-                .any(|line| line.starts_with(&format!("{address} ")) && line.contains("lladdr"))
+            known.lines().any(|line| line.starts_with(&format!("{address} ")) && line.contains("lladdr"))
         };
         let Some(missing) = neighbours.iter().find(|address| !met(address)) else {
             return Ok(());

@@ -69,7 +69,14 @@ impl Server {
 
 impl Backend {
     pub(super) fn new(index: usize, host: Host) -> Self {
-        Self { index, host, health: Health::Alive, connections: BTreeMap::new(), used: BTreeMap::new(), sessions: BTreeSet::new() }
+        Self {
+            index,
+            host,
+            health: Health::Alive,
+            connections: BTreeMap::new(),
+            used: BTreeMap::new(),
+            sessions: BTreeSet::new(),
+        }
     }
 
     /// A frame arrives.
@@ -81,6 +88,14 @@ impl Backend {
         let fresh = view.syn && view.ack.is_none();
         if fresh && self.connections.get_mut(&peer).is_some_and(|(old, _)| may_reuse(old, view)) {
             self.connections.remove(&peer);
+        }
+        if fresh
+            && let Some((old, _)) = self.connections.get(&peer)
+            && !old.monitor.knows(view)
+            && let Some(numbers) = old.monitor.next()
+        {
+            self.host.challenge(view, numbers);
+            return Ok(None);
         }
         if fresh && !self.connections.contains_key(&peer) && self.health == Health::Alive {
             let server = Server { idle_since: shared.now, ..Server::default() };
@@ -292,6 +307,18 @@ impl Backend {
         server.writes.retain(|(_, bytes)| !bytes.is_empty());
         server.last = closes;
         shared.oracle.answers(number, answer, issued.as_deref())
+    }
+
+    /// Connections that smoltcp has forgotten (see [`super::client::Client::revive`]) are reset. Answers their peers.
+    pub(super) fn revive(&mut self, now: u64) -> Vec<Peer> {
+        let mut ended = Vec::new();
+        for (peer, (connection, _)) in &mut self.connections {
+            if self.host.next(now, connection).is_none() && connection.socket().send_queue() != 0 {
+                connection.socket().abort();
+                ended.push(*peer);
+            }
+        }
+        ended
     }
 
     /// The process dies. Answers the connections that it was busy on.

@@ -17,6 +17,8 @@ const FIRST_PORT: u16 = 40_000;
 /// Microseconds that a browser waits for a server that is known to have died.
 const EXCUSED_PATIENCE: u64 = 30_000_000;
 
+/// Microseconds after which a port is used again.
+const COOLING: u64 = 300_000;
 /// Microseconds that a connection without a tab may take to end.
 const LINGER: u64 = 200_000_000;
 
@@ -101,9 +103,7 @@ impl Client {
     /// Ends a connection that nobody has had for long: its peer may have died, and smoltcp waits for ever in FIN-WAIT-2.
     /// Answers its port, or that its FIN should have been answered.
     pub(super) fn linger(&mut self, shared: &Shared) -> Result<Option<u16>, String> {
-        let late = |since: &mut Option<u64>| {
-            shared.now > since.get_or_insert(shared.now).saturating_add(LINGER)
-        };
+        let late = |since: &mut Option<u64>| shared.now > since.get_or_insert(shared.now).saturating_add(LINGER);
         let tabs: Vec<u16> = self.tabs.iter().filter_map(|tab| tab.port).collect();
         for (port, connection) in self.connections.iter_mut().filter(|(port, _)| !tabs.contains(port)) {
             if late(&mut connection.orphaned) {
@@ -118,6 +118,20 @@ impl Client {
             }
         }
         Ok(None)
+    }
+
+    /// Ends connections that smoltcp has forgotten: what was sent is not acknowledged, and no timer runs. It happens after
+    /// three equal acknowledgements of a full window, or of a lone FIN. Answers their ports.
+    pub(super) fn revive(&mut self, shared: &mut Shared) -> Vec<u16> {
+        let mut ended = Vec::new();
+        for (port, connection) in &mut self.connections {
+            if self.host.next(shared.now, connection).is_none() && connection.socket().send_queue() != 0 {
+                shared.oracle.excuse((self.host.address, *port), "smoltcp forgot it");
+                connection.socket().abort();
+                ended.push(*port);
+            }
+        }
+        ended
     }
 
     /// What is not done, in words.
@@ -151,7 +165,8 @@ impl Client {
         let result = self.process(shared, &mut tab, index);
         let wishes = [
             tab.writes.front().map(|(due, _)| *due),
-            (tab.left != 0 || tab.port.is_some()).then_some(tab.rest),
+            tab.port.map(|_| tab.rest),
+            (tab.left != 0 && tab.port.is_none()).then_some(tab.rest.max(shared.now + 100)),
             Some(tab.pause),
         ];
         self.tabs[index] = tab;
@@ -168,7 +183,9 @@ impl Client {
             result?;
         }
         let more = tab.outstanding.len() == 1 && !tab.pipelined;
-        if shared.now >= tab.rest && (tab.outstanding.is_empty() || more && shared.random.random_bool(shared.plan.pipelining)) {
+        if shared.now >= tab.rest
+            && (tab.outstanding.is_empty() || more && shared.random.random_bool(shared.plan.pipelining))
+        {
             self.begin(shared, tab, index);
         }
         if let Some(connection) = tab.port.and_then(|port| self.connections.get_mut(&port)) {
@@ -219,7 +236,11 @@ impl Client {
                 self.jars[jar].uses -= 1;
                 shared.oracle.fails(number, shared.now, how)?;
             }
-        } else if !tab.last && !tab.half_closed && !tab.unframed && !shared.oracle.is_excused((self.host.address, tab.port.unwrap_or(0))) {
+        } else if !tab.last
+            && !tab.half_closed
+            && !tab.unframed
+            && !shared.oracle.is_excused((self.host.address, tab.port.unwrap_or(0)))
+        {
             return Err(format!("an idle connection of port {:?} ended, reset: {reset}", tab.port));
         }
         connection.socket().close();
@@ -289,7 +310,11 @@ impl Client {
         if tab.outstanding.is_empty() && !fresh {
             let random = &mut shared.random;
             if tab.left == 0 || tab.last || random.random_bool(shared.plan.closing) {
-                if random.random_bool(0.2) { connection.socket().abort() } else { connection.socket().close() }
+                if random.random_bool(0.2) {
+                    connection.socket().abort()
+                } else {
+                    connection.socket().close()
+                }
                 leave(shared, tab);
                 return;
             }
@@ -297,9 +322,8 @@ impl Client {
         if tab.left == 0 || tab.last || tab.half_closed {
             return;
         }
-        let free: Vec<usize> = (0..self.jars.len())
-            .filter(|jar| self.jars[*jar].uses == 0 || self.jars[*jar].user == index)
-            .collect();
+        let free: Vec<usize> =
+            (0..self.jars.len()).filter(|jar| self.jars[*jar].uses == 0 || self.jars[*jar].user == index).collect();
         if free.is_empty() {
             tab.rest = shared.now + 20_000;
             return;
@@ -317,7 +341,9 @@ impl Client {
         for _ in 0..shared.plan.ports {
             let port = FIRST_PORT + self.port;
             self.port = (self.port + 1) % shared.plan.ports;
-            if !self.connections.contains_key(&port) {
+            // Not while something may be under way that belongs to the connection before.
+            let cool = self.used.get(&port).is_none_or(|used| shared.now > used + COOLING);
+            if cool && !self.connections.contains_key(&port) {
                 shared.oracle.lost.remove(&(self.host.address, port));
                 let mut connection = self.host.connect(port, (VIP, VIP_PORT));
                 connection.wary_until = self.used.get(&port).map_or(0, |ended| ended + LATE);

@@ -2,6 +2,7 @@
 //! nobody reads, then one store of the service's word.
 
 use std::cell::Cell;
+use std::fmt;
 
 use balancer_ebpf::layout::{
     BACKEND_UP, BACKEND_USED, Backend, MAX_VERSIONS, Name, Policy, SERVICE_BLOCKS, ServiceWord, SessionRule,
@@ -36,6 +37,15 @@ pub(super) fn policy() -> Policy {
         fallback: 0,
         rule: SessionRule { cookie: name(COOKIE), parameter: name("jsessionid") },
         versions: [VersionPolicy::NONE; MAX_VERSIONS as usize],
+    }
+}
+
+impl fmt::Display for Daemon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (generation, backends)) in self.versions.iter().enumerate().filter(|(_, (g, _))| *g != 0) {
+            write!(f, "{index} of generation {generation} on {backends:?}, ")?;
+        }
+        write!(f, "active {}, fallback {}", self.active, self.fallback())
     }
 }
 
@@ -83,10 +93,7 @@ impl Daemon {
         let block = self.word % SERVICE_BLOCKS;
         maps.policies[block as usize] = policy;
         maps.word.set(ServiceWord::new(block, self.word).0);
-        oracle.ruled(
-            now,
-            Rules { active: self.active, fallback: self.fallback(), versions: self.versions.clone() },
-        );
+        oracle.ruled(now, Rules { active: self.active, fallback: self.fallback(), versions: self.versions.clone() });
     }
 
     /// A backend's entry in the map.

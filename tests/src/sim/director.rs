@@ -35,8 +35,8 @@ pub(super) struct Director {
     pub(super) xdp: bool,
     pub(super) partial: bool,
     pub(super) mutation: Mutation,
-    /// SYNs without an answer, by the leg's source port and the backend.
-    unanswered: BTreeMap<(u16, [u8; 4]), u32>,
+    /// SYNs without an answer, by the leg's source port and the backend: their number, and how many.
+    unanswered: BTreeMap<(u16, [u8; 4]), (u32, u32)>,
     /// The latest timestamp that was sent to each client's port, and that each leg's backend sent.
     shown: BTreeMap<([u8; 4], u16), u32>,
     told: BTreeMap<u16, u32>,
@@ -58,7 +58,13 @@ pub(super) struct Handled {
 }
 
 impl Director {
-    pub(super) fn new(maps: SimMaps, routes: Vec<([u8; 4], Hop)>, xdp: bool, partial: bool, mutation: Mutation) -> Self {
+    pub(super) fn new(
+        maps: SimMaps,
+        routes: Vec<([u8; 4], Hop)>,
+        xdp: bool,
+        partial: bool,
+        mutation: Mutation,
+    ) -> Self {
         Self {
             maps,
             work: work(),
@@ -97,7 +103,9 @@ impl Director {
         }
         let mut handled = Handled { verdict, departures: Vec::new(), cuts: Vec::new() };
         let mut late = true;
-        if interface == BACK && let Some((clock, _)) = view.timestamp {
+        if interface == BACK
+            && let Some((clock, _)) = view.timestamp
+        {
             let before = self.told.entry(view.destination_port).or_insert(clock);
             late = distance(clock, *before) < 0;
             if !late || view.syn {
@@ -126,8 +134,7 @@ impl Director {
         let ingress = Egress { interface, flags: 0 };
         loop {
             let routes = &self.routes;
-            let mut frame =
-                SimFrame { bytes: bytes.clone(), kind, ingress, routes, copies: Vec::new(), falsified: 0 };
+            let mut frame = SimFrame { bytes: bytes.clone(), kind, ingress, routes, copies: Vec::new(), falsified: 0 };
             let verdict = splice::direct(&self.maps, &mut frame, &mut self.work);
             let mut leaving = frame.copies;
             match verdict.action() {
@@ -150,7 +157,10 @@ impl Director {
     /// What a backend's packet says about the backend.
     fn answered(&mut self, now: u64, view: &View, oracle: &mut Oracle) {
         if view.syn && view.ack.is_some() {
-            self.unanswered.remove(&(view.destination_port, view.source));
+            let key = (view.destination_port, view.source);
+            if self.unanswered.get(&key).is_some_and(|(seq, _)| view.ack == Some(seq.wrapping_add(1))) {
+                self.unanswered.remove(&key);
+            }
         }
         if view.rst {
             oracle.trouble(backend_index(view.source), now, now + SHUN_REFUSED, "refused");
@@ -158,7 +168,14 @@ impl Director {
     }
 
     /// A packet leaves: for the right neighbour, and with the consequences that it has.
-    fn leaves(&mut self, now: u64, egress: Egress, frame: &[u8], out: &View, oracle: &mut Oracle) -> Result<(), String> {
+    fn leaves(
+        &mut self,
+        now: u64,
+        egress: Egress,
+        frame: &[u8],
+        out: &View,
+        oracle: &mut Oracle,
+    ) -> Result<(), String> {
         let Some((_, hop)) = self.routes.iter().find(|(address, _)| *address == out.destination) else {
             return Err("nobody has this address".into());
         };
@@ -171,15 +188,16 @@ impl Director {
         if egress.interface == BACK && out.syn {
             let key = (out.source_port, out.destination);
             let others = |key: &(u16, [u8; 4])| key.0 == out.source_port && key.1 != out.destination;
-            let left: Vec<_> = self.unanswered.iter().filter(|(k, _)| others(k)).map(|(k, n)| (*k, *n)).collect();
+            let left: Vec<_> = self.unanswered.iter().filter(|(k, _)| others(k)).map(|(k, (_, n))| (*k, *n)).collect();
             for (old, syns) in left {
                 if syns >= 2 {
                     oracle.trouble(backend_index(old.1), now, now + SHUN_SILENT, "gave no answer");
                 }
                 self.unanswered.remove(&old);
             }
-            let syns = self.unanswered.entry(key).or_insert(0);
-            *syns += 1;
+            let (seq, syns) = self.unanswered.entry(key).or_insert((out.seq, 0));
+            *syns = if *seq == out.seq { *syns + 1 } else { 1 };
+            *seq = out.seq;
             if *syns > 2 {
                 oracle.trouble(backend_index(key.1), now, now + SHUN_SILENT, "gave no answer");
             }
@@ -317,7 +335,8 @@ fn slot_of(_source: [u8; 4], port: u16) -> Option<u32> {
 fn blocks(view: &View, out: &View) -> Result<(), String> {
     let (Some(before), Some(after)) = (view.ack, out.ack) else { return Ok(()) };
     for (old, new) in view.sacks.iter().flatten().zip(out.sacks.iter().flatten()) {
-        if old.0.wrapping_sub(before) != new.0.wrapping_sub(after) || old.1.wrapping_sub(before) != new.1.wrapping_sub(after)
+        if old.0.wrapping_sub(before) != new.0.wrapping_sub(after)
+            || old.1.wrapping_sub(before) != new.1.wrapping_sub(after)
         {
             return Err(format!("a SACK block was {}:{} and acknowledged {before}", old.0, old.1));
         }

@@ -7,13 +7,16 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
-use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use smoltcp::phy::{ChecksumCapabilities, Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::tcp;
 use smoltcp::time::{Duration, Instant};
-use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr, Ipv4Address, Ipv4Packet, TcpPacket, TcpSeqNumber};
+use smoltcp::wire::{
+    HardwareAddress, IpAddress, IpCidr, IpProtocol, Ipv4Address, Ipv4Packet, Ipv4Repr, TcpControl, TcpPacket, TcpRepr,
+    TcpSeqNumber,
+};
 
 use super::monitor::Monitor;
-use super::packet::{ETHERNET, distance};
+use super::packet::{ETHERNET, View, distance};
 use super::plan::Stack;
 
 /// Microseconds that a segment may be under way, with what it makes others send.
@@ -122,6 +125,39 @@ impl Host {
     pub(super) fn output(&mut self, now: u64, connection: &mut Connection) {
         CLOCK.set(self.clock(now));
         self.interface.poll_egress(instant(now), &mut self.wire, &mut connection.sockets);
+    }
+
+    /// Answers a SYN to a connection that is open with a bare acknowledgement (RFC 5961, section 4.2), as everybody does but
+    /// smoltcp, which says nothing.
+    pub(super) fn challenge(&mut self, syn: &View, (seq, ack): (u32, u32)) {
+        let tcp = TcpRepr {
+            src_port: syn.destination_port,
+            dst_port: syn.source_port,
+            control: TcpControl::None,
+            seq_number: TcpSeqNumber(seq as i32),
+            ack_number: Some(TcpSeqNumber(ack as i32)),
+            window_len: 1000,
+            window_scale: None,
+            max_seg_size: None,
+            sack_permitted: false,
+            sack_ranges: [None; 3],
+            timestamp: None,
+            payload: &[],
+        };
+        let address = |[a, b, c, d]: [u8; 4]| Ipv4Address::new(a, b, c, d);
+        let ip = Ipv4Repr {
+            src_addr: address(syn.destination),
+            dst_addr: address(syn.source),
+            next_header: IpProtocol::Tcp,
+            payload_len: tcp.buffer_len(),
+            hop_limit: 64,
+        };
+        let mut packet = vec![0; ip.buffer_len() + tcp.buffer_len()];
+        let sums = ChecksumCapabilities::default();
+        ip.emit(&mut Ipv4Packet::new_unchecked(&mut packet[..]), &sums);
+        let (source, destination) = (IpAddress::Ipv4(ip.src_addr), IpAddress::Ipv4(ip.dst_addr));
+        tcp.emit(&mut TcpPacket::new_unchecked(&mut packet[20..]), &source, &destination, &sums);
+        self.wire.outgoing.push(packet);
     }
 
     /// When the connection has to be looked after again.

@@ -7,6 +7,9 @@ use std::collections::BTreeSet;
 
 use super::packet::{View, distance};
 
+/// How many milliseconds an echo may be ahead: a leg's clock starts with the client's last segment, which may be some time
+/// ago, and an older connection of the same ports may have run ahead of it.
+const AHEAD: i32 = 1_000;
 /// How many milliseconds old an echo may be.
 const OLD: i32 = 3_600_000;
 
@@ -100,10 +103,10 @@ impl Monitor {
         }
         self.acked = self.acked.max(ack);
         self.sacks(view, first, ack)?;
-        // The director keeps the clock running between two legs, so what comes back need not be what was sent, but it is
-        // never of the future.
+        // The director keeps the clock running between two legs, so what comes back need not be what was sent, but it
+        // is about as old as it says.
         if let (Some((_, echo)), Some(_)) = (view.timestamp, self.clock)
-            && (distance(echo, clock) < -OLD || distance(echo, clock) > 0)
+            && (distance(echo, clock) < -OLD || distance(echo, clock) > AHEAD)
         {
             return Err(format!("it echoes timestamp {echo} when the clock is at {clock}"));
         }
@@ -119,7 +122,10 @@ impl Monitor {
         for (left, right) in view.sacks.iter().flatten() {
             let (from, until) = (i64::from(distance(*left, first)), i64::from(distance(*right, first)));
             if from >= until || until > self.sent || until < ack {
-                return Err(format!("SACK block {from}..{until}, but 0..{} was sent and {ack} acknowledged", self.sent));
+                return Err(format!(
+                    "SACK block {from}..{until}, but 0..{} was sent and {ack} acknowledged",
+                    self.sent
+                ));
             }
             // A receiver cuts what reaches beyond its window, so a block may end anywhere. The director's translation of
             // right edges is checked where it happens.
@@ -133,6 +139,16 @@ impl Monitor {
     /// The highest number of the end's that was acknowledged.
     pub(super) fn acked(&self) -> Option<u32> {
         self.first.map(|first| first.wrapping_add(self.acked as u32))
+    }
+
+    /// Whether the other side's SYN is the one that it sent before.
+    pub(super) fn knows(&self, syn: &View) -> bool {
+        self.peer == Some(syn.seq)
+    }
+
+    /// What the end would put into a segment without data: its own next number, and what it expects.
+    pub(super) fn next(&self) -> Option<(u32, u32)> {
+        Some((self.first?.wrapping_add(self.sent as u32), self.told?))
     }
 
     /// Whether a segment brings something to an end that has read `read` bytes.

@@ -23,6 +23,9 @@ use super::trace::Trace;
 /// Microseconds in which every request is over. smoltcp's timers double up to a minute; a rough network and a backend
 /// that is away take several of them.
 const PATIENCE: u64 = 300_000_000;
+/// The same where clients pipeline: a segment that has to wait takes the acknowledgement that it carries with it, so that
+/// both ends wait for their timers in turn.
+const PIPELINE_PATIENCE: u64 = 2_400_000_000;
 /// Events of one world; a hundredth of it is usual.
 const MOST_EVENTS: u64 = 400_000;
 /// Seconds of silence after which the director may collect a flow.
@@ -220,7 +223,7 @@ impl World {
             }
             Event::Operator => {
                 if let Some(what) = self.daemon.operate(&mut self.shared.random) {
-                    self.trace.note(self.shared.now, &what);
+                    self.trace.note(self.shared.now, &format!("{what}: {}", self.daemon));
                     self.daemon.write(self.shared.now, &mut self.director.maps, &mut self.shared.oracle);
                 }
                 Ok(())
@@ -423,11 +426,13 @@ impl World {
     /// Once a second: does everything go on?
     fn watch(&mut self) -> Result<(), String> {
         let now = self.shared.now;
+        let patience = if self.shared.plan.pipelining > 0.0 { PIPELINE_PATIENCE } else { PATIENCE };
         for (number, record) in self.shared.oracle.records.iter().enumerate() {
-            if !record.over && now - record.sent > PATIENCE {
+            if !record.over && now - record.sent > patience {
                 return Err(format!("request {number} of {:?} hangs since {} ms", record.from, record.sent / 1000));
             }
         }
+        self.revive()?;
         // A browser gives up on a server that died before it had answered.
         for index in 0..self.clients.len() {
             for tab in 0..self.clients[index].tabs.len() {
@@ -443,11 +448,30 @@ impl World {
             }
         }
         let done = self.clients.iter().all(Client::is_done);
-        if !done && now < PATIENCE * 8 {
+        if !done && now < patience * 8 {
             self.at(now + 1_000_000, Event::Watch);
         } else if !done {
             let left: Vec<String> = self.clients.iter_mut().map(Client::leftovers).collect();
             return Err(format!("the clients do not come to an end: {}", left.join(" ")));
+        }
+        Ok(())
+    }
+
+    /// Ends what smoltcp has forgotten.
+    fn revive(&mut self) -> Result<(), String> {
+        for index in 0..self.clients.len() {
+            for port in self.clients[index].revive(&mut self.shared) {
+                let tab = self.clients[index].tab_of(port);
+                self.step(index, tab, Some(port))?;
+            }
+        }
+        for index in 0..self.backends.len() {
+            for peer in self.backends[index].revive(self.shared.now) {
+                if let Some(client) = self.director.client_of(peer.1) {
+                    self.shared.oracle.excuse(client, "smoltcp forgot its other half");
+                }
+                self.serve(index, Some(peer))?;
+            }
         }
         Ok(())
     }
@@ -476,7 +500,11 @@ impl World {
         }
         let maps = &self.director.maps;
         if maps.keys.borrow().len() != maps.flows.len() {
-            return Err(format!("{} connections are in the table, {} slots are", maps.keys.borrow().len(), maps.flows.len()));
+            return Err(format!(
+                "{} connections are in the table, {} slots are",
+                maps.keys.borrow().len(),
+                maps.flows.len()
+            ));
         }
         if let Some(slot) = maps.flows.iter().position(|flow| flow.borrow().state == FLOW_CLOSING) {
             return Err(format!("slot {slot} cannot be collected"));
@@ -495,13 +523,8 @@ impl World {
     fn sessions(&self) -> Result<(), String> {
         let maps = &self.director.maps;
         let key = maps.globals.session_key;
-        let issued: std::collections::HashSet<u64> = self
-            .shared
-            .oracle
-            .issued
-            .iter()
-            .map(|id| balancer_ebpf::sip::hash_id(key, 0, id.as_bytes()).tag)
-            .collect();
+        let issued: std::collections::HashSet<u64> =
+            self.shared.oracle.issued.iter().map(|id| balancer_ebpf::sip::hash_id(key, 0, id.as_bytes()).tag).collect();
         for entry in maps.buckets.iter().flat_map(|bucket| &bucket.entries) {
             if entry.tag.get() != 0 && !issued.contains(&entry.tag.get()) {
                 return Err("an id is bound that no backend issued".into());

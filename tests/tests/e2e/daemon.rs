@@ -17,10 +17,7 @@ under_both_hooks! {
     a_stopped_and_a_killed_daemon_is_not_missed,
     a_restarted_daemon_breaks_and_changes_nothing,
     restarts_under_load_break_nothing,
-}
-
-open_problems! {
-    neighbours_that_move_while_nobody_looks_are_found: "a leg is not opened to a neighbour that is not resolved",
+    neighbours_that_move_while_nobody_looks_are_found,
 }
 
 /// Addresses of the client, so that sessions begin on both backends of a version.

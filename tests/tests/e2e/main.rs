@@ -14,22 +14,6 @@ macro_rules! under_both_hooks {
     };
 }
 
-/// The same for what is known not to work yet: `cargo test -- --ignored` shows how far it is.
-macro_rules! open_problems {
-    ($($story:ident: $why:literal),+ $(,)?) => {
-        mod open_under_tc {
-            $(#[test] #[ignore = $why] fn $story() -> anyhow::Result<()> {
-                super::$story(balancer_tests::lab::Hook::Tc)
-            })+
-        }
-        mod open_under_xdp {
-            $(#[test] #[ignore = $why] fn $story() -> anyhow::Result<()> {
-                super::$story(balancer_tests::lab::Hook::Xdp)
-            })+
-        }
-    };
-}
-
 mod curl;
 mod programs;
 mod scene;

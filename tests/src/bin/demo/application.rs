@@ -45,12 +45,7 @@ impl Application {
     /// A page for people.
     pub(crate) fn page(&mut self, headers: &HeaderMap) -> Result<Response<Content>> {
         let visit = self.visit(headers)?;
-        let began = visit
-            .began
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_millis()
-            .to_string();
+        let began = visit.began.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis().to_string();
         let page = include_str!("page.html")
             .replace("{version}", &self.version)
             .replace("{backend}", &self.name)

@@ -10,13 +10,7 @@ use hyper::body::{Body, Bytes, Frame, SizeHint};
 /// A body that is there already, or the pattern of a seed.
 pub(crate) enum Content {
     Whole(Option<Bytes>),
-    Pattern {
-        seed: u64,
-        offset: u64,
-        length: u64,
-        piece: u64,
-        framing: Framing,
-    },
+    Pattern { seed: u64, offset: u64, length: u64, piece: u64, framing: Framing },
 }
 
 /// How the end of a pattern is made known.
@@ -49,13 +43,7 @@ impl Body for Content {
         let bytes = match self.get_mut() {
             Self::Whole(bytes) => bytes.take(),
             Self::Pattern { offset, length, .. } if offset == length => None,
-            Self::Pattern {
-                seed,
-                offset,
-                length,
-                piece,
-                ..
-            } => {
+            Self::Pattern { seed, offset, length, piece, .. } => {
                 let size = (*piece).min(*length - *offset);
                 let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
                 pattern::fill(*seed, *offset, &mut bytes);
@@ -68,23 +56,13 @@ impl Body for Content {
 
     fn is_end_stream(&self) -> bool {
         // Said early, a chunked body of no bytes would get a Content-Length.
-        self.left() == 0
-            && !matches!(
-                self,
-                Self::Pattern {
-                    framing: Framing::Chunked,
-                    ..
-                }
-            )
+        self.left() == 0 && !matches!(self, Self::Pattern { framing: Framing::Chunked, .. })
     }
 
     /// hyper writes Content-Length where the size is exact, and chunks where it is not.
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Pattern {
-                framing: Framing::Chunked,
-                ..
-            } => SizeHint::default(),
+            Self::Pattern { framing: Framing::Chunked, .. } => SizeHint::default(),
             Self::Whole(_) | Self::Pattern { .. } => SizeHint::with_exact(self.left()),
         }
     }

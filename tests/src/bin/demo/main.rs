@@ -40,9 +40,8 @@ struct Arguments {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let listener = TcpListener::bind(arguments.listen)
-        .await
-        .with_context(|| format!("listen on {}", arguments.listen))?;
+    let listener =
+        TcpListener::bind(arguments.listen).await.with_context(|| format!("listen on {}", arguments.listen))?;
     let application = Application::new(&arguments.version, &arguments.name, &arguments.cookie)?;
     let application = Rc::new(RefCell::new(application));
     let serve = async {
@@ -60,9 +59,7 @@ async fn main() -> Result<()> {
                     async move { Ok::<_, Infallible>(pages::answer(&application, request).await) }
                 });
                 // An error here is a client that broke the connection off: theirs to know.
-                let _ = http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await;
+                let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
             });
         }
     };

@@ -63,19 +63,10 @@ async fn route(application: &RefCell<Application>, request: Request<Incoming>) -
             typed("text/plain", "at last\n")
         }
         path @ ("/bytes" | "/chunked") => {
-            let (framing, piece) = if path == "/bytes" {
-                (Framing::ContentLength, 64 << 10)
-            } else {
-                (Framing::Chunked, 1000)
-            };
+            let (framing, piece) =
+                if path == "/bytes" { (Framing::ContentLength, 64 << 10) } else { (Framing::Chunked, 1000) };
             let (seed, length) = (query("seed").unwrap_or(0), query("n").unwrap_or(10_000));
-            Response::new(Content::Pattern {
-                seed,
-                offset: 0,
-                length,
-                piece,
-                framing,
-            })
+            Response::new(Content::Pattern { seed, offset: 0, length, piece, framing })
         }
         "/log" => {
             let application = application.borrow();
@@ -92,18 +83,10 @@ async fn route(application: &RefCell<Application>, request: Request<Incoming>) -
 
 pub(crate) fn typed(kind: &'static str, body: impl Into<hyper::body::Bytes>) -> Response<Content> {
     let mut response = Response::new(Content::whole(body));
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }
 
 fn number(query: Option<&str>, name: &str) -> Option<u64> {
-    query?
-        .split('&')
-        .filter_map(|pair| pair.split_once('='))
-        .find(|(key, _)| *key == name)?
-        .1
-        .parse()
-        .ok()
+    query?.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name)?.1.parse().ok()
 }

@@ -32,10 +32,7 @@ pub(crate) struct Sessions {
 
 impl Sessions {
     pub(crate) fn new(cookie: &str) -> Self {
-        Self {
-            cookie: cookie.to_owned(),
-            known: HashMap::new(),
-        }
+        Self { cookie: cookie.to_owned(), known: HashMap::new() }
     }
 
     pub(crate) fn cookie(&self) -> &str {
@@ -50,22 +47,11 @@ impl Sessions {
             None => (random_id()?, true),
         };
         if new {
-            self.known.insert(
-                id.clone(),
-                Session {
-                    began: SystemTime::now(),
-                    hits: 0,
-                },
-            );
+            self.known.insert(id.clone(), Session { began: SystemTime::now(), hits: 0 });
         }
         let session = self.known.get_mut(&id).context("the session that was just found")?;
         session.hits += 1;
-        Ok(Visit {
-            id,
-            began: session.began,
-            hits: session.hits,
-            new,
-        })
+        Ok(Visit { id, began: session.began, hits: session.hits, new })
     }
 
     /// Forgets the sessions that the request presents.

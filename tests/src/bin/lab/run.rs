@@ -18,24 +18,13 @@ const INSTANCES: [(usize, &str); 4] = [(1, "001"), (2, "001"), (3, "002"), (4, "
 
 pub(crate) fn run(program: &Path, hook: Hook, tomcat: bool) -> Result<()> {
     // The director's namespace has the same files, but not necessarily the same directory.
-    let program = program
-        .canonicalize()
-        .with_context(|| format!("find the balancer {}", program.display()))?;
+    let program = program.canonicalize().with_context(|| format!("find the balancer {}", program.display()))?;
     // Before there is anything to clean up: from here on a signal ends the lab in order.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut end = runtime.block_on(async { End::new() })?;
-    let lab = Lab::builder("run")
-        .backends(INSTANCES.len())
-        .client(ClientPlace::Host)
-        .hook(hook)
-        .build()?;
+    let lab = Lab::builder("run").backends(INSTANCES.len()).client(ClientPlace::Host).hook(hook).build()?;
     let _applications = start_applications(&lab, tomcat)?;
-    let config = Shop {
-        flows: 262_144,
-        sessions: 1_048_576,
-        ..Shop::new(&[("001", &[1, 2])])
-    }
-    .to_toml(&lab);
+    let config = Shop { flows: 262_144, sessions: 1_048_576, ..Shop::new(&[("001", &[1, 2])]) }.to_toml(&lab);
     let mut balancer = Balancer::start(&lab, &program, &config)?;
     println!("{}", instructions(&lab, &program, tomcat));
     runtime.block_on(async {
@@ -61,20 +50,12 @@ enum Applications {
 fn start_applications(lab: &Lab, tomcat: bool) -> Result<Applications> {
     if tomcat {
         println!("starting {} Tomcats", INSTANCES.len());
-        return Ok(Applications::Tomcat {
-            _instances: Tomcat::start_all(lab, &INSTANCES)?,
-        });
+        return Ok(Applications::Tomcat { _instances: Tomcat::start_all(lab, &INSTANCES)? });
     }
     let demo = std::env::current_exe()?.with_file_name("demo");
-    ensure!(
-        demo.exists(),
-        "{} is not there: build the package balancer-tests",
-        demo.display()
-    );
+    ensure!(demo.exists(), "{} is not there: build the package balancer-tests", demo.display());
     let start = |(index, version): &(usize, &str)| Demo::start(lab, &demo, *index, version);
-    Ok(Applications::Demo {
-        _instances: INSTANCES.iter().map(start).collect::<Result<_>>()?,
-    })
+    Ok(Applications::Demo { _instances: INSTANCES.iter().map(start).collect::<Result<_>>()? })
 }
 
 /// Signals that end the lab.

@@ -17,16 +17,9 @@ impl Connection {
             let mut parsed = httparse::Response::new(&mut headers);
             if let httparse::Status::Complete(length) = parsed.parse(&self.received).context("parse a response head")? {
                 let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
-                let headers = parsed
-                    .headers
-                    .iter()
-                    .map(|header| (header.name.to_owned(), text(header.value)))
-                    .collect();
-                let response = Response {
-                    status: parsed.code.unwrap_or(0),
-                    headers,
-                    body: Vec::new(),
-                };
+                let headers =
+                    parsed.headers.iter().map(|header| (header.name.to_owned(), text(header.value))).collect();
+                let response = Response { status: parsed.code.unwrap_or(0), headers, body: Vec::new() };
                 self.received.drain(..length);
                 return Ok(response);
             }
@@ -38,10 +31,7 @@ impl Connection {
         if method == "HEAD" || matches!(response.status, 101 | 204 | 304) {
             return Ok(Vec::new());
         }
-        if response
-            .header("Transfer-Encoding")
-            .is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"))
-        {
+        if response.header("Transfer-Encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
             return self.chunks();
         }
         if let Some(length) = response.header("Content-Length") {
@@ -59,10 +49,7 @@ impl Connection {
                 Ok(httparse::Status::Complete((head, size))) => {
                     self.received.drain(..head);
                     let chunk = self.take(usize::try_from(size)? + 2).context("receive a chunk")?;
-                    ensure!(
-                        chunk.ends_with(b"\r\n"),
-                        "a chunk of {size} bytes does not end with CRLF"
-                    );
+                    ensure!(chunk.ends_with(b"\r\n"), "a chunk of {size} bytes does not end with CRLF");
                     body.extend_from_slice(&chunk[..chunk.len() - 2]);
                     // No server of ours sends trailers, so the last chunk's CRLF is the end.
                     if size == 0 {
@@ -85,11 +72,7 @@ impl Connection {
 
     /// Receives some more, which there has to be.
     fn need(&mut self) -> Result<()> {
-        ensure!(
-            self.fill()?,
-            "the connection was closed after {} bytes",
-            self.received.len()
-        );
+        ensure!(self.fill()?, "the connection was closed after {} bytes", self.received.len());
         Ok(())
     }
 

@@ -37,7 +37,12 @@ pub struct SimMaps {
 
 impl SimMaps {
     /// Empty maps of the sizes that `globals` names.
-    pub fn new(globals: Globals, roles: Vec<([u8; 4], u32)>, listener: (ListenerKey, Listener), policy: Policy) -> Self {
+    pub fn new(
+        globals: Globals,
+        roles: Vec<([u8; 4], u32)>,
+        listener: (ListenerKey, Listener),
+        policy: Policy,
+    ) -> Self {
         let stash = Stash { owner: Cell::new(0), data: balancer_ebpf::layout::Buffer::new() };
         let entry = balancer_ebpf::layout::Entry {
             tag: Cell::new(0),
