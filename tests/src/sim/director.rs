@@ -57,6 +57,9 @@ pub(super) struct Handled {
     pub(super) cuts: Vec<(([u8; 4], u16), u32, u32)>,
 }
 
+/// What became of a packet, and the frames that left for it.
+type Outcome = (Verdict, Vec<(Egress, Vec<u8>)>);
+
 impl Director {
     pub(super) fn new(
         maps: SimMaps,
@@ -129,7 +132,7 @@ impl Director {
     }
 
     /// Runs the hooks: XDP first if there is one, and TC for what it passes up. Answers what leaves, and where.
-    fn hooks(&mut self, interface: u32, bytes: Vec<u8>) -> Result<(Verdict, Vec<(Egress, Vec<u8>)>), String> {
+    fn hooks(&mut self, interface: u32, bytes: Vec<u8>) -> Result<Outcome, String> {
         let mut kind = Kind { can_grow: !self.xdp, partial: self.partial, mutation: self.mutation };
         let ingress = Egress { interface, flags: 0 };
         loop {

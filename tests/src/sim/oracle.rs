@@ -95,11 +95,6 @@ impl Oracle {
         self.rules.push((now, rules));
     }
 
-    /// The rules that hold now.
-    pub(super) fn present(&self) -> &Rules {
-        &self.rules.last().expect("a policy was written before any packet").1
-    }
-
     /// A backend is not to be relied on from `from` until `until`.
     pub(super) fn trouble(&mut self, backend: usize, from: u64, until: u64, why: &'static str) {
         self.troubles[backend].push((from, until, why));

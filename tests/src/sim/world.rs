@@ -194,8 +194,8 @@ impl World {
     fn happens(&mut self, event: Event) -> Result<(), String> {
         match event {
             Event::Arrives(interface, frame) => self.direct(interface, frame),
-            Event::ToClient(index, frame) => self.to_client(index, &frame),
-            Event::ToBackend(index, frame) => self.to_backend(index, &frame),
+            Event::ToClient(index, frame) => self.reach_client(index, &frame),
+            Event::ToBackend(index, frame) => self.reach_backend(index, &frame),
             Event::Tab(index, tab) => {
                 let state = &mut self.clients[index].tabs[tab];
                 if state.timer.is_some_and(|at| at <= self.shared.now) {
@@ -321,7 +321,7 @@ impl World {
         self.at(first, event(frame));
     }
 
-    fn to_client(&mut self, index: usize, frame: &[u8]) -> Result<(), String> {
+    fn reach_client(&mut self, index: usize, frame: &[u8]) -> Result<(), String> {
         let view = View::of(frame).map_err(|why| format!("client {index} gets {why}"))?;
         let client = &mut self.clients[index];
         let port = view.destination_port;
@@ -388,7 +388,7 @@ impl World {
         }
     }
 
-    fn to_backend(&mut self, index: usize, frame: &[u8]) -> Result<(), String> {
+    fn reach_backend(&mut self, index: usize, frame: &[u8]) -> Result<(), String> {
         let view = View::of(frame).map_err(|why| format!("backend {index} gets {why}"))?;
         let peer = self.backends[index].receive(&mut self.shared, frame, &view)?;
         self.serve(index, peer)
