@@ -77,6 +77,8 @@ pub struct Search {
     /// Positions of `tried_version` that were tried for this request and did not answer.
     pub tried: u32,
     pub tried_version: u32,
+    /// 1: backends that are passed over do not count, whoever is bound to them.
+    pub strict: u32,
     version: u32,
     index: u32,
     /// The backend that the session is bound to, or [`NONE`].
@@ -85,7 +87,6 @@ pub struct Search {
     present: u32,
     best: u32,
     best_position: u32,
-    zero: u32,
     best_weight: u64,
     best_log: u64,
     second: u32,
@@ -162,7 +163,8 @@ impl<B: Backends> Step<Candidates<'_, B>> for Weigh {
         }
         // A session's memory is on its backend: two SYNs that were lost to another flow are no reason to lose it. This flow
         // has its own mask of those that it tried.
-        let shunned = B::Cpu::load(&backend.shunned_until) > search.now && id != search.bound;
+        let kept = id == search.bound && search.strict == 0;
+        let shunned = B::Cpu::load(&backend.shunned_until) > search.now && !kept;
         // A preferred backend beats any weight: its score is infinite. Without weight it takes no new work, for which a leg is
         // no reason, but keeps the sessions that are bound to it.
         let preferred = id == search.bound || id == search.present && backend.weight != 0;
@@ -192,7 +194,7 @@ fn backend_of<B: Backends>(backends: &B, of: &VersionPolicy, search: &mut Search
     search.best = NONE;
     search.second = NONE;
     B::Cpu::repeat::<_, Weigh>(&mut Candidates { backends, of, search }, VERSION_BACKENDS as u32);
-    if search.best == NONE {
+    if search.best == NONE && search.strict == 0 {
         // Better one that failed a moment ago than none.
         search.best = search.second;
         search.best_position = search.second_position;

@@ -91,10 +91,15 @@ pub fn client_step<M: Maps, F: Frame>(
     if !read_timestamp::<M::Cpu, F>(frame, &mut work.segment, &mut work.options) {
         return (Next::Done, Verdict::Unwritable);
     }
-    if renewed(work, globals, flow, now) {
-        // The client has used the port for a new connection.
-        give_way(maps, flow);
-        return (Next::Done, Verdict::EarlySegment);
+    match renewed(work, globals, flow, now) {
+        Proof::First(_) => {
+            // The client has used the port for a new connection.
+            give_way(maps, flow);
+            return (Next::Done, Verdict::EarlySegment);
+        }
+        // The same, and its first segment is still to come.
+        Proof::Later => return (Next::Done, Verdict::EarlySegment),
+        Proof::None => {}
     }
     segment(maps, frame, work, globals, flow, now)
 }
@@ -109,18 +114,20 @@ fn give_way<M: Maps>(maps: &M, flow: &mut Flow) {
     maps.leave(&flow.key);
 }
 
-/// Whether the segment's acknowledgement cannot be this flow's and is a good cookie: the client's port was used again.
+/// What a segment proves whose numbers cannot be this flow's: that the client's port was used again, or nothing.
 #[inline(always)]
-fn renewed(work: &Work, globals: &Globals, flow: &Flow, now: Now) -> bool {
+fn renewed(work: &Work, globals: &Globals, flow: &Flow, now: Now) -> Proof {
     let segment = &work.segment;
     if !segment.has(ACK) {
-        return false;
+        return Proof::None;
     }
     // Cookies of one client's port differ little within an epoch, so the acknowledgement alone does not tell.
     let near = segment.seq.since(flow.received).wrapping_add(RESET_WINDOW) <= 2 * RESET_WINDOW;
     let plausible = near && !segment.ack.after(flow.sent) && !segment.ack.before(flow.acked.minus(LATE_ACKS));
-    !plausible
-        && matches!(cookie::check(globals.cookie_key, &flow.key, segment.seq, segment.ack, now.ms), Proof::First(_))
+    if plausible {
+        return Proof::None;
+    }
+    cookie::check(globals.cookie_key, &flow.key, segment.seq, segment.ack, now.ms)
 }
 
 /// A segment of a flow that is locked.

@@ -279,8 +279,14 @@ fn next<M: Maps, F: Frame>(
     request::search(&mut work.search, &work.lookup, flow, false, now);
     work.search.tried = flow.tried;
     work.search.tried_version = flow.leg.version;
+    // First of all those who did not fail a moment ago, in whatever version: or two versions that are both gone would be
+    // tried in turn, and the one that stands in for them never.
+    work.search.strict = 1;
     if !maps.decide(policy, &mut work.search, &mut work.choice) {
-        return false;
+        work.search.strict = 0;
+        if !maps.decide(policy, &mut work.search, &mut work.choice) {
+            return false;
+        }
     }
     let choice = work.choice;
     if choice.version != flow.leg.version {

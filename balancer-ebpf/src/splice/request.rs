@@ -228,6 +228,7 @@ pub(super) fn search(search: &mut Search, lookup: &Lookup, flow: &Flow, joined: 
     search.present_backend = if joined { flow.leg.backend } else { NONE };
     search.tried = 0;
     search.tried_version = NONE;
+    search.strict = 0;
 }
 
 /// Moves a binding that no longer holds, and counts what was noticed.

@@ -56,10 +56,12 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Whether a request is being read, worked on or answered.
+    /// Whether a request is being read, worked on or answered, or the connection's end has not been heard.
     pub(super) fn is_busy(&self, connection: &mut Connection) -> bool {
         let socket = connection.socket();
-        !self.read.is_empty()
+        let unsaid = matches!(socket.state(), State::FinWait1 | State::Closing | State::LastAck);
+        unsaid
+            || !self.read.is_empty()
             || !self.writes.is_empty()
             || self.asked.is_some()
             || socket.send_queue() != 0
@@ -202,12 +204,15 @@ impl Backend {
             }
             let Some((number, head)) = &server.asked else { return Ok(()) };
             let length = head.number::<usize>("Content-Length").unwrap_or(0);
-            if server.read.len() < head.len + length {
-                return Ok(());
-            }
-            let whole = head.len + length;
+            let (body, whole) = if head.is_chunked() {
+                let Some(read) = http::dechunked(&server.read, head.len) else { return Ok(()) };
+                read
+            } else {
+                let Some(body) = server.read.get(head.len..head.len + length) else { return Ok(()) };
+                (body.to_vec(), head.len + length)
+            };
             let record = &shared.oracle.records[*number];
-            if http::hash(&server.read[head.len..whole]) != record.body_hash || length != record.body_len {
+            if http::hash(&body) != record.body_hash || body.len() != record.body_len {
                 return Err(format!("the body of request {number} is damaged at backend {}", self.index));
             }
             let (number, head) = server.asked.take().expect("it is there");
@@ -255,7 +260,9 @@ impl Backend {
             }
         }
         let closes = head.closes() || random.random_bool(shared.plan.closing / 2.0);
-        let chunked = shared.plan.unframed && !bodyless && random.random_bool(0.1);
+        let chunked = !bodyless && random.random_bool(0.2);
+        // Until the connection ends: the one kind of response that no framing tells the end of.
+        let endless = !bodyless && !chunked && closes && random.random_bool(0.3);
         let answer = Answer {
             backend: self.index,
             status,
@@ -275,22 +282,15 @@ impl Backend {
         }
         if chunked {
             text.push_str("Transfer-Encoding: chunked\r\n\r\n");
-        } else if status == 204 {
+        } else if status == 204 || endless {
             text.push_str("\r\n");
         } else {
             text.push_str(&format!("Content-Length: {length}\r\n\r\n"));
         }
         let split = text.len();
         let mut bytes = text.into_bytes();
-        if chunked {
-            if answer.len != 0 {
-                bytes.extend_from_slice(format!("{:x}\r\n", answer.len).as_bytes());
-            }
-            bytes.extend(http::body(answer.seed, answer.len, http::RESPONSE_BAIT));
-            bytes.extend_from_slice(if answer.len == 0 { b"0\r\n\r\n" } else { b"\r\n0\r\n\r\n" });
-        } else {
-            bytes.extend(http::body(answer.seed, answer.len, http::RESPONSE_BAIT));
-        }
+        let body = http::body(answer.seed, answer.len, http::RESPONSE_BAIT);
+        bytes.extend(if chunked { http::chunked(random, &body) } else { body });
         let mut due = shared.now;
         if random.random_bool(0.3) {
             due += random.random_range(100..200_000);
@@ -309,11 +309,11 @@ impl Backend {
         shared.oracle.answers(number, answer, issued.as_deref())
     }
 
-    /// Connections that smoltcp has forgotten (see [`super::client::Client::revive`]) are reset. Answers their peers.
+    /// Ends connections that smoltcp has forgotten. Answers their peers.
     pub(super) fn revive(&mut self, now: u64) -> Vec<Peer> {
         let mut ended = Vec::new();
         for (peer, (connection, _)) in &mut self.connections {
-            if self.host.next(now, connection).is_none() && connection.socket().send_queue() != 0 {
+            if self.host.has_forgotten(now, connection) {
                 connection.socket().abort();
                 ended.push(*peer);
             }

@@ -67,7 +67,7 @@ pub(super) struct Tab {
     answered_last: bool,
     /// The client has closed its direction.
     half_closed: bool,
-    /// A response was not framed, so the director may end the connection.
+    /// A request was not framed: nothing is decided on the connection any more, and its end is passed on.
     unframed: bool,
 }
 
@@ -120,12 +120,11 @@ impl Client {
         Ok(None)
     }
 
-    /// Ends connections that smoltcp has forgotten: what was sent is not acknowledged, and no timer runs. It happens after
-    /// three equal acknowledgements of a full window, or of a lone FIN. Answers their ports.
+    /// Ends connections that smoltcp has forgotten. Answers their ports.
     pub(super) fn revive(&mut self, shared: &mut Shared) -> Vec<u16> {
         let mut ended = Vec::new();
         for (port, connection) in &mut self.connections {
-            if self.host.next(shared.now, connection).is_none() && connection.socket().send_queue() != 0 {
+            if self.host.has_forgotten(shared.now, connection) {
                 shared.oracle.excuse((self.host.address, *port), "smoltcp forgot it");
                 connection.socket().abort();
                 ended.push(*port);
@@ -211,11 +210,10 @@ impl Client {
                 tab.pause = shared.now + shared.random.random_range(1_000..300_000);
             }
         }
-        while !tab.read.is_empty() && self.response(shared, tab)? {}
-        let socket = connection.socket();
-        let state = socket.state();
+        let state = connection.socket().state();
+        let ended = !connection.socket().may_recv() && !matches!(state, State::SynSent | State::SynReceived);
+        while !tab.read.is_empty() && self.response(shared, tab, ended && state != State::Closed)? {}
         let reset = state == State::Closed;
-        let ended = !socket.may_recv() && !matches!(state, State::SynSent | State::SynReceived);
         // Behind a response that says so nothing comes any more, whether the end of the connection can be seen or not.
         if !reset && !ended && !tab.answered_last {
             return Ok(());
@@ -248,8 +246,8 @@ impl Client {
         Ok(())
     }
 
-    /// Takes a response from what was read; whether there was a whole one.
-    fn response(&mut self, shared: &mut Shared, tab: &mut Tab) -> Result<bool, String> {
+    /// Takes a response from what was read; whether there was a whole one. `ended`: nothing more comes.
+    fn response(&mut self, shared: &mut Shared, tab: &mut Tab, ended: bool) -> Result<bool, String> {
         let Some(head) = http::response(&tab.read)? else { return Ok(false) };
         if head.status < 200 {
             tab.read.drain(..head.len);
@@ -260,27 +258,24 @@ impl Client {
         };
         let record = &shared.oracle.records[number];
         let bodyless = record.is_head || head.status == 204 || head.status == 304;
-        let chunked = head.field("Transfer-Encoding").is_some() && !bodyless;
         let (body, whole) = if bodyless {
-            (0..0, head.len)
-        } else if chunked {
-            let Some((body, whole)) = one_chunk(&tab.read, head.len) else { return Ok(false) };
-            (body, whole)
+            (Vec::new(), head.len)
+        } else if head.is_chunked() {
+            let Some(read) = http::dechunked(&tab.read, head.len) else { return Ok(false) };
+            read
         } else {
-            let length: usize = head.number("Content-Length").ok_or("a response without a length")?;
-            (head.len..head.len + length, head.len + length)
+            let end = head.number::<usize>("Content-Length").map(|length| head.len + length);
+            let Some(end) = end.or(ended.then_some(tab.read.len())) else { return Ok(false) };
+            let Some(body) = tab.read.get(head.len..end) else { return Ok(false) };
+            (body.to_vec(), end)
         };
-        if tab.read.len() < whole {
-            return Ok(false);
-        }
         let seed = record.answer.as_ref().map_or(0, |answer| answer.seed);
         let expected = http::body(seed, body.len(), http::RESPONSE_BAIT);
-        shared.oracle.ends(number, &head, &tab.read[body], &expected)?;
+        shared.oracle.ends(number, &head, &body, &expected)?;
         tab.read.drain(..whole);
         tab.outstanding.pop_front();
         tab.last |= head.closes();
         tab.answered_last |= head.closes();
-        tab.unframed |= chunked;
         let jar = &mut self.jars[jar];
         jar.uses -= 1;
         remember(jar, &head);
@@ -319,7 +314,9 @@ impl Client {
                 return;
             }
         }
-        if tab.left == 0 || tab.last || tab.half_closed {
+        // What follows a body in chunks, which is not followed yet, is not told from it.
+        let waits = tab.unframed && !tab.outstanding.is_empty();
+        if tab.left == 0 || tab.last || tab.half_closed || waits {
             return;
         }
         let free: Vec<usize> =
@@ -344,7 +341,7 @@ impl Client {
             // Not while something may be under way that belongs to the connection before.
             let cool = self.used.get(&port).is_none_or(|used| shared.now > used + COOLING);
             if cool && !self.connections.contains_key(&port) {
-                shared.oracle.lost.remove(&(self.host.address, port));
+                shared.oracle.connects((self.host.address, port));
                 let mut connection = self.host.connect(port, (VIP, VIP_PORT));
                 connection.wary_until = self.used.get(&port).map_or(0, |ended| ended + LATE);
                 self.connections.insert(port, connection);
@@ -377,7 +374,10 @@ impl Client {
         text.push_str(&http::padding(random, plan.long_heads));
         text.push_str(&cookie);
         text.push_str(&format!("X-Request: {number}\r\n"));
-        if method == "POST" {
+        let chunked = method == "POST" && plan.unframed && random.random_bool(0.2);
+        if chunked {
+            text.push_str("Transfer-Encoding: chunked\r\n");
+        } else if method == "POST" {
             text.push_str(&format!("Content-Length: {length}\r\n"));
         }
         let closes = random.random_bool(plan.closing / 4.0);
@@ -387,19 +387,21 @@ impl Client {
         text.push_str("\r\n");
         let head = text.into_bytes();
         let parsed = http::request(&head).ok().flatten().expect("our own request can be read");
+        let sent = if chunked { http::chunked(random, &body) } else { body.clone() };
         let mut due = shared.now;
         if random.random_bool(plan.pieces) {
             for piece in http::pieces(random, &head) {
                 tab.writes.push_back((due, piece));
                 due += random.random_range(0..80_000);
             }
-            tab.writes.push_back((due, body.clone()));
+            tab.writes.push_back((due, sent));
         } else {
-            tab.writes.push_back((due, [&head[..], &body[..]].concat()));
+            tab.writes.push_back((due, [&head[..], &sent[..]].concat()));
         }
         // A client may close its direction behind its last request, and still wants the answer.
         tab.half_closed = tab.left == 1 && random.random_bool(0.3);
         tab.last = closes;
+        tab.unframed |= chunked;
         tab.left -= 1;
         tab.pipelined = !tab.outstanding.is_empty();
         tab.outstanding.push_back((number, jar));
@@ -409,6 +411,7 @@ impl Client {
             head,
             body_len: body.len(),
             body_hash: http::hash(&body),
+            is_chunked: chunked,
             is_head: method == "HEAD",
             from: (self.host.address, port),
             sent: shared.now,
@@ -472,13 +475,4 @@ fn write(now: u64, tab: &mut Tab, connection: &mut Connection) {
     if tab.half_closed && !tab.outstanding.is_empty() {
         socket.close();
     }
-}
-
-/// The one chunk of a body in chunks: where it lies, and where the message ends.
-fn one_chunk(bytes: &[u8], at: usize) -> Option<(std::ops::Range<usize>, usize)> {
-    let line = bytes.get(at..)?.windows(2).position(|pair| pair == b"\r\n")?;
-    let length = usize::from_str_radix(std::str::from_utf8(&bytes[at..at + line]).ok()?, 16).ok()?;
-    let start = at + line + 2;
-    let tail = if length == 0 { 2 } else { 7 };
-    Some((start..start + length, start + length + tail))
 }

@@ -216,7 +216,16 @@ impl Director {
         }
         let key = (out.destination, out.destination_port);
         if out.syn {
-            self.shown.insert(key, clock);
+            // One more answer to a SYN that came twice means nothing to a client that is connected.
+            let live = self.maps.flows.iter().any(|flow| {
+                let flow = flow.borrow();
+                let known = (flow.key.client, u16::from_be_bytes(flow.key.client_port)) == key;
+                known && !matches!(flow.state, FLOW_FREE | FLOW_CLOSING)
+            });
+            if !live {
+                self.shown.insert(key, clock);
+            }
+            return Ok(());
         }
         let shown = self.shown.entry(key).or_insert(clock);
         let step = distance(clock, *shown);

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{ChecksumCapabilities, Device, DeviceCapabilities, Medium, RxToken, TxToken};
-use smoltcp::socket::tcp;
+use smoltcp::socket::tcp::{self, State};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{
     HardwareAddress, IpAddress, IpCidr, IpProtocol, Ipv4Address, Ipv4Packet, Ipv4Repr, TcpControl, TcpPacket, TcpRepr,
@@ -165,6 +165,14 @@ impl Host {
         let at = self.interface.poll_at(instant(now), &connection.sockets)?;
         // A stack that wants something at once and does not do it would stop virtual time.
         Some((at.total_micros().max(0) as u64).max(now + 100))
+    }
+
+    /// Whether smoltcp has forgotten a connection: something that it sent is not acknowledged, and no timer runs. It happens
+    /// after three equal acknowledgements, of a full window or of a lone FIN.
+    pub(super) fn has_forgotten(&mut self, now: u64, connection: &mut Connection) -> bool {
+        let socket = connection.socket();
+        let unsaid = matches!(socket.state(), State::FinWait1 | State::Closing | State::LastAck);
+        (unsaid || socket.send_queue() != 0) && self.next(now, connection).is_none()
     }
 
     /// The frames that were sent since the last call.

@@ -31,6 +31,11 @@ impl Head {
         self.field(name)?.parse().ok()
     }
 
+    /// Whether the body comes in chunks.
+    pub(super) fn is_chunked(&self) -> bool {
+        self.field("Transfer-Encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"))
+    }
+
     /// Whether the connection ends behind the message.
     pub(super) fn closes(&self) -> bool {
         self.field("Connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
@@ -131,6 +136,38 @@ pub(super) fn padding(random: &mut Random, often: f64) -> String {
         format!("X-Padding: {}\r\n", "p".repeat(length))
     } else {
         String::new()
+    }
+}
+
+/// A body in chunks, of random sizes.
+pub(super) fn chunked(random: &mut Random, body: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = body;
+    while !rest.is_empty() {
+        let size = if random.random_bool(0.3) { random.random_range(1..40) } else { random.random_range(1..9000) };
+        let (chunk, after) = rest.split_at(size.min(rest.len()));
+        bytes.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+        bytes.extend_from_slice(chunk);
+        bytes.extend_from_slice(b"\r\n");
+        rest = after;
+    }
+    bytes.extend_from_slice(b"0\r\n\r\n");
+    bytes
+}
+
+/// A body in chunks that begins at `at`, and where it ends. `None` if it is not whole yet.
+pub(super) fn dechunked(bytes: &[u8], mut at: usize) -> Option<(Vec<u8>, usize)> {
+    let mut body = Vec::new();
+    loop {
+        let line = bytes.get(at..)?.windows(2).position(|pair| pair == b"\r\n")?;
+        let size = usize::from_str_radix(std::str::from_utf8(&bytes[at..at + line]).ok()?, 16).ok()?;
+        let start = at + line + 2;
+        at = start + size + 2;
+        let chunk = bytes.get(start..at)?;
+        body.extend_from_slice(&chunk[..size]);
+        if size == 0 {
+            return Some((body, at));
+        }
     }
 }
 

@@ -14,6 +14,8 @@ pub(super) struct Record {
     pub(super) body_len: usize,
     pub(super) body_hash: u64,
     pub(super) is_head: bool,
+    /// Its body is in chunks: from here on nothing is decided on its connection.
+    pub(super) is_chunked: bool,
     /// Session ids, in the order in which they count.
     pub(super) ids: Vec<String>,
     /// The client's host and port.
@@ -80,7 +82,9 @@ pub(super) struct Oracle {
     /// Every id that a backend ever issued.
     pub(super) issued: BTreeSet<String>,
     /// Connections that something has happened to.
-    pub(super) lost: BTreeSet<([u8; 4], u16)>,
+    lost: BTreeSet<([u8; 4], u16)>,
+    /// Connections on which nothing is decided any more, and the backend that they stay with.
+    settled: BTreeMap<([u8; 4], u16), usize>,
     /// When each backend was not to be relied on, and why.
     troubles: Vec<Vec<(u64, u64, &'static str)>>,
 }
@@ -123,6 +127,23 @@ impl Oracle {
         if let Some(first) = record.arrived.filter(|_| record.excuse.is_none()) {
             return Err(format!("request {number} arrived at backend {backend}, and before at {first}"));
         }
+        if let Some(stays) = self.settled.get(&record.from) {
+            if *stays != backend {
+                return Err(format!(
+                    "request {number} arrived at backend {backend}; its connection stays with {stays}"
+                ));
+            }
+            // The generation is the one of the last decision, whenever that was.
+            let mut born = self.bound_to(backend, record.sent);
+            born.wild = true;
+            self.records[number].born = Some(born);
+            self.records[number].arrived = Some(backend);
+            return Ok(());
+        }
+        if record.is_chunked {
+            self.settled.insert(record.from, backend);
+        }
+        let record = &self.records[number];
         let id = record.ids.iter().find(|id| self.bindings.contains_key(*id)).cloned();
         let bound = id.as_ref().and_then(|id| self.bindings.get(id));
         let mut moved = None;
@@ -153,10 +174,10 @@ impl Oracle {
         if !right {
             return Err(format!("request {number} arrived at backend {backend}, not at {}", wanted.join(" or ")));
         }
-        if let (Some(_), Some(id)) = (moved, id) {
+        if let (Some(wild), Some(id)) = (moved.map(|bound| bound.wild), id) {
             let mut bound = self.bound_to(backend, record.sent);
             // The binding names what was tried first, which nobody can tell from here.
-            bound.wild = (0..self.troubles.len()).any(|backend| self.troubled(backend, record.sent));
+            bound.wild = wild || (0..self.troubles.len()).any(|backend| self.troubled(backend, record.sent));
             self.bindings.insert(id, bound);
         }
         self.records[number].born = Some(self.bound_to(backend, self.records[number].sent));
@@ -244,6 +265,12 @@ impl Oracle {
         }
         let place = record.arrived.map_or("no backend had it".to_owned(), |b| format!("backend {b} had it"));
         Err(format!("request {number} failed after {} ms: {how}; {place}", (now - sent) / 1000))
+    }
+
+    /// A client begins a connection.
+    pub(super) fn connects(&mut self, from: ([u8; 4], u16)) {
+        self.lost.remove(&from);
+        self.settled.remove(&from);
     }
 
     /// Whether the last request of a connection, at least, was excused.

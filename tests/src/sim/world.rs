@@ -22,7 +22,7 @@ use super::trace::Trace;
 
 /// Microseconds in which every request is over. smoltcp's timers double up to a minute; a rough network and a backend
 /// that is away take several of them.
-const PATIENCE: u64 = 300_000_000;
+const PATIENCE: u64 = 1_200_000_000;
 /// The same where clients pipeline: a segment that has to wait takes the acknowledgement that it carries with it, so that
 /// both ends wait for their timers in turn.
 const PIPELINE_PATIENCE: u64 = 2_400_000_000;
