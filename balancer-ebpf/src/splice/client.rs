@@ -13,6 +13,8 @@ use crate::work::Work;
 
 /// How far behind the last acknowledgement one of the same connection may come: late ones, not a new connection's.
 const LATE_ACKS: u32 = 1 << 20;
+/// Milliseconds for which the answer to a leg's SYN is newer than what health checks say.
+const RECENT: u64 = 1_000;
 /// How far a RST's number may lie from what is expected.
 const RESET_WINDOW: u32 = 1 << 20;
 
@@ -217,7 +219,7 @@ fn joined<M: Maps, F: Frame>(
         return (Next::Done, Verdict::BeforeLeg);
     }
     advance(flow, segment.end());
-    if silent(maps, work, flow) {
+    if silent(maps, work, flow, now) {
         if !frame.can_grow() {
             return (Next::Done, Verdict::NeedsGrowth);
         }
@@ -239,11 +241,13 @@ fn joined<M: Maps, F: Frame>(
 /// checks say that the backend is down: the leg leads to a host that is dead. Silence alone says nothing, for the
 /// acknowledgements may be what is lost, and the request must not be worked on twice.
 #[inline(always)]
-fn silent<M: Maps>(maps: &M, work: &Work, flow: &Flow) -> bool {
+fn silent<M: Maps>(maps: &M, work: &Work, flow: &Flow, now: Now) -> bool {
     let segment = &work.segment;
     let again =
         segment.seq == flow.request_first || owned(flow) && segment.seq.before(flow.stash_first.plus(flow.stash_len));
-    if !again || !segment.seq.before(flow.request_next) || !backend::unheard(flow) {
+    // A leg that came up a moment ago proves that the backend lives, whatever the health checks have yet to find out.
+    let recent = now.ms.saturating_sub(flow.asked) < RECENT;
+    if recent || !again || !segment.seq.before(flow.request_next) || !backend::unheard(flow) {
         return false;
     }
     !matches!(maps.backend(flow.leg.backend), Some(backend) if backend.flags & BACKEND_UP != 0)
