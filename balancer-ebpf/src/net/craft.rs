@@ -1,8 +1,8 @@
 //! Headers made from nothing: SYNs, SYN-ACKs, ACKs, RSTs, and the segments that leave a stash.
 
-use super::{CRAFTED, Seq, fold};
+use super::{CRAFTED, Segment, Seq, fold};
 use crate::host::{Cpu, Step};
-use crate::layout::Buffer;
+use crate::layout::{Buffer, Leg};
 
 /// A header to be made. Lies in the scratch memory: it would crowd the stack.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,6 +39,28 @@ impl Draft {
     #[inline(always)]
     pub fn clear(&mut self) {
         *self = Self::default();
+    }
+
+    /// Begins anew, as a segment from the director to a leg's backend.
+    #[inline(always)]
+    pub fn on_leg(&mut self, leg: &Leg) {
+        self.clear();
+        self.macs = leg.hop.macs;
+        self.source = leg.source;
+        self.destination = leg.address;
+        self.source_port = leg.source_port;
+        self.destination_port = leg.port;
+    }
+
+    /// Begins anew, as an answer to `segment`, back to where it came from.
+    #[inline(always)]
+    pub fn answering(&mut self, segment: &Segment, macs: [u8; 12]) {
+        self.clear();
+        self.macs = macs;
+        self.source = segment.destination;
+        self.destination = segment.source;
+        self.source_port = segment.destination_port;
+        self.destination_port = segment.source_port;
     }
 }
 

@@ -1,13 +1,13 @@
 //! Segments of a backend: the leg's handshake, its end, and its data.
 
-use super::{Next, Now, Step, end, framed, has_leg, open, response, send};
+use super::{Next, Now, Step, begin, end, framed, has_leg, open, response, send};
 use crate::host::{Cpu, Maps};
 use crate::layout::{
     BACKEND_FIN, CLIENT_FIN, CLIENT_TIMESTAMPS, EGRESS_RESOLVES, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_SPLICED,
     Flow, Globals, LAST_RESPONSE, LEG_RESET, NONE, RESPONSE_BODY, RESPONSE_CHUNKED, RESPONSES_UNFRAMED, STASH_HEAD,
     STASH_OWNED, STASH_RESPONSE,
 };
-use crate::net::{ACK, FIN, Frame, Hop, NO_SCALE, RST, SYN, Seq, read_options, read_timestamp};
+use crate::net::{ACK, FIN, Frame, NO_SCALE, RST, SYN, Seq, read_options, read_timestamp};
 use crate::verdict::Verdict;
 use crate::work::Work;
 
@@ -81,21 +81,9 @@ fn stray<F: Frame>(frame: &mut F, work: &mut Work) -> Step {
 /// Drafts a RST to the sender of the segment, with the number that it expects.
 #[inline(always)]
 fn back<F: Frame>(frame: &mut F, work: &mut Work) {
-    let segment = &work.segment;
-    let egress = frame.ingress();
-    let Some(h) = frame.headers() else { return };
-    let macs = [h[6], h[7], h[8], h[9], h[10], h[11], h[0], h[1], h[2], h[3], h[4], h[5]];
-    let hop = Hop { egress, macs };
-    let draft = &mut work.draft;
-    draft.clear();
-    draft.macs = hop.macs;
-    draft.source = segment.destination;
-    draft.destination = segment.source;
-    draft.source_port = segment.destination_port;
-    draft.destination_port = segment.source_port;
-    draft.seq = segment.ack;
-    draft.flags = u32::from(RST);
-    work.egress = hop.egress;
+    begin::answer(frame, work);
+    work.draft.seq = work.segment.ack;
+    work.draft.flags = u32::from(RST);
 }
 
 /// A segment while the SYN is under way.

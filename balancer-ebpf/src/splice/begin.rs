@@ -40,16 +40,11 @@ fn way_back<F: Frame>(frame: &mut F) -> Hop {
 
 /// Turns the draft around: an answer to the segment at hand.
 #[inline(always)]
-fn answer<F: Frame>(frame: &mut F, work: &mut Work) -> Hop {
+pub(super) fn answer<F: Frame>(frame: &mut F, work: &mut Work) -> Hop {
     let hop = way_back(frame);
     let segment = &work.segment;
     let draft = &mut work.draft;
-    draft.clear();
-    draft.macs = hop.macs;
-    draft.source = segment.destination;
-    draft.destination = segment.source;
-    draft.source_port = segment.destination_port;
-    draft.destination_port = segment.source_port;
+    draft.answering(segment, hop.macs);
     work.egress = hop.egress;
     hop
 }

@@ -56,12 +56,7 @@ pub(super) fn open<M: Maps, F: Frame>(
 fn farewell(work: &mut Work, flow: &Flow, at: Seq) {
     let leg = &flow.leg;
     let draft = &mut work.farewell;
-    draft.clear();
-    draft.macs = leg.hop.macs;
-    draft.source = leg.source;
-    draft.destination = leg.address;
-    draft.source_port = leg.source_port;
-    draft.destination_port = leg.port;
+    draft.on_leg(leg);
     draft.seq = at.plus(leg.to_leg);
     // Without an acknowledgement, which a backend whose SYN-ACK was not taken up would want to be right.
     draft.flags = u32::from(RST);
@@ -126,12 +121,7 @@ fn syn(work: &mut Work, flow: &mut Flow, now: Now) {
     let leg = &flow.leg;
     let shift = if flow.client_scale == NO_SCALE { 0 } else { flow.client_scale & 15 };
     let draft = &mut work.draft;
-    draft.clear();
-    draft.macs = leg.hop.macs;
-    draft.source = leg.source;
-    draft.destination = leg.address;
-    draft.source_port = leg.source_port;
-    draft.destination_port = leg.port;
+    draft.on_leg(leg);
     draft.seq = leg.isn;
     draft.ack = Seq(0);
     draft.flags = u32::from(SYN);
@@ -225,12 +215,7 @@ pub(super) fn reopen<M: Maps, F: Frame>(
 pub(super) fn challenged(work: &mut Work, flow: &mut Flow, now: Now) -> Step {
     let leg = &flow.leg;
     let draft = &mut work.farewell;
-    draft.clear();
-    draft.macs = leg.hop.macs;
-    draft.source = leg.source;
-    draft.destination = leg.address;
-    draft.source_port = leg.source_port;
-    draft.destination_port = leg.port;
+    draft.on_leg(leg);
     draft.seq = work.segment.ack;
     draft.flags = u32::from(RST);
     work.farewell_egress = leg.hop.egress;

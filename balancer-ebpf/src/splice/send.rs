@@ -217,12 +217,7 @@ fn aligned(diff: u64, at: u32) -> u64 {
 fn draft_to_leg(work: &mut Work, flow: &Flow, first: Seq) {
     let leg = &flow.leg;
     let draft = &mut work.draft;
-    draft.clear();
-    draft.macs = leg.hop.macs;
-    draft.source = leg.source;
-    draft.destination = leg.address;
-    draft.source_port = leg.source_port;
-    draft.destination_port = leg.port;
+    draft.on_leg(leg);
     draft.seq = first.plus(leg.to_leg);
     draft.ack = flow.acked.minus(leg.to_client);
     draft.flags = u32::from(ACK | PSH);
