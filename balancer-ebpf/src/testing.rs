@@ -208,6 +208,8 @@ pub(crate) fn policy(versions: &[VersionPolicy]) -> Policy {
         active: 0,
         idle_seconds: 1800,
         fallback: 0,
+        flags: 0,
+        pool_limit: 0,
         rule: SessionRule { cookie: name("JSESSIONID"), parameter: name("jsessionid") },
         versions: list,
     }

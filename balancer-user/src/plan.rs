@@ -72,6 +72,8 @@ pub fn policy(service: &model::Service, config: &config::Service, conditions: &C
         active: service.active().map_or(0, |version| version.index),
         idle_seconds: u32::try_from(config.idle.as_secs()).unwrap_or(u32::MAX),
         fallback: fallback(service, config, conditions).map_or(0, |version| version.index),
+        flags: 0,
+        pool_limit: 0,
         rule: SessionRule { cookie: name(&config.cookie), parameter: name(&config.parameter) },
         versions,
     }

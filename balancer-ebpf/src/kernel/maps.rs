@@ -34,7 +34,7 @@ unsafe impl<T> Sync for Shared<T> {}
 #[map]
 static LISTENERS: HashMap<ListenerKey, Listener> = HashMap::with_max_entries(64, 0);
 #[map]
-static ADDRESSES: HashMap<[u8; 4], u32> = HashMap::with_max_entries(128, 0);
+static ADDRESSES: HashMap<[u8; 4], u32> = HashMap::with_max_entries(2048, 0);
 #[map]
 static INTERFACES: HashMap<u32, u32> = HashMap::with_max_entries(256, 0);
 #[map]

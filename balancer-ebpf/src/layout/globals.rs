@@ -62,5 +62,7 @@ pub const EGRESS_RESOLVES: u32 = 2;
 pub const ROLE_LISTENER: u32 = 1 << 31;
 /// The address is a source of legs; its index stands in the low half.
 pub const ROLE_SOURCE: u32 = 1 << 30;
+/// The address is one of a backend that answers through the director ([`super::POLICY_GATEWAY`]).
+pub const ROLE_BACKEND: u32 = 1 << 29;
 /// The part of a role that is an index of [`Globals::sources`].
 pub const ROLE_INDEX: u32 = 0xffff;

@@ -58,6 +58,7 @@ pub mod map {
     pub const WORK: &str = "WORK";
     /// `HASH` ifindex `u32` → `u32` flags ([`super::INTERFACE_PEER`]).
     pub const INTERFACES: &str = "INTERFACES";
-    /// `HASH` address `[u8; 4]` in network order → `u32` of `ROLE_*`: the VIPs and the legs' source addresses.
+    /// `HASH` address `[u8; 4]` in network order → `u32` of `ROLE_*`: the VIPs, the legs' source addresses, and the
+    /// backends of `gateway` services.
     pub const ADDRESSES: &str = "ADDRESSES";
 }

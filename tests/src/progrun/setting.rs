@@ -101,6 +101,8 @@ impl Setting {
             active: 0,
             idle_seconds: 1800,
             fallback: 0,
+            flags: 0,
+            pool_limit: 0,
             rule: SessionRule { cookie: name(COOKIE), parameter: name("jsessionid") },
             versions,
         }

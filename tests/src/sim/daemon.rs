@@ -35,6 +35,8 @@ pub(super) fn policy() -> Policy {
         active: 0,
         idle_seconds: 1800,
         fallback: 0,
+        flags: 0,
+        pool_limit: 0,
         rule: SessionRule { cookie: name(COOKIE), parameter: name("jsessionid") },
         versions: [VersionPolicy::NONE; MAX_VERSIONS as usize],
     }
