@@ -104,8 +104,8 @@ pub trait Maps: Backends + Table {
     }
     /// [`crate::http::scan_chunk`].
     #[inline(always)]
-    fn scan_chunk(&self, chunk: &mut Chunk, buffer: &Buffer, len: u32, first: bool) -> Scanned {
-        crate::http::scan_chunk(chunk, buffer, len, first)
+    fn scan_chunk(&self, chunk: &mut Chunk, buffer: &Buffer, pos: u32, len: u32) -> Scanned {
+        crate::http::scan_chunk::<Self::Cpu>(chunk, buffer, pos, len)
     }
     /// [`crate::sip::session_hash`], with the director's key.
     #[inline(always)]

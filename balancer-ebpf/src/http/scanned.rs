@@ -65,6 +65,8 @@ scanned! {
     Preface "preface",
     /// Something else: a TLS record, for instance.
     NotHttp "not_http",
-    /// A chunk header that is none, or has what is not followed: an extension, a trailer (section 7.1).
+    /// A chunk header or a trailer that is none (section 7.1).
     BadChunk "bad_chunk",
+    /// A chunk extension or trailers beyond what the program follows.
+    LongChunk "long_chunk",
 }

@@ -113,6 +113,26 @@ pub(super) fn decimal(word: u64) -> Option<u64> {
     Some(fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xffff_ffff)
 }
 
+/// The bytes that are no hexadecimal digits, each exactly.
+#[inline(always)]
+pub(super) fn not_hex(word: u64) -> u64 {
+    let ascii = word & ASCII;
+    let lower = ascii | splat(0x20);
+    let digit = (ascii + splat(0x80 - b'0')) & !(ascii + splat(0x7f - b'9'));
+    let letter = (lower + splat(0x80 - b'a')) & !(lower + splat(0x7f - b'f'));
+    (!(digit | letter) | word) & MARKS
+}
+
+/// The number that the hexadecimal digits in the word's last bytes write; the bytes before them are zero.
+#[inline(always)]
+pub(super) fn hexadecimal(word: u64) -> u32 {
+    // A letter's low half is one to six.
+    let digits = (word & splat(0x0f)) + ((word >> 6) & splat(1)) * 9;
+    let pairs = (digits << 4 | digits >> 8) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs << 8 | pairs >> 16) & 0x0000_ffff_0000_ffff;
+    (fours << 16 | fours >> 32) as u32
+}
+
 /// A byte that RFC 9110 section 5.6.2 allows in a token.
 #[inline(always)]
 pub(super) fn is_token(byte: u8) -> bool {
@@ -181,6 +201,18 @@ mod tests {
             let word = word & (0xff << (at * 8)) | splat(b'0') & !(0xff << (at * 8));
             assert_eq!(decimal(word).is_some(), byte.is_ascii_digit(), "{byte:#x} at {at}");
         });
+    }
+
+    #[test]
+    fn hexadecimal_digits_are_found_and_read() {
+        every_byte(|word, byte, at| {
+            let zero = splat(b'0') & !(0xff << (at * 8));
+            expect(not_hex(word & (0xff << (at * 8)) | zero), !byte.is_ascii_hexdigit(), at);
+        });
+        for text in ["12345678", "9abcDEF0", "00000000", "ffffffff", "\0\0\0\0\0\0\x001", "\0\0\0\x001fA0"] {
+            let wanted = u32::from_str_radix(text.trim_start_matches('\0'), 16).unwrap();
+            assert_eq!(hexadecimal(u64::from_le_bytes(text.as_bytes().try_into().unwrap())), wanted, "{text:?}");
+        }
     }
 
     #[test]

@@ -48,9 +48,9 @@ pub(super) extern "C" fn balancer_scan_response(
 }
 
 #[unsafe(no_mangle)]
-pub(super) extern "C" fn balancer_scan_chunk(chunk: *mut Chunk, buffer: *const Buffer, len: u32, first: u32) -> u32 {
+pub(super) extern "C" fn balancer_scan_chunk(chunk: *mut Chunk, buffer: *const Buffer, pos: u32, len: u32) -> u32 {
     references!(Scanned::TooComplex as u32; buffer; chunk);
-    scan_chunk(chunk, buffer, len, first != 0) as u32
+    scan_chunk::<Bpf>(chunk, buffer, pos, len) as u32
 }
 
 /// `span` is a position (low half) and a length.

@@ -275,8 +275,8 @@ impl Maps for Kernel {
         Scanned::from_number(functions::balancer_scan_response(scan, buffer, len, rule))
     }
     #[inline(always)]
-    fn scan_chunk(&self, chunk: &mut Chunk, buffer: &Buffer, len: u32, first: bool) -> Scanned {
-        Scanned::from_number(functions::balancer_scan_chunk(chunk, buffer, len, u32::from(first)))
+    fn scan_chunk(&self, chunk: &mut Chunk, buffer: &Buffer, pos: u32, len: u32) -> Scanned {
+        Scanned::from_number(functions::balancer_scan_chunk(chunk, buffer, pos, len))
     }
     #[inline(always)]
     fn hash(&self, globals: &Globals, service: u32, buffer: &Buffer, span: Span, hash: &mut SessionHash) {

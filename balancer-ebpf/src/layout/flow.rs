@@ -6,6 +6,7 @@
 use core::cell::Cell;
 
 use super::{FIRST_PORT, PORTS_PER_SOURCE, SessionHash};
+use crate::http::ChunkState;
 use crate::net::{Hop, Seq};
 
 /// A client's connection, in *network order*.
@@ -61,10 +62,8 @@ pub const STASH_HEAD: u32 = 512;
 pub const HAS_PRESENTED: u32 = 4096;
 /// A final response head has passed; the response ends at `response_next`.
 pub const RESPONSE_BODY: u32 = 8192;
-/// The present response comes in chunks; the next chunk header begins at `response_next`.
+/// The present response comes in chunks; what follows `response_next` belongs to their headers, as `chunk` says.
 pub const RESPONSE_CHUNKED: u32 = 16384;
-/// And that header is the first.
-pub const RESPONSE_FIRST_CHUNK: u32 = 32768;
 /// The backend reset the leg. The client was told, but may not believe a RST whose number its latest data have overtaken
 /// (RFC 5961, section 3): whatever it still sends is answered with the number that it expects.
 pub const LEG_RESET: u32 = 65536;
@@ -127,7 +126,8 @@ pub struct Flow {
     pub service: u32,
     /// The flow's own slot.
     pub slot: u32,
-    pub zero: u32,
+    /// Requests without a complete response.
+    pub outstanding: u32,
     /// Millisecond of the last packet.
     pub seen: u64,
     /// Millisecond of the last SYN to a backend.
@@ -151,15 +151,12 @@ pub struct Flow {
     pub request_left: u64,
     /// The highest sequence number sent to the client.
     pub sent: Seq,
-    /// Where the next response head begins.
+    /// Where the next response head begins, or what has not been read of a chunk header.
     pub response_next: Seq,
     pub response_left: u64,
-    /// The first bytes of a chunk header that goes on in the next segment, and how many.
-    pub chunk: [u64; 2],
-    pub chunk_have: u32,
-    /// Requests without a complete response.
-    pub outstanding: u32,
-    /// For each of them, oldest in bit 0, whether it was a HEAD.
+    /// Where in the chunks of the present response `response_next` is.
+    pub chunk: ChunkState,
+    /// For each request without a complete response, oldest in bit 0, whether it was a HEAD.
     pub heads: u32,
     /// What the client has acknowledged.
     pub acked: Seq,

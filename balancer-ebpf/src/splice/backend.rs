@@ -163,7 +163,6 @@ fn up(work: &Work, flow: &mut Flow, now: Now, timestamps: bool) {
     }
     flow.response_next = sent;
     flow.response_left = 0;
-    flow.chunk_have = 0;
     flow.flags &= !(RESPONSE_BODY | RESPONSE_CHUNKED | LAST_RESPONSE);
     flow.state = FLOW_SPLICED;
 }

@@ -2,11 +2,10 @@
 
 use super::{Next, Now, Step, backend, count_in_flight, open, send, traffic};
 use crate::host::{Cpu, Maps, Step as LoopStep};
-use crate::http::{CHUNK_LIMIT, HEAD_CHUNKED, HEAD_CLOSE, HEAD_LENGTH, Scan, Scanned};
+use crate::http::{ChunkState, HEAD_CHUNKED, HEAD_CLOSE, HEAD_LENGTH, Scan, Scanned};
 use crate::layout::{
-    BUFFER_BYTES, Binding, Buffer, Flow, Globals, HAS_PRESENTED, KIND_ISSUED, LAST_RESPONSE, NONE, Policy,
-    REQUESTS_UNFRAMED, RESPONSE_BODY, RESPONSE_CHUNKED, RESPONSE_FIRST_CHUNK, RESPONSES_UNFRAMED, STASH_RESPONSE,
-    ServiceWord, SessionHash,
+    BUFFER_BYTES, Binding, Buffer, CHUNK_BYTES, Flow, Globals, HAS_PRESENTED, KIND_ISSUED, LAST_RESPONSE, NONE, Policy,
+    REQUESTS_UNFRAMED, RESPONSE_BODY, RESPONSE_CHUNKED, RESPONSES_UNFRAMED, STASH_RESPONSE, ServiceWord, SessionHash,
 };
 use crate::net::{Frame, Seq};
 use crate::sessions::{Bound, Shelf};
@@ -20,6 +19,8 @@ const HEADS: u32 = 3;
 /// Bytes of a segment in which a head is looked for first.
 const HEAD_GUESS: u32 = 1024;
 
+/// Bytes in which a chunk header is looked for first.
+const CHUNK_GUESS: u32 = 16;
 /// Chunks in one segment that are followed: of 64 KiB, those that a server writes 512 bytes at a time.
 const CHUNKS: u32 = 128;
 
@@ -42,7 +43,7 @@ pub(super) fn response<M: Maps, F: Frame>(
     }
     for _ in 0..HEADS {
         chunks(maps, frame, work, flow, from, until);
-        if !until.after(cursor(flow)) || flow.flags & (RESPONSES_UNFRAMED | RESPONSE_CHUNKED) != 0 {
+        if !until.after(flow.response_next) || flow.flags & (RESPONSES_UNFRAMED | RESPONSE_CHUNKED) != 0 {
             break;
         }
         if let Some(step) = head(maps, frame, work, globals, flow, from, until, now) {
@@ -50,8 +51,8 @@ pub(super) fn response<M: Maps, F: Frame>(
         }
     }
     chunks(maps, frame, work, flow, from, until);
-    if until.after(cursor(flow)) && flow.flags & RESPONSES_UNFRAMED == 0 {
-        if from.after(cursor(flow)) {
+    if until.after(flow.response_next) && flow.flags & RESPONSES_UNFRAMED == 0 {
+        if from.after(flow.response_next) {
             return (Next::Done, Verdict::BeyondResponseHead);
         }
         if flow.stash != NONE && flow.flags & STASH_RESPONSE != 0 {
@@ -63,7 +64,7 @@ pub(super) fn response<M: Maps, F: Frame>(
             return (Next::Done, Verdict::NeedsGrowth);
         }
         maps.note(Note::Trimmed.counter());
-        let len = cursor(flow).since(from);
+        let len = flow.response_next.since(from);
         flow.sent = flow.sent.max(from.plus(len));
         completed(maps, flow);
         return send::trimmed_to_client(frame, work, flow, len);
@@ -71,17 +72,11 @@ pub(super) fn response<M: Maps, F: Frame>(
     backend::passed(maps, frame, work, flow, from)
 }
 
-/// Where the next byte that has to be understood is expected.
-#[inline(always)]
-fn cursor(flow: &Flow) -> Seq {
-    flow.response_next.plus(flow.chunk_have)
-}
-
 /// Up to where the backend's bytes have been understood, or kept until they can be.
 #[inline(always)]
 pub(super) fn reach(flow: &Flow) -> Seq {
     let kept = if flow.stash != NONE && flow.flags & STASH_RESPONSE != 0 { flow.stash_len } else { 0 };
-    cursor(flow).plus(kept)
+    flow.response_next.plus(kept)
 }
 
 /// The chunks of a segment.
@@ -109,37 +104,33 @@ impl<M: Maps, F: Frame> LoopStep<Chunks<'_, M, F>> for OneChunk {
     fn step(chunks: &mut Chunks<'_, M, F>) -> bool {
         let flow = &mut *chunks.flow;
         let work = &mut *chunks.work;
-        let next = cursor(flow);
+        let next = flow.response_next;
         if !chunks.until.after(next) || chunks.from.after(next) {
             return false;
         }
-        let have = flow.chunk_have.min(CHUNK_LIMIT - 1);
-        let take = chunks.until.since(next).min(CHUNK_LIMIT - have);
-        work.buffer.words[0] = flow.chunk[0];
-        work.buffer.words[1] = flow.chunk[1];
+        let guess = if flow.chunk.spent == 0 { CHUNK_GUESS } else { CHUNK_BYTES as u32 };
+        let take = chunks.until.since(next).min(guess);
         let at = work.segment.payload_at() + next.since(chunks.from);
-        if !chunks.frame.load(at, take, &mut work.buffer, have) {
+        if !chunks.frame.load(at, take, &mut work.buffer, 0) {
             unframe(chunks.maps, flow);
             return false;
         }
-        let first = flow.flags & RESPONSE_FIRST_CHUNK != 0;
-        let scanned = chunks.maps.scan_chunk(&mut work.chunk, &work.buffer, have + take, first);
+        work.chunk.state = flow.chunk;
+        let scanned = chunks.maps.scan_chunk(&mut work.chunk, &work.buffer, 0, take);
+        flow.chunk = work.chunk.state;
         if scanned as u32 == Scanned::Incomplete as u32 {
-            flow.chunk = [work.buffer.words[0], work.buffer.words[1]];
-            flow.chunk_have = have + take;
-            return false;
+            flow.response_next = flow.response_next.plus(take);
+            return true;
         }
-        flow.chunk_have = 0;
         if scanned as u32 != Scanned::Complete as u32 {
             chunks.maps.note(crate::verdict::unframed(scanned));
             unframe(chunks.maps, flow);
             return false;
         }
-        let size = u64::from(work.chunk.size);
+        let size = u64::from(flow.chunk.size);
         let near = size.min(STRIDE);
-        flow.response_next = flow.response_next.plus(work.chunk.len).plus(near as u32);
+        flow.response_next = flow.response_next.plus(work.chunk.at).plus(near as u32);
         flow.response_left = size - near;
-        flow.flags &= !RESPONSE_FIRST_CHUNK;
         if size == 0 {
             // The body has ended, and with it the response.
             flow.flags = flow.flags & !RESPONSE_CHUNKED | RESPONSE_BODY;
@@ -285,8 +276,8 @@ fn frame_body<M: Maps>(maps: &M, scan: &Scan, flow: &mut Flow) {
         return;
     }
     if chunked {
-        flow.flags |= RESPONSE_CHUNKED | RESPONSE_FIRST_CHUNK;
-        flow.chunk_have = 0;
+        flow.flags |= RESPONSE_CHUNKED;
+        flow.chunk = ChunkState::START;
         flow.response_left = 0;
         return;
     }

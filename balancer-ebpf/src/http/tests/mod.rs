@@ -1,5 +1,6 @@
 //! The scan against tables of heads, truncation, and httparse as an oracle.
 
+mod chunks;
 mod framing;
 mod ids;
 mod oracle;
