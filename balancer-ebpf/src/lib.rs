@@ -13,6 +13,8 @@ pub mod host;
 pub mod http;
 pub mod layout;
 pub mod net;
+#[cfg(not(target_arch = "bpf"))]
+pub mod plain;
 pub mod sessions;
 pub mod sip;
 pub mod splice;

@@ -7,41 +7,16 @@ use std::collections::HashMap;
 use etherparse::{SlicedPacket, TcpHeader, TransportSlice};
 
 use crate::decide::Backends;
-use crate::host::{Cpu, Entered, Machine, Maps, Step};
+use crate::host::{Entered, Machine, Maps};
 use crate::layout::{
     BACKEND_UP, BACKEND_USED, BUCKET_WAYS, Backend, Bucket, Buffer, Entry, Flow, FlowKey, Globals, Hands, Key,
     Listener, ListenerKey, MAX_SOURCES, MAX_VERSIONS, Name, Policy, SessionRule, Stash, Traffic, VERSION_BACKENDS,
     VERSION_SERVES, VersionPolicy,
 };
 use crate::net::{Crafted, Egress, Frame, HEADERS, HEADERS_TS, Hop, update};
+pub(crate) use crate::plain::Plain;
 use crate::sessions::Table;
 use crate::verdict::{COUNTERS, Note};
-
-/// A plain loop instead of `bpf_loop`, plain words instead of atomic ones.
-#[derive(Clone, Copy)]
-pub(crate) struct Plain;
-
-impl Cpu for Plain {
-    fn repeat<C, S: Step<C>>(context: &mut C, max: u32) {
-        for _ in 0..max {
-            if !S::step(context) {
-                break;
-            }
-        }
-    }
-    fn load(word: &Cell<u64>) -> u64 {
-        word.get()
-    }
-    fn store(word: &Cell<u64>, value: u64) {
-        word.set(value);
-    }
-    fn compare_exchange(word: &Cell<u64>, old: u64, new: u64) -> bool {
-        word.get() == old && word.replace(new) == old
-    }
-    fn fetch_add(word: &Cell<u64>, value: u64) -> u64 {
-        word.replace(word.get().wrapping_add(value))
-    }
-}
 
 /// A frame that is a vector. A look beyond its end panics, where a hook would answer with an error or with a neighbour's
 /// bytes.

@@ -5,16 +5,14 @@
 
 #![forbid(unsafe_code)]
 
-use std::{
-    cell::{Cell, OnceCell},
-    collections::BTreeMap,
-};
+use std::{cell::OnceCell, collections::BTreeMap};
 
 use balancer_ebpf::{
     decide::{Backends, Choice, Search, Why, decide},
-    host::{Cpu, Machine, Step},
+    host::Machine,
     http::{Scan, Scanned, Span, scan_request},
     layout::{Backend, Binding, Bucket, Buffer, Globals, MAX_BACKENDS, NONE, Policy},
+    plain::Plain,
     sessions::{Shelf, Table, present},
     sip::session_hash,
 };
@@ -27,36 +25,6 @@ use crate::{
     wire::{ExplainRequest, Explanation},
 };
 
-/// One CPU of user space, whose memory nobody shares: everything it works on is a copy.
-#[derive(Clone, Copy, Debug)]
-pub struct Host;
-
-impl Cpu for Host {
-    fn repeat<C, S: Step<C>>(context: &mut C, max: u32) {
-        for _ in 0..max {
-            if !S::step(context) {
-                break;
-            }
-        }
-    }
-    fn load(word: &Cell<u64>) -> u64 {
-        word.get()
-    }
-    fn store(word: &Cell<u64>, value: u64) {
-        word.set(value);
-    }
-    fn compare_exchange(word: &Cell<u64>, old: u64, new: u64) -> bool {
-        let same = word.get() == old;
-        if same {
-            word.set(new);
-        }
-        same
-    }
-    fn fetch_add(word: &Cell<u64>, value: u64) -> u64 {
-        word.replace(word.get().wrapping_add(value))
-    }
-}
-
 /// Copies of what a decision reads, made when they are read.
 struct Copies<'a> {
     plane: &'a dyn Dataplane,
@@ -65,7 +33,7 @@ struct Copies<'a> {
 }
 
 impl Machine for Copies<'_> {
-    type Cpu = Host;
+    type Cpu = Plain;
 }
 
 impl Table for Copies<'_> {
@@ -137,7 +105,7 @@ fn scan(
     buffer.fill(0, head.as_bytes());
     let mut scan = Scan::new();
     let len = u32::try_from(head.len()).unwrap_or(u32::MAX);
-    let scanned = scan_request::<Host>(&mut scan, &buffer, len, &policy.rule);
+    let scanned = scan_request::<Plain>(&mut scan, &buffer, len, &policy.rule);
     if scanned != Scanned::Complete {
         return Err(Failure::usage(
             format!("that is no request that the director would steer by session: {scanned:?}"),

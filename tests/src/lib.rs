@@ -5,7 +5,5 @@ pub mod balancer;
 pub mod bench;
 pub mod client;
 pub mod lab;
-pub mod pattern;
 pub mod progrun;
-pub mod sim;
 pub mod tomcat;

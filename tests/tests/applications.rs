@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
+use balancer_sim::pattern;
 use balancer_tests::applications::Demo;
 use balancer_tests::client::{Browser, Connection, Load, Request};
 use balancer_tests::lab::{Hook, Lab};
-use balancer_tests::pattern;
 use balancer_tests::tomcat::Tomcat;
 
 const DEMO: &str = env!("CARGO_BIN_EXE_demo");

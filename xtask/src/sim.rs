@@ -21,5 +21,5 @@ pub(crate) fn command(options: &Options) -> Result<()> {
 
 /// The simulation, ready for its arguments. Unoptimized it would take ten times as long.
 pub(crate) fn simulation() -> Command {
-    workspace::cargo(["run", "--quiet", "--release", "--package", "balancer-tests", "--bin", "sim", "--"])
+    workspace::cargo(["run", "--quiet", "--release", "--package", "balancer-sim", "--bin", "sim", "--"])
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use balancer_sim::pattern;
 use balancer_tests::client::{Connection, Request, Whoami};
 use balancer_tests::lab::Hook;
-use balancer_tests::pattern;
 
 use crate::scene::Scene;
 use crate::stage::Stage;

@@ -7,35 +7,8 @@ mod oracle;
 mod set_cookie;
 
 use super::*;
-use crate::host::Step;
 use crate::layout::{BUFFER_BYTES, Name};
-use core::cell::Cell;
-
-/// A plain loop instead of `bpf_loop`.
-#[derive(Clone, Copy)]
-struct Plain;
-
-impl Cpu for Plain {
-    fn repeat<C, S: Step<C>>(context: &mut C, max: u32) {
-        for _ in 0..max {
-            if !S::step(context) {
-                break;
-            }
-        }
-    }
-    fn load(word: &Cell<u64>) -> u64 {
-        word.get()
-    }
-    fn store(word: &Cell<u64>, value: u64) {
-        word.set(value);
-    }
-    fn compare_exchange(word: &Cell<u64>, old: u64, new: u64) -> bool {
-        word.get() == old && word.replace(new) == old
-    }
-    fn fetch_add(word: &Cell<u64>, value: u64) -> u64 {
-        word.replace(word.get().wrapping_add(value))
-    }
-}
+use crate::plain::Plain;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {

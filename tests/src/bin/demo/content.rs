@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use balancer_tests::pattern;
+use balancer_sim::pattern;
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 
 /// A body that is there already, or the pattern of a seed.

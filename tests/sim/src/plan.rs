@@ -4,82 +4,82 @@ use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
 
 /// The generator of everything that is random. Named, because `SmallRng` may become another one, and a seed should go on
 /// meaning what it meant.
-pub(super) type Random = Xoshiro256PlusPlus;
+pub(crate) type Random = Xoshiro256PlusPlus;
 
 /// How one side's links treat packets.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Link {
+pub(crate) struct Link {
     /// Microseconds that a packet takes at least.
-    pub(super) delay: u64,
+    pub(crate) delay: u64,
     /// Of those that are held up: for how long at most.
-    pub(super) jitter: u64,
-    pub(super) loss: f64,
-    pub(super) duplicates: f64,
-    pub(super) held_up: f64,
+    pub(crate) jitter: u64,
+    pub(crate) loss: f64,
+    pub(crate) duplicates: f64,
+    pub(crate) held_up: f64,
 }
 
 /// The TCP of one host.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Stack {
-    pub(super) mtu: usize,
-    pub(super) receive: usize,
-    pub(super) send: usize,
-    pub(super) timestamps: bool,
+pub(crate) struct Stack {
+    pub(crate) mtu: usize,
+    pub(crate) receive: usize,
+    pub(crate) send: usize,
+    pub(crate) timestamps: bool,
     /// Timestamps lie as Linux lays them, behind two NOPs; smoltcp has none.
-    pub(super) nops: bool,
-    pub(super) nagle: bool,
+    pub(crate) nops: bool,
+    pub(crate) nagle: bool,
     /// Milliseconds.
-    pub(super) ack_delay: Option<u64>,
+    pub(crate) ack_delay: Option<u64>,
 }
 
 /// One simulation.
 #[derive(Clone, Debug)]
-pub(super) struct Plan {
-    pub(super) clients: Vec<Stack>,
-    pub(super) backends: Vec<Stack>,
+pub(crate) struct Plan {
+    pub(crate) clients: Vec<Stack>,
+    pub(crate) backends: Vec<Stack>,
     /// Connections of a client at a time, requests on each, and cookie jars of the client.
-    pub(super) tabs: usize,
-    pub(super) requests: u32,
-    pub(super) jars: usize,
-    pub(super) front: Link,
-    pub(super) back: Link,
+    pub(crate) tabs: usize,
+    pub(crate) requests: u32,
+    pub(crate) jars: usize,
+    pub(crate) front: Link,
+    pub(crate) back: Link,
     /// The XDP program is tried first.
-    pub(super) xdp: bool,
+    pub(crate) xdp: bool,
     /// Frames come with partial checksums.
-    pub(super) partial: bool,
-    pub(super) slots: u32,
-    pub(super) stashes: u32,
+    pub(crate) partial: bool,
+    pub(crate) slots: u32,
+    pub(crate) stashes: u32,
     /// Nanoseconds since boot when it begins.
-    pub(super) boot: u64,
+    pub(crate) boot: u64,
     /// The listener's promises.
-    pub(super) timestamps: bool,
-    pub(super) mss: u32,
-    pub(super) scale: u32,
+    pub(crate) timestamps: bool,
+    pub(crate) mss: u32,
+    pub(crate) scale: u32,
     /// The legs' source address is the listener's own.
-    pub(super) shared_address: bool,
+    pub(crate) shared_address: bool,
     /// Backends die and come back.
-    pub(super) deaths: u32,
+    pub(crate) deaths: u32,
     /// Flips, additions and removals.
-    pub(super) flips: u32,
+    pub(crate) flips: u32,
     /// How often clients send a request before the answer to the last.
-    pub(super) pipelining: f64,
+    pub(crate) pipelining: f64,
     /// How often heads are sent in pieces, are long, bodies are big.
-    pub(super) pieces: f64,
-    pub(super) long_heads: f64,
-    pub(super) big_bodies: f64,
+    pub(crate) pieces: f64,
+    pub(crate) long_heads: f64,
+    pub(crate) big_bodies: f64,
     /// Milliseconds after which backends close idle connections; 0 for never.
-    pub(super) keep_alive: u64,
+    pub(crate) keep_alive: u64,
     /// How often a connection ends behind a response.
-    pub(super) closing: f64,
+    pub(crate) closing: f64,
     /// Responses in chunks now and then, which are not followed.
-    pub(super) unframed: bool,
+    pub(crate) unframed: bool,
     /// Ports that a client has for its connections.
-    pub(super) ports: u16,
+    pub(crate) ports: u16,
 }
 
 impl Plan {
     /// The plan of a seed, and the generator for what follows.
-    pub(super) fn of(seed: u64) -> (Self, Random) {
+    pub(crate) fn of(seed: u64) -> (Self, Random) {
         let mut random = Random::seed_from_u64(seed);
         let r = &mut random;
         let rough = r.random_bool(0.6);
@@ -130,7 +130,7 @@ impl Plan {
     }
 
     /// Whether nothing happens to packets on their way.
-    pub(super) fn clean(&self) -> bool {
+    pub(crate) fn clean(&self) -> bool {
         self.front.loss == 0.0 && self.back.loss == 0.0
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use balancer_tests::sim::{Mutation, Outcome, Report, simulate};
+use balancer_sim::{Mutation, Outcome, Report, simulate};
 use clap::{Parser, ValueEnum};
 
 /// The core of the balancer between simulated clients and backends, over a bad network, in virtual time.

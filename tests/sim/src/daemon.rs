@@ -10,13 +10,13 @@ use balancer_ebpf::layout::{
 };
 use rand::RngExt as _;
 
-use super::edge::SimMaps;
-use super::http::COOKIE;
-use super::oracle::{Oracle, Rules};
-use super::plan::Random;
+use crate::edge::SimMaps;
+use crate::http::COOKIE;
+use crate::oracle::{Oracle, Rules};
+use crate::plan::Random;
 
 /// The versions of the one service.
-pub(super) struct Daemon {
+pub(crate) struct Daemon {
     /// By index; generation 0 for none.
     versions: Vec<(u32, Vec<usize>)>,
     active: usize,
@@ -28,7 +28,7 @@ pub(super) struct Daemon {
 }
 
 /// A policy without versions.
-pub(super) fn policy() -> Policy {
+pub(crate) fn policy() -> Policy {
     let name = |text: &str| Name::new(text.as_bytes()).expect("a short name");
     Policy {
         generation: 0,
@@ -53,7 +53,7 @@ impl fmt::Display for Daemon {
 
 impl Daemon {
     /// Deals the backends out: to one to three versions, and some to none.
-    pub(super) fn new(random: &mut Random, backends: usize) -> Self {
+    pub(crate) fn new(random: &mut Random, backends: usize) -> Self {
         let mut daemon = Self {
             versions: vec![(0, Vec::new()); 6],
             active: 0,
@@ -70,7 +70,7 @@ impl Daemon {
     }
 
     /// Writes the state of things, for the programs and for the oracle.
-    pub(super) fn write(&mut self, now: u64, maps: &mut SimMaps, oracle: &mut Oracle) {
+    pub(crate) fn write(&mut self, now: u64, maps: &mut SimMaps, oracle: &mut Oracle) {
         let mut policy = policy();
         self.word += 1;
         policy.generation = self.word;
@@ -99,7 +99,7 @@ impl Daemon {
     }
 
     /// A backend's entry in the map.
-    pub(super) fn backend(address: [u8; 4], port: u16) -> Backend {
+    pub(crate) fn backend(address: [u8; 4], port: u16) -> Backend {
         Backend {
             address,
             port: port.to_be_bytes(),
@@ -111,14 +111,14 @@ impl Daemon {
     }
 
     /// The health checks have found out about a backend.
-    pub(super) fn noticed(&mut self, maps: &mut SimMaps, backend: usize, up: bool) {
+    pub(crate) fn noticed(&mut self, maps: &mut SimMaps, backend: usize, up: bool) {
         self.healthy[backend] = up;
         maps.backends[backend].flags = BACKEND_USED | if up { BACKEND_UP } else { 0 };
         maps.backends[backend].shunned_until.set(0);
     }
 
     /// Does one of the things that operators do; answers what, or nothing if it cannot be done now.
-    pub(super) fn operate(&mut self, random: &mut Random) -> Option<String> {
+    pub(crate) fn operate(&mut self, random: &mut Random) -> Option<String> {
         let others: Vec<usize> =
             (0..self.versions.len()).filter(|v| self.versions[*v].0 != 0 && *v != self.active).collect();
         let pick = |random: &mut Random| (!others.is_empty()).then(|| others[random.random_range(0..others.len())]);

@@ -10,7 +10,8 @@
 //! | `client`, `backend`, `http` | applications: browsers with cookie jars, servers with sessions in memory |
 //! | `daemon` | flips, versions, health |
 //! | `oracle` | which backend a request should have reached, which errors are excusable |
-//! | `world` | events and time |
+//! | `world`, `events` | what happens, and when |
+//! | `pattern` | bytes that a seed determines; the demo application sends them too |
 //! | `trace`, `report` | what a person sees |
 
 mod backend;
@@ -18,11 +19,13 @@ mod client;
 mod daemon;
 mod director;
 pub mod edge;
+mod events;
 mod host;
 mod http;
 mod monitor;
 mod oracle;
 mod packet;
+pub mod pattern;
 mod plan;
 mod report;
 mod trace;

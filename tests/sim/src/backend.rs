@@ -5,18 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand::RngExt as _;
 use smoltcp::socket::tcp::State;
 
-use super::host::{Connection, Host, LATE};
-use super::http::{self, COOKIE, Head};
-use super::oracle::Answer;
-use super::packet::{View, distance};
-use super::world::Shared;
+use crate::host::{Connection, Host, LATE};
+use crate::http::{self, COOKIE, Head};
+use crate::oracle::Answer;
+use crate::packet::{View, distance};
+use crate::world::Shared;
 
 /// The port that all backends serve on.
-pub(super) const PORT: u16 = 8080;
+pub(crate) const PORT: u16 = 8080;
 
 /// How a backend is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Health {
+pub(crate) enum Health {
     Alive,
     /// The process is gone: its host refuses.
     Refuses,
@@ -25,11 +25,11 @@ pub(super) enum Health {
 }
 
 /// A backend's host and process.
-pub(super) struct Backend {
-    pub(super) index: usize,
-    pub(super) host: Host,
-    pub(super) health: Health,
-    pub(super) connections: BTreeMap<Peer, (Connection, Server)>,
+pub(crate) struct Backend {
+    pub(crate) index: usize,
+    pub(crate) host: Host,
+    pub(crate) health: Health,
+    pub(crate) connections: BTreeMap<Peer, (Connection, Server)>,
     /// When peers were last heard.
     used: BTreeMap<Peer, u64>,
     /// The process's memory.
@@ -37,11 +37,11 @@ pub(super) struct Backend {
 }
 
 /// The other end of a connection.
-pub(super) type Peer = ([u8; 4], u16);
+pub(crate) type Peer = ([u8; 4], u16);
 
 /// What the process knows of a connection.
 #[derive(Default)]
-pub(super) struct Server {
+pub(crate) struct Server {
     read: Vec<u8>,
     /// Bytes that were read, ever.
     total: u32,
@@ -57,7 +57,7 @@ pub(super) struct Server {
 
 impl Server {
     /// Whether a request is being read, worked on or answered, or the connection's end has not been heard.
-    pub(super) fn is_busy(&self, connection: &mut Connection) -> bool {
+    pub(crate) fn is_busy(&self, connection: &mut Connection) -> bool {
         let socket = connection.socket();
         let unsaid = matches!(socket.state(), State::FinWait1 | State::Closing | State::LastAck);
         unsaid
@@ -70,7 +70,7 @@ impl Server {
 }
 
 impl Backend {
-    pub(super) fn new(index: usize, host: Host) -> Self {
+    pub(crate) fn new(index: usize, host: Host) -> Self {
         Self {
             index,
             host,
@@ -82,7 +82,7 @@ impl Backend {
     }
 
     /// A frame arrives.
-    pub(super) fn receive(&mut self, shared: &mut Shared, frame: &[u8], view: &View) -> Result<Option<Peer>, String> {
+    pub(crate) fn receive(&mut self, shared: &mut Shared, frame: &[u8], view: &View) -> Result<Option<Peer>, String> {
         if self.health == Health::Silent {
             return Ok(None);
         }
@@ -128,7 +128,7 @@ impl Backend {
     }
 
     /// The process looks after a connection; answers when it wants to do so again.
-    pub(super) fn step(&mut self, shared: &mut Shared, peer: Peer) -> Result<Option<u64>, String> {
+    pub(crate) fn step(&mut self, shared: &mut Shared, peer: Peer) -> Result<Option<u64>, String> {
         let Some((mut connection, mut server)) = self.connections.remove(&peer) else { return Ok(None) };
         self.process(shared, &mut connection, &mut server)?;
         self.host.output(shared.now, &mut connection);
@@ -310,7 +310,7 @@ impl Backend {
     }
 
     /// Ends connections that smoltcp has forgotten. Answers their peers.
-    pub(super) fn revive(&mut self, now: u64) -> Vec<Peer> {
+    pub(crate) fn revive(&mut self, now: u64) -> Vec<Peer> {
         let mut ended = Vec::new();
         for (peer, (connection, _)) in &mut self.connections {
             if self.host.has_forgotten(now, connection) {
@@ -322,7 +322,7 @@ impl Backend {
     }
 
     /// The process dies. Answers the connections that it was busy on.
-    pub(super) fn die(&mut self, now: u64, health: Health) -> Vec<Peer> {
+    pub(crate) fn die(&mut self, now: u64, health: Health) -> Vec<Peer> {
         self.health = health;
         self.sessions.clear();
         let mut busy = Vec::new();

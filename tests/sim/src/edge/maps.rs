@@ -9,10 +9,9 @@ use balancer_ebpf::layout::{
     Backend, Bucket, Flow, FlowKey, Globals, Hands, Listener, ListenerKey, MAX_VERSIONS, Policy, SERVICE_BLOCKS, Stash,
     Traffic,
 };
+use balancer_ebpf::plain::Plain;
 use balancer_ebpf::sessions::Table;
 use balancer_ebpf::verdict::COUNTERS;
-
-use super::SimCpu;
 
 /// What the kernel's maps hold, for one service on one listener.
 pub struct SimMaps {
@@ -79,7 +78,7 @@ impl SimMaps {
 }
 
 impl Machine for SimMaps {
-    type Cpu = SimCpu;
+    type Cpu = Plain;
 }
 
 impl Backends for SimMaps {

@@ -15,12 +15,12 @@ use smoltcp::wire::{
     TcpSeqNumber,
 };
 
-use super::monitor::Monitor;
-use super::packet::{ETHERNET, View, distance};
-use super::plan::Stack;
+use crate::monitor::Monitor;
+use crate::packet::{ETHERNET, View, distance};
+use crate::plan::Stack;
 
 /// Microseconds that a segment may be under way, with what it makes others send.
-pub(super) const LATE: u64 = 5_000_000;
+pub(crate) const LATE: u64 = 5_000_000;
 
 thread_local! {
     /// The timestamp clock of the host that is being polled: smoltcp asks a plain function for it.
@@ -28,31 +28,31 @@ thread_local! {
 }
 
 /// One connection of a host.
-pub(super) struct Connection {
-    pub(super) sockets: SocketSet<'static>,
+pub(crate) struct Connection {
+    pub(crate) sockets: SocketSet<'static>,
     handle: SocketHandle,
-    pub(super) monitor: Monitor,
+    pub(crate) monitor: Monitor,
     /// When an event is under way that will look after it.
-    pub(super) timer: Option<u64>,
+    pub(crate) timer: Option<u64>,
     /// Until when late segments of an older connection of the same port may come, which no monitor understands.
-    pub(super) wary_until: u64,
+    pub(crate) wary_until: u64,
     /// Since when its application has been done with it.
-    pub(super) orphaned: Option<u64>,
+    pub(crate) orphaned: Option<u64>,
 }
 
 impl Connection {
-    pub(super) fn socket(&mut self) -> &mut tcp::Socket<'static> {
+    pub(crate) fn socket(&mut self) -> &mut tcp::Socket<'static> {
         self.sockets.get_mut(self.handle)
     }
 }
 
 /// A host.
-pub(super) struct Host {
-    pub(super) address: [u8; 4],
-    pub(super) mac: [u8; 6],
+pub(crate) struct Host {
+    pub(crate) address: [u8; 4],
+    pub(crate) mac: [u8; 6],
     /// The director's address on this link.
-    pub(super) gateway: [u8; 6],
-    pub(super) stack: Stack,
+    pub(crate) gateway: [u8; 6],
+    pub(crate) stack: Stack,
     /// What its timestamps run ahead of time.
     clock: u32,
     wire: Wire,
@@ -62,7 +62,7 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub(super) fn new(address: [u8; 4], mac: [u8; 6], gateway: [u8; 6], stack: Stack, seed: u64) -> Self {
+    pub(crate) fn new(address: [u8; 4], mac: [u8; 6], gateway: [u8; 6], stack: Stack, seed: u64) -> Self {
         let mut wire = Wire { incoming: VecDeque::new(), outgoing: Vec::new(), mtu: stack.mtu };
         let mut config = Config::new(HardwareAddress::Ip);
         config.random_seed = seed;
@@ -89,14 +89,14 @@ impl Host {
     }
 
     /// A connection that waits for a SYN.
-    pub(super) fn listen(&self, port: u16) -> Connection {
+    pub(crate) fn listen(&self, port: u16) -> Connection {
         let mut connection = self.connection();
         connection.socket().listen(port).expect("a fresh socket listens");
         connection
     }
 
     /// A connection that is being opened.
-    pub(super) fn connect(&mut self, from: u16, to: ([u8; 4], u16)) -> Connection {
+    pub(crate) fn connect(&mut self, from: u16, to: ([u8; 4], u16)) -> Connection {
         let mut connection = self.connection();
         let socket = connection.sockets.get_mut::<tcp::Socket<'static>>(connection.handle);
         socket.connect(self.interface.context(), (ip(to.0), to.1), from).expect("a fresh socket connects");
@@ -104,12 +104,12 @@ impl Host {
     }
 
     /// Its timestamp clock.
-    pub(super) fn clock(&self, now: u64) -> u32 {
+    pub(crate) fn clock(&self, now: u64) -> u32 {
         self.clock.wrapping_add((now / 1000) as u32)
     }
 
     /// Gives a frame to a connection, or to nobody, who resets it.
-    pub(super) fn input(&mut self, now: u64, connection: Option<&mut Connection>, frame: &[u8]) {
+    pub(crate) fn input(&mut self, now: u64, connection: Option<&mut Connection>, frame: &[u8]) {
         CLOCK.set(self.clock(now));
         let mut packet = frame[ETHERNET..].to_vec();
         if let Some(acked) = connection.as_ref().and_then(|connection| connection.monitor.acked()) {
@@ -122,14 +122,14 @@ impl Host {
     }
 
     /// Lets a connection send what it has to send.
-    pub(super) fn output(&mut self, now: u64, connection: &mut Connection) {
+    pub(crate) fn output(&mut self, now: u64, connection: &mut Connection) {
         CLOCK.set(self.clock(now));
         self.interface.poll_egress(instant(now), &mut self.wire, &mut connection.sockets);
     }
 
     /// Answers a SYN to a connection that is open with a bare acknowledgement (RFC 5961, section 4.2), as everybody does but
     /// smoltcp, which says nothing.
-    pub(super) fn challenge(&mut self, syn: &View, (seq, ack): (u32, u32)) {
+    pub(crate) fn challenge(&mut self, syn: &View, (seq, ack): (u32, u32)) {
         let tcp = TcpRepr {
             src_port: syn.destination_port,
             dst_port: syn.source_port,
@@ -161,7 +161,7 @@ impl Host {
     }
 
     /// When the connection has to be looked after again.
-    pub(super) fn next(&mut self, now: u64, connection: &Connection) -> Option<u64> {
+    pub(crate) fn next(&mut self, now: u64, connection: &Connection) -> Option<u64> {
         let at = self.interface.poll_at(instant(now), &connection.sockets)?;
         // A stack that wants something at once and does not do it would stop virtual time.
         Some((at.total_micros().max(0) as u64).max(now + 100))
@@ -169,14 +169,14 @@ impl Host {
 
     /// Whether smoltcp has forgotten a connection: something that it sent is not acknowledged, and no timer runs. It happens
     /// after three equal acknowledgements, of a full window or of a lone FIN.
-    pub(super) fn has_forgotten(&mut self, now: u64, connection: &mut Connection) -> bool {
+    pub(crate) fn has_forgotten(&mut self, now: u64, connection: &mut Connection) -> bool {
         let socket = connection.socket();
         let unsaid = matches!(socket.state(), State::FinWait1 | State::Closing | State::LastAck);
         (unsaid || socket.send_queue() != 0) && self.next(now, connection).is_none()
     }
 
     /// The frames that were sent since the last call.
-    pub(super) fn take(&mut self) -> Vec<Vec<u8>> {
+    pub(crate) fn take(&mut self) -> Vec<Vec<u8>> {
         let packets = std::mem::take(&mut self.wire.outgoing);
         packets.into_iter().map(|packet| self.wrap(packet)).collect()
     }

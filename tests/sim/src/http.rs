@@ -2,42 +2,42 @@
 
 use rand::RngExt as _;
 
-use super::plan::Random;
 use crate::pattern;
+use crate::plan::Random;
 
 /// The cookie of sessions.
-pub(super) const COOKIE: &str = "JSESSIONID";
+pub(crate) const COOKIE: &str = "JSESSIONID";
 
 /// A head that was read.
 #[derive(Debug)]
-pub(super) struct Head {
+pub(crate) struct Head {
     /// Bytes of it.
-    pub(super) len: usize,
+    pub(crate) len: usize,
     /// Of a request.
-    pub(super) path: String,
+    pub(crate) path: String,
     /// Of a response.
-    pub(super) status: u16,
-    pub(super) fields: Vec<(String, String)>,
+    pub(crate) status: u16,
+    pub(crate) fields: Vec<(String, String)>,
 }
 
 impl Head {
     /// A field's value.
-    pub(super) fn field(&self, name: &str) -> Option<&str> {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     /// A field's value as a number.
-    pub(super) fn number<N: std::str::FromStr>(&self, name: &str) -> Option<N> {
+    pub(crate) fn number<N: std::str::FromStr>(&self, name: &str) -> Option<N> {
         self.field(name)?.parse().ok()
     }
 
     /// Whether the body comes in chunks.
-    pub(super) fn is_chunked(&self) -> bool {
+    pub(crate) fn is_chunked(&self) -> bool {
         self.field("Transfer-Encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"))
     }
 
     /// Whether the connection ends behind the message.
-    pub(super) fn closes(&self) -> bool {
+    pub(crate) fn closes(&self) -> bool {
         self.field("Connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
     }
 }
@@ -47,7 +47,7 @@ fn fields(headers: &[httparse::Header<'_>]) -> Vec<(String, String)> {
 }
 
 /// Reads a request's head. `None` if it is not complete yet.
-pub(super) fn request(bytes: &[u8]) -> Result<Option<Head>, String> {
+pub(crate) fn request(bytes: &[u8]) -> Result<Option<Head>, String> {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut parsed = httparse::Request::new(&mut headers);
     match parsed.parse(bytes) {
@@ -63,7 +63,7 @@ pub(super) fn request(bytes: &[u8]) -> Result<Option<Head>, String> {
 }
 
 /// Reads a response's head.
-pub(super) fn response(bytes: &[u8]) -> Result<Option<Head>, String> {
+pub(crate) fn response(bytes: &[u8]) -> Result<Option<Head>, String> {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut parsed = httparse::Response::new(&mut headers);
     match parsed.parse(bytes) {
@@ -83,7 +83,7 @@ fn excerpt(bytes: &[u8]) -> String {
 }
 
 /// Session ids that a request presents, in the order in which they count (C21, C22).
-pub(super) fn ids(head: &Head) -> Vec<String> {
+pub(crate) fn ids(head: &Head) -> Vec<String> {
     let mut ids: Vec<String> = head
         .fields
         .iter()
@@ -102,7 +102,7 @@ pub(super) fn ids(head: &Head) -> Vec<String> {
 
 /// A body of `length` bytes that `seed` determines. Every third looks like messages, again and again: whoever guesses
 /// where a message begins shall be tempted.
-pub(super) fn body(seed: u64, length: usize, bait: &str) -> Vec<u8> {
+pub(crate) fn body(seed: u64, length: usize, bait: &str) -> Vec<u8> {
     if seed.is_multiple_of(3) && !bait.is_empty() {
         bait.bytes().cycle().take(length).collect()
     } else {
@@ -111,26 +111,26 @@ pub(super) fn body(seed: u64, length: usize, bait: &str) -> Vec<u8> {
 }
 
 /// A fingerprint of bytes (FNV-1a).
-pub(super) fn hash(bytes: &[u8]) -> u64 {
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// The seed of the body of a response.
-pub(super) fn answer_seed(backend: usize, number: usize, hash: u64) -> u64 {
+pub(crate) fn answer_seed(backend: usize, number: usize, hash: u64) -> u64 {
     hash.rotate_left(17) ^ (backend as u64) << 48 ^ number as u64
 }
 
 /// What a response's body may look like.
-pub(super) const RESPONSE_BAIT: &str =
+pub(crate) const RESPONSE_BAIT: &str =
     "HTTP/1.1 200 OK\r\nSet-Cookie: JSESSIONID=00000000000000000000000000000BAD; Path=/\r\nContent-Length: 0\r\n\r\n";
 
 /// A new session id (C28).
-pub(super) fn new_id(random: &mut Random) -> String {
+pub(crate) fn new_id(random: &mut Random) -> String {
     format!("{:032X}", random.random::<u128>())
 }
 
 /// A field that makes a head long.
-pub(super) fn padding(random: &mut Random, often: f64) -> String {
+pub(crate) fn padding(random: &mut Random, often: f64) -> String {
     if random.random_bool(often) {
         let length = random.random_range(100..6000);
         format!("X-Padding: {}\r\n", "p".repeat(length))
@@ -140,7 +140,7 @@ pub(super) fn padding(random: &mut Random, often: f64) -> String {
 }
 
 /// A body in chunks, of random sizes.
-pub(super) fn chunked(random: &mut Random, body: &[u8]) -> Vec<u8> {
+pub(crate) fn chunked(random: &mut Random, body: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = body;
     while !rest.is_empty() {
@@ -156,7 +156,7 @@ pub(super) fn chunked(random: &mut Random, body: &[u8]) -> Vec<u8> {
 }
 
 /// A body in chunks that begins at `at`, and where it ends. `None` if it is not whole yet.
-pub(super) fn dechunked(bytes: &[u8], mut at: usize) -> Option<(Vec<u8>, usize)> {
+pub(crate) fn dechunked(bytes: &[u8], mut at: usize) -> Option<(Vec<u8>, usize)> {
     let mut body = Vec::new();
     loop {
         let line = bytes.get(at..)?.windows(2).position(|pair| pair == b"\r\n")?;
@@ -172,7 +172,7 @@ pub(super) fn dechunked(bytes: &[u8], mut at: usize) -> Option<(Vec<u8>, usize)>
 }
 
 /// Cuts bytes into pieces, at random places.
-pub(super) fn pieces(random: &mut Random, bytes: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn pieces(random: &mut Random, bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut pieces = Vec::new();
     let mut rest = bytes;
     while !rest.is_empty() {

@@ -10,31 +10,31 @@ use balancer_ebpf::splice;
 use balancer_ebpf::verdict::{Action, Verdict};
 use balancer_ebpf::work::Work;
 
-use super::edge::{Kind, Mutation, SimFrame, SimMaps};
-use super::oracle::Oracle;
-use super::packet::{ETHERNET, View, distance};
+use crate::edge::{Kind, Mutation, SimFrame, SimMaps};
+use crate::oracle::Oracle;
+use crate::packet::{ETHERNET, View, distance};
 
 /// Where clients connect to.
-pub(super) const VIP: [u8; 4] = [10, 0, 0, 1];
-pub(super) const VIP_PORT: u16 = 80;
+pub(crate) const VIP: [u8; 4] = [10, 0, 0, 1];
+pub(crate) const VIP_PORT: u16 = 80;
 /// Where legs start, if not at the listener's own address.
-pub(super) const SOURCE: [u8; 4] = [10, 0, 0, 2];
+pub(crate) const SOURCE: [u8; 4] = [10, 0, 0, 2];
 /// Interfaces: towards clients and towards backends.
-pub(super) const FRONT: u32 = 1;
-pub(super) const BACK: u32 = 2;
+pub(crate) const FRONT: u32 = 1;
+pub(crate) const BACK: u32 = 2;
 
 /// Milliseconds for which the core passes over a backend that refused, and one that did not answer.
 const SHUN_REFUSED: u64 = 1_000_000;
 const SHUN_SILENT: u64 = 3_000_000;
 
 /// The director and what is known of it from outside.
-pub(super) struct Director {
-    pub(super) maps: SimMaps,
+pub(crate) struct Director {
+    pub(crate) maps: SimMaps,
     work: Box<Work>,
-    pub(super) routes: Vec<([u8; 4], Hop)>,
-    pub(super) xdp: bool,
-    pub(super) partial: bool,
-    pub(super) mutation: Mutation,
+    pub(crate) routes: Vec<([u8; 4], Hop)>,
+    pub(crate) xdp: bool,
+    pub(crate) partial: bool,
+    pub(crate) mutation: Mutation,
     /// SYNs without an answer, by the leg's source port and the backend: their number, and how many.
     unanswered: BTreeMap<(u16, [u8; 4]), (u32, u32)>,
     /// The latest timestamp that was sent to each client's port, and that each leg's backend sent.
@@ -43,25 +43,25 @@ pub(super) struct Director {
 }
 
 /// A packet that leaves.
-pub(super) struct Departure {
-    pub(super) egress: u32,
-    pub(super) frame: Vec<u8>,
-    pub(super) view: View,
+pub(crate) struct Departure {
+    pub(crate) egress: u32,
+    pub(crate) frame: Vec<u8>,
+    pub(crate) view: View,
 }
 
 /// What became of a packet.
-pub(super) struct Handled {
-    pub(super) verdict: Verdict,
-    pub(super) departures: Vec<Departure>,
+pub(crate) struct Handled {
+    pub(crate) verdict: Verdict,
+    pub(crate) departures: Vec<Departure>,
     /// Client's bytes that left for a leg as segments of the director's own: client, number and length.
-    pub(super) cuts: Vec<(([u8; 4], u16), u32, u32)>,
+    pub(crate) cuts: Vec<(([u8; 4], u16), u32, u32)>,
 }
 
 /// What became of a packet, and the frames that left for it.
 type Outcome = (Verdict, Vec<(Egress, Vec<u8>)>);
 
 impl Director {
-    pub(super) fn new(
+    pub(crate) fn new(
         maps: SimMaps,
         routes: Vec<([u8; 4], Hop)>,
         xdp: bool,
@@ -82,7 +82,7 @@ impl Director {
     }
 
     /// A frame arrives on an interface.
-    pub(super) fn receive(
+    pub(crate) fn receive(
         &mut self,
         now: u64,
         interface: u32,
@@ -246,13 +246,13 @@ impl Director {
     }
 
     /// The client whose flow has its leg at a source port.
-    pub(super) fn client_of(&self, port: u16) -> Option<([u8; 4], u16)> {
+    pub(crate) fn client_of(&self, port: u16) -> Option<([u8; 4], u16)> {
         let flow = self.maps.flows.get(slot_of(SOURCE, port)? as usize)?.borrow();
         Some((flow.key.client, u16::from_be_bytes(flow.key.client_port)))
     }
 
     /// What is counted and what is held agrees with the flows, always.
-    pub(super) fn audit(&self) -> Result<(), String> {
+    pub(crate) fn audit(&self) -> Result<(), String> {
         let mut in_flight = [0u64; 16];
         let mut legs = [0u64; 16];
         let mut stashes = vec![0u64; self.maps.stashes.len()];
@@ -327,12 +327,12 @@ fn work() -> Box<Work> {
 }
 
 /// The roles of the director's addresses.
-pub(super) fn roles(shared: bool) -> Vec<([u8; 4], u32)> {
+pub(crate) fn roles(shared: bool) -> Vec<([u8; 4], u32)> {
     if shared { vec![(VIP, ROLE_LISTENER | ROLE_SOURCE)] } else { vec![(VIP, ROLE_LISTENER), (SOURCE, ROLE_SOURCE)] }
 }
 
 /// A backend's number, from its address.
-pub(super) fn backend_index(address: [u8; 4]) -> usize {
+pub(crate) fn backend_index(address: [u8; 4]) -> usize {
     usize::from(address[3]) - 1
 }
 

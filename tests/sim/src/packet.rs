@@ -5,34 +5,34 @@ use std::fmt;
 use smoltcp::wire::{IpAddress, Ipv4Packet, TcpOption, TcpPacket};
 
 /// Bytes of the Ethernet header, which smoltcp never sees here.
-pub(super) const ETHERNET: usize = 14;
+pub(crate) const ETHERNET: usize = 14;
 
 /// A TCP segment.
 #[derive(Clone, Debug, Default)]
-pub(super) struct View {
-    pub(super) source: [u8; 4],
-    pub(super) destination: [u8; 4],
-    pub(super) source_port: u16,
-    pub(super) destination_port: u16,
-    pub(super) seq: u32,
-    pub(super) ack: Option<u32>,
-    pub(super) syn: bool,
-    pub(super) fin: bool,
-    pub(super) rst: bool,
-    pub(super) psh: bool,
-    pub(super) window: u32,
-    pub(super) scale: Option<u32>,
-    pub(super) mss: Option<u32>,
+pub(crate) struct View {
+    pub(crate) source: [u8; 4],
+    pub(crate) destination: [u8; 4],
+    pub(crate) source_port: u16,
+    pub(crate) destination_port: u16,
+    pub(crate) seq: u32,
+    pub(crate) ack: Option<u32>,
+    pub(crate) syn: bool,
+    pub(crate) fin: bool,
+    pub(crate) rst: bool,
+    pub(crate) psh: bool,
+    pub(crate) window: u32,
+    pub(crate) scale: Option<u32>,
+    pub(crate) mss: Option<u32>,
     /// tsval and tsecr.
-    pub(super) timestamp: Option<(u32, u32)>,
-    pub(super) sacks: [Option<(u32, u32)>; 3],
+    pub(crate) timestamp: Option<(u32, u32)>,
+    pub(crate) sacks: [Option<(u32, u32)>; 3],
     /// Bytes of payload.
-    pub(super) len: u32,
+    pub(crate) len: u32,
 }
 
 impl View {
     /// Reads a whole Ethernet frame and checks both checksums.
-    pub(super) fn of(frame: &[u8]) -> Result<Self, String> {
+    pub(crate) fn of(frame: &[u8]) -> Result<Self, String> {
         let ip = Ipv4Packet::new_checked(frame.get(ETHERNET..).unwrap_or_default()).map_err(|_| "a cut IPv4 header")?;
         if !ip.verify_checksum() {
             return Err("a bad IPv4 checksum".into());
@@ -76,13 +76,13 @@ impl View {
     }
 
     /// The sequence number behind the segment, its SYN and FIN included.
-    pub(super) fn end(&self) -> u32 {
+    pub(crate) fn end(&self) -> u32 {
         self.seq.wrapping_add(self.len + u32::from(self.syn) + u32::from(self.fin))
     }
 }
 
 /// `a − b`, as sequence numbers differ.
-pub(super) fn distance(a: u32, b: u32) -> i32 {
+pub(crate) fn distance(a: u32, b: u32) -> i32 {
     a.wrapping_sub(b) as i32
 }
 

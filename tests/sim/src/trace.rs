@@ -4,32 +4,32 @@ use std::hash::{DefaultHasher, Hasher as _};
 
 use balancer_ebpf::verdict::Verdict;
 
-use super::packet::View;
+use crate::packet::View;
 
 /// Bytes of a frame that the hash takes in: the headers, and enough of the payload to tell messages apart.
 const HASHED: usize = 120;
 
 /// Where the trace goes.
 #[derive(Default)]
-pub(super) struct Trace {
+pub(crate) struct Trace {
     /// Lines are printed.
-    pub(super) print: bool,
+    pub(crate) print: bool,
     hasher: DefaultHasher,
     line: String,
 }
 
 impl Trace {
-    pub(super) fn new(print: bool) -> Self {
+    pub(crate) fn new(print: bool) -> Self {
         Self { print, ..Self::default() }
     }
 
     /// What all packets and verdicts come to: the same for the same seed.
-    pub(super) fn hash(&self) -> u64 {
+    pub(crate) fn hash(&self) -> u64 {
         self.hasher.finish()
     }
 
     /// Something happens that is no packet.
-    pub(super) fn note(&mut self, now: u64, what: &str) {
+    pub(crate) fn note(&mut self, now: u64, what: &str) {
         self.hasher.write(what.as_bytes());
         if self.print {
             println!("{} *** {what}", time(now));
@@ -37,7 +37,7 @@ impl Trace {
     }
 
     /// A packet reaches the director.
-    pub(super) fn arrives(&mut self, now: u64, frame: &[u8], view: &View) {
+    pub(crate) fn arrives(&mut self, now: u64, frame: &[u8], view: &View) {
         self.hasher.write_u64(now);
         self.hasher.write(&frame[..frame.len().min(HASHED)]);
         if self.print {
@@ -46,7 +46,7 @@ impl Trace {
     }
 
     /// What became of it.
-    pub(super) fn verdict(&mut self, verdict: Verdict) {
+    pub(crate) fn verdict(&mut self, verdict: Verdict) {
         self.hasher.write_u32(verdict as u32);
         if self.print {
             println!("{}  => {}", self.line, Verdict::NAMES[verdict as usize]);
@@ -54,7 +54,7 @@ impl Trace {
     }
 
     /// A packet leaves the director.
-    pub(super) fn leaves(&mut self, frame: &[u8], view: &View) {
+    pub(crate) fn leaves(&mut self, frame: &[u8], view: &View) {
         self.hasher.write(&frame[..frame.len().min(HASHED)]);
         if self.print {
             println!("{:14} -> {view}", "");

@@ -5,56 +5,56 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::http::Head;
+use crate::http::Head;
 
 /// A request, from its client's plan to its end.
-pub(super) struct Record {
+pub(crate) struct Record {
     /// Its head, byte for byte: what a backend has to see.
-    pub(super) head: Vec<u8>,
-    pub(super) body_len: usize,
-    pub(super) body_hash: u64,
-    pub(super) is_head: bool,
+    pub(crate) head: Vec<u8>,
+    pub(crate) body_len: usize,
+    pub(crate) body_hash: u64,
+    pub(crate) is_head: bool,
     /// Its body is in chunks: from here on nothing is decided on its connection.
-    pub(super) is_chunked: bool,
+    pub(crate) is_chunked: bool,
     /// Session ids, in the order in which they count.
-    pub(super) ids: Vec<String>,
+    pub(crate) ids: Vec<String>,
     /// The client's host and port.
-    pub(super) from: ([u8; 4], u16),
-    pub(super) sent: u64,
+    pub(crate) from: ([u8; 4], u16),
+    pub(crate) sent: u64,
     /// The backend that has read its head.
-    pub(super) arrived: Option<usize>,
+    pub(crate) arrived: Option<usize>,
     /// What a session is bound to that is born in it.
-    pub(super) born: Option<Bound>,
-    pub(super) answer: Option<Answer>,
+    pub(crate) born: Option<Bound>,
+    pub(crate) answer: Option<Answer>,
     /// A response or an excusable error has ended it.
-    pub(super) over: bool,
+    pub(crate) over: bool,
     /// Why an error would be nobody's fault.
-    pub(super) excuse: Option<&'static str>,
+    pub(crate) excuse: Option<&'static str>,
 }
 
 /// What a backend answered.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
-    pub(super) backend: usize,
-    pub(super) status: u16,
-    pub(super) len: usize,
-    pub(super) seed: u64,
+pub(crate) struct Answer {
+    pub(crate) backend: usize,
+    pub(crate) status: u16,
+    pub(crate) len: usize,
+    pub(crate) seed: u64,
     /// The session that it ends.
-    pub(super) deletes: Option<String>,
+    pub(crate) deletes: Option<String>,
 }
 
 /// A policy as the oracle sees it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Rules {
-    pub(super) active: usize,
-    pub(super) fallback: usize,
+pub(crate) struct Rules {
+    pub(crate) active: usize,
+    pub(crate) fallback: usize,
     /// Generation (0 for none) and backends of each version.
-    pub(super) versions: Vec<(u32, Vec<usize>)>,
+    pub(crate) versions: Vec<(u32, Vec<usize>)>,
 }
 
 /// A session's binding.
 #[derive(Clone, Debug)]
-pub(super) struct Bound {
+pub(crate) struct Bound {
     version: usize,
     /// Generations that it may carry: more than one if the policy changed while it was made.
     generations: Vec<u32>,
@@ -75,12 +75,12 @@ impl Bound {
 
 /// The model.
 #[derive(Default)]
-pub(super) struct Oracle {
-    pub(super) records: Vec<Record>,
+pub(crate) struct Oracle {
+    pub(crate) records: Vec<Record>,
     rules: Vec<(u64, Rules)>,
     bindings: BTreeMap<String, Bound>,
     /// Every id that a backend ever issued.
-    pub(super) issued: BTreeSet<String>,
+    pub(crate) issued: BTreeSet<String>,
     /// Connections that something has happened to.
     lost: BTreeSet<([u8; 4], u16)>,
     /// Connections on which nothing is decided any more, and the backend that they stay with.
@@ -90,22 +90,22 @@ pub(super) struct Oracle {
 }
 
 impl Oracle {
-    pub(super) fn new(backends: usize) -> Self {
+    pub(crate) fn new(backends: usize) -> Self {
         Self { troubles: vec![Vec::new(); backends], ..Self::default() }
     }
 
     /// The daemon has written a policy.
-    pub(super) fn ruled(&mut self, now: u64, rules: Rules) {
+    pub(crate) fn ruled(&mut self, now: u64, rules: Rules) {
         self.rules.push((now, rules));
     }
 
     /// A backend is not to be relied on from `from` until `until`.
-    pub(super) fn trouble(&mut self, backend: usize, from: u64, until: u64, why: &'static str) {
+    pub(crate) fn trouble(&mut self, backend: usize, from: u64, until: u64, why: &'static str) {
         self.troubles[backend].push((from, until, why));
     }
 
     /// The trouble that began with `why` ends.
-    pub(super) fn relief(&mut self, backend: usize, now: u64, why: &'static str) {
+    pub(crate) fn relief(&mut self, backend: usize, now: u64, why: &'static str) {
         for trouble in self.troubles[backend].iter_mut().filter(|t| t.2 == why && t.1 == u64::MAX) {
             trouble.1 = now;
         }
@@ -121,7 +121,7 @@ impl Oracle {
     }
 
     /// A backend has read the head of request `number`. An error says whose request it should have been.
-    pub(super) fn arrived(&mut self, number: usize, backend: usize) -> Result<(), String> {
+    pub(crate) fn arrived(&mut self, number: usize, backend: usize) -> Result<(), String> {
         let record = self.records.get(number).ok_or("a request that nobody sent")?;
         // A backend that dies may take the acknowledgement of a request with it, which then goes to another one.
         if let Some(first) = record.arrived.filter(|_| record.excuse.is_none()) {
@@ -200,7 +200,7 @@ impl Oracle {
     }
 
     /// A backend answers a request, and issues a session by it if `issues` says so.
-    pub(super) fn answers(&mut self, number: usize, answer: Answer, issues: Option<&str>) -> Result<(), String> {
+    pub(crate) fn answers(&mut self, number: usize, answer: Answer, issues: Option<&str>) -> Result<(), String> {
         let record = &self.records[number];
         if record.answer.is_some() && record.excuse.is_none() {
             return Err(format!("request {number} was executed twice"));
@@ -220,7 +220,7 @@ impl Oracle {
     }
 
     /// A response's head and body have reached the client.
-    pub(super) fn ends(&mut self, number: usize, head: &Head, body: &[u8], expected: &[u8]) -> Result<(), String> {
+    pub(crate) fn ends(&mut self, number: usize, head: &Head, body: &[u8], expected: &[u8]) -> Result<(), String> {
         let record = &mut self.records[number];
         let Some(answer) = &record.answer else { return Err(format!("request {number} was answered by nobody")) };
         if head.number("X-Request") != Some(number) || head.number("X-Backend") != Some(answer.backend) {
@@ -244,7 +244,7 @@ impl Oracle {
     }
 
     /// Request `number` ended in an error: a violation if there is no excuse.
-    pub(super) fn fails(&mut self, number: usize, now: u64, how: &str) -> Result<(), String> {
+    pub(crate) fn fails(&mut self, number: usize, now: u64, how: &str) -> Result<(), String> {
         let sent = self.records[number].sent;
         let hopeless = self.rules_since(sent).iter().any(|(_, rules)| {
             let down = |version: usize| {
@@ -268,18 +268,18 @@ impl Oracle {
     }
 
     /// A client begins a connection.
-    pub(super) fn connects(&mut self, from: ([u8; 4], u16)) {
+    pub(crate) fn connects(&mut self, from: ([u8; 4], u16)) {
         self.lost.remove(&from);
         self.settled.remove(&from);
     }
 
     /// Whether the last request of a connection, at least, was excused.
-    pub(super) fn is_excused(&self, from: ([u8; 4], u16)) -> bool {
+    pub(crate) fn is_excused(&self, from: ([u8; 4], u16)) -> bool {
         self.lost.contains(&from)
     }
 
     /// Whatever the connection `from` has under way may fail.
-    pub(super) fn excuse(&mut self, from: ([u8; 4], u16), why: &'static str) {
+    pub(crate) fn excuse(&mut self, from: ([u8; 4], u16), why: &'static str) {
         self.lost.insert(from);
         for record in self.records.iter_mut().filter(|record| record.from == from && !record.over) {
             record.excuse = Some(why);

@@ -5,7 +5,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use balancer_tests::sim::{Mutation, Outcome, Report, simulate};
+use balancer_sim::{Mutation, Outcome, Report, simulate};
 
 /// Simulates seeds on all cores until `enough` says so.
 fn many(seeds: u64, mutation: Mutation, enough: impl Fn(&Outcome) -> bool + Sync) -> Vec<Outcome> {

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, VecDeque};
 use rand::RngExt as _;
 use smoltcp::socket::tcp::State;
 
-use super::director::{VIP, VIP_PORT};
-use super::host::{Connection, Host, LATE};
-use super::http::{self, COOKIE, Head};
-use super::oracle::Record;
-use super::world::Shared;
+use crate::director::{VIP, VIP_PORT};
+use crate::host::{Connection, Host, LATE};
+use crate::http::{self, COOKIE, Head};
+use crate::oracle::Record;
+use crate::world::Shared;
 
 /// The first port of connections.
 const FIRST_PORT: u16 = 40_000;
@@ -23,10 +23,10 @@ const COOLING: u64 = 300_000;
 const LINGER: u64 = 200_000_000;
 
 /// A client's host and its tabs.
-pub(super) struct Client {
-    pub(super) host: Host,
-    pub(super) connections: BTreeMap<u16, Connection>,
-    pub(super) tabs: Vec<Tab>,
+pub(crate) struct Client {
+    pub(crate) host: Host,
+    pub(crate) connections: BTreeMap<u16, Connection>,
+    pub(crate) tabs: Vec<Tab>,
     jars: Vec<Jar>,
     port: u16,
     /// When ports were used last.
@@ -45,10 +45,10 @@ struct Jar {
 
 /// A tab: one connection at a time, and the requests on it.
 #[derive(Default)]
-pub(super) struct Tab {
-    pub(super) port: Option<u16>,
+pub(crate) struct Tab {
+    pub(crate) port: Option<u16>,
     /// When the tab wants to be looked after.
-    pub(super) timer: Option<u64>,
+    pub(crate) timer: Option<u64>,
     /// Nothing is begun before.
     rest: u64,
     /// Nothing is read before.
@@ -72,7 +72,7 @@ pub(super) struct Tab {
 }
 
 impl Client {
-    pub(super) fn new(host: Host, tabs: usize, requests: u32, jars: usize) -> Self {
+    pub(crate) fn new(host: Host, tabs: usize, requests: u32, jars: usize) -> Self {
         let tab = || Tab { left: requests, ..Tab::default() };
         Self {
             host,
@@ -85,12 +85,12 @@ impl Client {
     }
 
     /// Whether every tab has had its requests, and every connection has ended.
-    pub(super) fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.connections.is_empty() && self.tabs.iter().all(|tab| tab.left == 0 && tab.port.is_none())
     }
 
     /// Whether a tab ends its connection, because what it waits for may never come.
-    pub(super) fn gives_up(&mut self, shared: &Shared, tab: usize) -> bool {
+    pub(crate) fn gives_up(&mut self, shared: &Shared, tab: usize) -> bool {
         let tab = &self.tabs[tab];
         let hopeless = tab.outstanding.front().is_some_and(|(number, _)| {
             let record = &shared.oracle.records[*number];
@@ -102,7 +102,7 @@ impl Client {
 
     /// Ends a connection that nobody has had for long: its peer may have died, and smoltcp waits for ever in FIN-WAIT-2.
     /// Answers its port, or that its FIN should have been answered.
-    pub(super) fn linger(&mut self, shared: &Shared) -> Result<Option<u16>, String> {
+    pub(crate) fn linger(&mut self, shared: &Shared) -> Result<Option<u16>, String> {
         let late = |since: &mut Option<u64>| shared.now > since.get_or_insert(shared.now).saturating_add(LINGER);
         let tabs: Vec<u16> = self.tabs.iter().filter_map(|tab| tab.port).collect();
         for (port, connection) in self.connections.iter_mut().filter(|(port, _)| !tabs.contains(port)) {
@@ -121,7 +121,7 @@ impl Client {
     }
 
     /// Ends connections that smoltcp has forgotten. Answers their ports.
-    pub(super) fn revive(&mut self, shared: &mut Shared) -> Vec<u16> {
+    pub(crate) fn revive(&mut self, shared: &mut Shared) -> Vec<u16> {
         let mut ended = Vec::new();
         for (port, connection) in &mut self.connections {
             if self.host.has_forgotten(shared.now, connection) {
@@ -134,19 +134,19 @@ impl Client {
     }
 
     /// What is not done, in words.
-    pub(super) fn leftovers(&mut self) -> String {
+    pub(crate) fn leftovers(&mut self) -> String {
         let tabs: Vec<_> = self.tabs.iter().map(|tab| (tab.port, tab.left, tab.outstanding.len(), tab.rest)).collect();
         let connections: Vec<_> = self.connections.iter_mut().map(|(port, c)| (*port, c.socket().state())).collect();
         format!("{tabs:?} {connections:?}")
     }
 
     /// The tab of a connection.
-    pub(super) fn tab_of(&self, port: u16) -> Option<usize> {
+    pub(crate) fn tab_of(&self, port: u16) -> Option<usize> {
         self.tabs.iter().position(|tab| tab.port == Some(port))
     }
 
     /// Lets a connection send; answers when it has to be looked after. Ended ones go.
-    pub(super) fn output(&mut self, now: u64, port: u16) -> Option<u64> {
+    pub(crate) fn output(&mut self, now: u64, port: u16) -> Option<u64> {
         let connection = self.connections.get_mut(&port)?;
         self.host.output(now, connection);
         let next = self.host.next(now, connection);
@@ -159,7 +159,7 @@ impl Client {
     }
 
     /// A tab looks after its connection; answers when it wants to do so again.
-    pub(super) fn step(&mut self, shared: &mut Shared, index: usize) -> Result<Option<u64>, String> {
+    pub(crate) fn step(&mut self, shared: &mut Shared, index: usize) -> Result<Option<u64>, String> {
         let mut tab = std::mem::take(&mut self.tabs[index]);
         let result = self.process(shared, &mut tab, index);
         let wishes = [
@@ -431,7 +431,7 @@ fn address(host: &Host, port: u16) -> String {
 }
 
 /// How a session id is presented: in a cookie, among others, in the path, or not at all.
-fn present(random: &mut super::plan::Random, id: Option<&str>) -> (String, String) {
+fn present(random: &mut crate::plan::Random, id: Option<&str>) -> (String, String) {
     let Some(id) = id else {
         let made_up = random.random_bool(0.2).then(|| http::new_id(random));
         return ("/".into(), made_up.map_or(String::new(), |id| format!("Cookie: {COOKIE}={id}\r\n")));

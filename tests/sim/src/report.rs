@@ -2,7 +2,7 @@
 
 use balancer_ebpf::verdict::{Note, Verdict};
 
-use super::Outcome;
+use crate::Outcome;
 
 /// What no run of some hundred seeds may miss: the paths that are hard to reach otherwise.
 const WANTED: &[&str] = &[

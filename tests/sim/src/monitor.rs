@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::packet::{View, distance};
+use crate::packet::{View, distance};
 
 /// How many milliseconds an echo may be ahead: a leg's clock starts with the client's last segment, which may be some time
 /// ago, and an older connection of the same ports may have run ahead of it.
@@ -15,7 +15,7 @@ const OLD: i32 = 3_600_000;
 
 /// What an end has sent and what it was sent, as offsets from the first number of each direction.
 #[derive(Default)]
-pub(super) struct Monitor {
+pub(crate) struct Monitor {
     /// The number of this end's SYN.
     first: Option<u32>,
     /// How far it has sent, as an offset.
@@ -40,7 +40,7 @@ pub(super) struct Monitor {
 
 impl Monitor {
     /// The end sends a segment.
-    pub(super) fn sends(&mut self, view: &View) {
+    pub(crate) fn sends(&mut self, view: &View) {
         if view.rst {
             self.closed = true;
             return;
@@ -72,7 +72,7 @@ impl Monitor {
     }
 
     /// Bytes that the end sent were cut anew on their way: `view` is a segment of them, in this end's numbers.
-    pub(super) fn cut(&mut self, seq: u32, len: u32) {
+    pub(crate) fn cut(&mut self, seq: u32, len: u32) {
         if let Some(first) = self.first {
             let from = i64::from(distance(seq, first));
             self.edges.insert(from);
@@ -81,7 +81,7 @@ impl Monitor {
     }
 
     /// A segment reaches the end, whose timestamp clock is at `clock`. An error is a violation.
-    pub(super) fn receives(&mut self, view: &View, mtu: usize, clock: u32) -> Result<(), String> {
+    pub(crate) fn receives(&mut self, view: &View, mtu: usize, clock: u32) -> Result<(), String> {
         if view.syn {
             self.peer = Some(view.seq);
         }
@@ -137,33 +137,33 @@ impl Monitor {
     }
 
     /// The highest number of the end's that was acknowledged.
-    pub(super) fn acked(&self) -> Option<u32> {
+    pub(crate) fn acked(&self) -> Option<u32> {
         self.first.map(|first| first.wrapping_add(self.acked as u32))
     }
 
     /// Whether the other side's SYN is the one that it sent before.
-    pub(super) fn knows(&self, syn: &View) -> bool {
+    pub(crate) fn knows(&self, syn: &View) -> bool {
         self.peer == Some(syn.seq)
     }
 
     /// What the end would put into a segment without data: its own next number, and what it expects.
-    pub(super) fn next(&self) -> Option<(u32, u32)> {
+    pub(crate) fn next(&self) -> Option<(u32, u32)> {
         Some((self.first?.wrapping_add(self.sent as u32), self.told?))
     }
 
     /// Whether a segment brings something to an end that has read `read` bytes.
-    pub(super) fn is_news(&self, view: &View, read: u32) -> bool {
+    pub(crate) fn is_news(&self, view: &View, read: u32) -> bool {
         let until = view.seq.wrapping_add(view.len);
         self.peer.is_some_and(|peer| distance(until, peer.wrapping_add(1).wrapping_add(read)) > 0)
     }
 
     /// What the end acknowledged last.
-    pub(super) fn told(&self) -> Option<u32> {
+    pub(crate) fn told(&self) -> Option<u32> {
         self.told
     }
 
     /// Whether data that reaches this end fits the window that it announced.
-    pub(super) fn fits(&self, view: &View) -> Result<(), String> {
+    pub(crate) fn fits(&self, view: &View) -> Result<(), String> {
         let Some(right) = self.right.filter(|_| !self.closed && view.len != 0) else { return Ok(()) };
         // A probe of a closed window has one byte.
         let beyond = distance(view.end(), right) - i32::from(view.fin);

@@ -1,0 +1,21 @@
+//! The edge on the host: what the kernel is to the core, made of vectors and virtual time.
+
+mod frame;
+mod maps;
+
+pub use frame::{Kind, SimFrame};
+pub use maps::SimMaps;
+
+/// A bug put in on purpose, to see that the simulation finds it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mutation {
+    /// The core as it is.
+    #[default]
+    None,
+    /// The right edge of every SACK block is one byte too far.
+    SackEdge,
+    /// A client's segment that looks like a request is taken for one, wherever it begins.
+    GuessedRequest,
+    /// The same for responses.
+    GuessedResponse,
+}
