@@ -5,5 +5,21 @@ pub mod balancer;
 pub mod bench;
 pub mod client;
 pub mod lab;
+pub mod programs;
 pub mod progrun;
+pub mod scene;
+pub mod stage;
 pub mod tomcat;
+
+/// Makes a test of each story under each hook.
+#[macro_export]
+macro_rules! under_both_hooks {
+    ($($story:ident),+ $(,)?) => {
+        mod tc {
+            $(#[test] fn $story() -> anyhow::Result<()> { super::$story($crate::lab::Hook::Tc) })+
+        }
+        mod xdp {
+            $(#[test] fn $story() -> anyhow::Result<()> { super::$story($crate::lab::Hook::Xdp) })+
+        }
+    };
+}

@@ -2,22 +2,12 @@
 //!
 //! Each story is told under both hooks. What went wrong is told with the director's counters and everybody's logs.
 
-/// Makes a test of each story under each hook.
-macro_rules! under_both_hooks {
-    ($($story:ident),+ $(,)?) => {
-        mod tc {
-            $(#[test] fn $story() -> anyhow::Result<()> { super::$story(balancer_tests::lab::Hook::Tc) })+
-        }
-        mod xdp {
-            $(#[test] fn $story() -> anyhow::Result<()> { super::$story(balancer_tests::lab::Hook::Xdp) })+
-        }
-    };
-}
+#[macro_use]
+extern crate balancer_tests;
+
+use balancer_tests::{programs, scene, stage};
 
 mod curl;
-mod programs;
-mod scene;
-mod stage;
 mod users;
 mod wrk;
 

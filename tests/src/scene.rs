@@ -3,20 +3,20 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use crate::applications::Demo;
+use crate::balancer::Balancer;
+use crate::client::{Browser, Connection, Load};
+use crate::lab::Lab;
+use crate::tomcat::Tomcat;
 use anyhow::{Context, Result, ensure};
-use balancer_tests::applications::Demo;
-use balancer_tests::balancer::Balancer;
-use balancer_tests::client::{Browser, Connection, Load};
-use balancer_tests::lab::Lab;
-use balancer_tests::tomcat::Tomcat;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::programs::{self, DEMO};
+use crate::programs;
 
 /// Which application runs on the hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// Our own.
     Demo,
     /// Real Tomcat 10.
@@ -24,19 +24,19 @@ pub(crate) enum Kind {
 }
 
 /// A running application: it ends when this is dropped.
-pub(crate) enum Application {
-    Demo(#[expect(dead_code, reason = "kept for its end")] Demo),
-    Tomcat(#[expect(dead_code, reason = "kept for its end")] Tomcat),
+pub enum Application {
+    Demo(Demo),
+    Tomcat(Tomcat),
 }
 
 impl Kind {
     /// Starts it on several hosts, as different versions.
-    pub(crate) fn start_all(self, lab: &Lab, wanted: &[(usize, &str)]) -> Result<BTreeMap<usize, Application>> {
+    pub fn start_all(self, lab: &Lab, wanted: &[(usize, &str)]) -> Result<BTreeMap<usize, Application>> {
         let hosts = wanted.iter().map(|(host, _)| *host);
         let applications: Vec<Application> = match self {
             Self::Demo => wanted
                 .iter()
-                .map(|(host, version)| Demo::start(lab, DEMO, *host, version).map(Application::Demo))
+                .map(|(host, version)| Demo::start(lab, programs::demo()?, *host, version).map(Application::Demo))
                 .collect::<Result<_>>()?,
             Self::Tomcat => Tomcat::start_all(lab, wanted)?.into_iter().map(Application::Tomcat).collect(),
         };
@@ -45,44 +45,44 @@ impl Kind {
 }
 
 /// What a story plays with.
-pub(crate) struct Scene<'a> {
-    pub(crate) lab: &'a Lab,
-    pub(crate) kind: Kind,
-    pub(crate) config: String,
-    pub(crate) balancer: Balancer<'a>,
-    pub(crate) applications: BTreeMap<usize, Application>,
+pub struct Scene<'a> {
+    pub lab: &'a Lab,
+    pub kind: Kind,
+    pub config: String,
+    pub balancer: Balancer<'a>,
+    pub applications: BTreeMap<usize, Application>,
 }
 
 impl<'a> Scene<'a> {
     /// A new browser of the client.
-    pub(crate) fn browser(&self) -> Browser {
+    pub fn browser(&self) -> Browser {
         Browser::new(self.lab.client(), self.lab.service())
     }
 
     /// A new connection of the client.
-    pub(crate) fn connection(&self) -> Result<Connection> {
+    pub fn connection(&self) -> Result<Connection> {
         Connection::open(self.lab.client(), self.lab.service())
     }
 
     /// Browsers for the client, to be started.
-    pub(crate) fn load(&self, browsers: usize) -> Load {
+    pub fn load(&self, browsers: usize) -> Load {
         Load { browsers, ..Load::new(self.lab.service()) }
     }
 
     /// Starts the application on a host, or starts it there again as another version.
-    pub(crate) fn start(&mut self, host: usize, version: &str) -> Result<()> {
+    pub fn start(&mut self, host: usize, version: &str) -> Result<()> {
         self.kill(host);
         self.applications.extend(self.kind.start_all(self.lab, &[(host, version)])?);
         Ok(())
     }
 
     /// Kills the application on a host (SIGKILL): from then on its port refuses.
-    pub(crate) fn kill(&mut self, host: usize) {
+    pub fn kill(&mut self, host: usize) {
         self.applications.remove(&host);
     }
 
     /// Starts a version's applications, adds the version, and waits until it takes work.
-    pub(crate) fn add(&mut self, label: &str, hosts: &[usize]) -> Result<()> {
+    pub fn add(&mut self, label: &str, hosts: &[usize]) -> Result<()> {
         for host in hosts {
             self.start(*host, label)?;
         }
@@ -94,41 +94,41 @@ impl<'a> Scene<'a> {
     }
 
     /// Waits until a backend of the version takes work.
-    pub(crate) fn healthy(&self, label: &str) -> Result<()> {
+    pub fn healthy(&self, label: &str) -> Result<()> {
         self.cli(&["wait", "shop", "--for", &format!("healthy={label}"), "--timeout", "10s"]).map(drop)
     }
 
     /// Waits until no request is in flight on the version.
-    pub(crate) fn idle(&self, label: &str) -> Result<()> {
+    pub fn idle(&self, label: &str) -> Result<()> {
         self.cli(&["wait", "shop", "--for", &format!("idle={label}"), "--timeout", "10s"]).map(drop)
     }
 
     /// A CLI command that has to succeed.
-    pub(crate) fn cli(&self, arguments: &[&str]) -> Result<String> {
+    pub fn cli(&self, arguments: &[&str]) -> Result<String> {
         self.balancer.cli(arguments)
     }
 
     /// The same, with JSON for an answer.
-    pub(crate) fn json(&self, arguments: &[&str]) -> Result<Value> {
+    pub fn json(&self, arguments: &[&str]) -> Result<Value> {
         let text = self.cli(&[arguments, &["--json"]].concat())?;
         serde_json::from_str(&text).with_context(|| format!("balancer {} --json: {text}", arguments.join(" ")))
     }
 
     /// The version that new sessions get.
-    pub(crate) fn active(&self) -> Result<String> {
+    pub fn active(&self) -> Result<String> {
         let status = self.json(&["status", "shop"])?;
         Ok(status["active"].as_str().context("no version is active")?.to_owned())
     }
 
     /// A counter of the data path; 0 if it never counted.
-    pub(crate) fn counter(&self, name: &str) -> Result<u64> {
+    pub fn counter(&self, name: &str) -> Result<u64> {
         let status = self.json(&["status"])?;
         let mut counters = status["counters"].as_array().into_iter().flatten();
         Ok(counters.find(|counter| counter["name"] == name).and_then(|found| found["value"].as_u64()).unwrap_or(0))
     }
 
     /// Waits until no version has a request in flight: what was counted in was counted out.
-    pub(crate) fn all_idle(&self) -> Result<()> {
+    pub fn all_idle(&self) -> Result<()> {
         let status = self.json(&["status", "shop"])?;
         for version in status["versions"].as_array().context("no versions")? {
             self.idle(version["label"].as_str().context("no label")?)?;
@@ -137,14 +137,14 @@ impl<'a> Scene<'a> {
     }
 
     /// Starts the daemon, which is not running, again.
-    pub(crate) fn restart(&mut self) -> Result<()> {
+    pub fn restart(&mut self) -> Result<()> {
         ensure!(self.balancer.process().ended()?.is_some(), "the daemon still runs");
         self.balancer = Balancer::start(self.lab, programs::balancer()?, &self.config)?;
         Ok(())
     }
 
     /// Says what the director saw.
-    pub(crate) fn report(&mut self) {
+    pub fn report(&mut self) {
         // Perhaps the story had stopped it.
         let _ = self.balancer.process().signal(Signal::CONT);
         let mut command = self.lab.director().command("timeout");
@@ -161,7 +161,7 @@ impl<'a> Scene<'a> {
 }
 
 /// Waits for something to become so.
-pub(crate) fn wait_until(what: &str, patience: Duration, mut so: impl FnMut() -> Result<bool>) -> Result<()> {
+pub fn wait_until(what: &str, patience: Duration, mut so: impl FnMut() -> Result<bool>) -> Result<()> {
     let deadline = Instant::now() + patience;
     while !so()? {
         ensure!(Instant::now() < deadline, "not so after {patience:?}: {what}");

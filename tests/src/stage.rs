@@ -2,16 +2,16 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
+use crate::balancer::Balancer;
+use crate::lab::config::{Select, Shop};
+use crate::lab::{Hook, Lab};
 use anyhow::Result;
-use balancer_tests::balancer::Balancer;
-use balancer_tests::lab::config::{Select, Shop};
-use balancer_tests::lab::{Hook, Lab};
 
 use crate::programs;
 use crate::scene::{Kind, Scene};
 
 /// The stage of a story.
-pub(crate) struct Stage<'a> {
+pub struct Stage<'a> {
     hook: Hook,
     label: &'a str,
     kind: Kind,
@@ -23,7 +23,7 @@ pub(crate) struct Stage<'a> {
 
 impl<'a> Stage<'a> {
     /// Two hosts, the first with 001 of the demo; new sessions get the highest version.
-    pub(crate) fn new(hook: Hook, label: &'a str) -> Self {
+    pub fn new(hook: Hook, label: &'a str) -> Self {
         Self {
             hook,
             label,
@@ -36,32 +36,32 @@ impl<'a> Stage<'a> {
     }
 
     /// Which application.
-    pub(crate) fn kind(self, kind: Kind) -> Self {
+    pub fn kind(self, kind: Kind) -> Self {
         Self { kind, ..self }
     }
 
     /// How many backend hosts.
-    pub(crate) fn hosts(self, hosts: usize) -> Self {
+    pub fn hosts(self, hosts: usize) -> Self {
         Self { hosts, ..self }
     }
 
     /// How many addresses the client has.
-    pub(crate) fn clients(self, clients: u8) -> Self {
+    pub fn clients(self, clients: u8) -> Self {
         Self { clients, ..self }
     }
 
     /// Only flips change the active version.
-    pub(crate) fn explicit(self) -> Self {
+    pub fn explicit(self) -> Self {
         Self { select: Select::Explicit, ..self }
     }
 
     /// The versions at the beginning, with the numbers of their hosts. Their applications run when the story begins.
-    pub(crate) fn versions(self, versions: &'a [(&'a str, &'a [usize])]) -> Self {
+    pub fn versions(self, versions: &'a [(&'a str, &'a [usize])]) -> Self {
         Self { versions, ..self }
     }
 
     /// Tells the story.
-    pub(crate) fn play(self, story: impl FnOnce(&mut Scene) -> Result<()>) -> Result<()> {
+    pub fn play(self, story: impl FnOnce(&mut Scene) -> Result<()>) -> Result<()> {
         let lab =
             Lab::builder(self.label).hook(self.hook).backends(self.hosts).client_addresses(self.clients).build()?;
         let running = self.versions.iter().flat_map(|(label, hosts)| hosts.iter().map(move |host| (*host, *label)));
