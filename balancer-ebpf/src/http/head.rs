@@ -9,7 +9,7 @@ pub const HEAD_LENGTH: u32 = 1;
 pub const HEAD_CHUNKED: u32 = 1 << 1;
 /// The connection ends after this message: `Connection: close`, or HTTP/1.0 without keep-alive.
 pub const HEAD_CLOSE: u32 = 1 << 2;
-/// A request with an Upgrade field.
+/// A request with an Upgrade field, and `Connection: upgrade`.
 pub const HEAD_UPGRADE: u32 = 1 << 3;
 /// A request that waits for a 100 response before it sends its body.
 pub const HEAD_EXPECT: u32 = 1 << 4;
@@ -21,6 +21,13 @@ pub const METHOD_CONNECT: u32 = 1 << 6;
 pub const HTTP_10: u32 = 1 << 7;
 /// `Connection: keep-alive`.
 pub const HEAD_KEEP_ALIVE: u32 = 1 << 8;
+/// The method is GET, HEAD or OPTIONS: a request that may be made again (RFC 9110, section 9.2.1).
+pub const METHOD_SAFE: u32 = 1 << 9;
+/// Credentials or challenges of a scheme that authenticates the connection: it must never serve anybody else.
+pub const HEAD_AUTH_CONNECTION: u32 = 1 << 10;
+/// The two halves of [`HEAD_UPGRADE`]; never in a complete head.
+pub(super) const UPGRADE_FIELD: u32 = 1 << 30;
+pub(super) const UPGRADE_OPTION: u32 = 1 << 31;
 
 /// A stretch of the buffer. Of length 0 where there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

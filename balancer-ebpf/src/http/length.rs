@@ -3,7 +3,10 @@
 use super::Scanned::*;
 use super::ids::trim;
 use super::swar::{byte_at, decimal, keep, splat, word_at};
-use super::{HEAD_CHUNKED, HEAD_CLOSE, HEAD_EXPECT, HEAD_KEEP_ALIVE, HEAD_LENGTH, HTTP_10, Scan};
+use super::{
+    HEAD_CHUNKED, HEAD_CLOSE, HEAD_EXPECT, HEAD_KEEP_ALIVE, HEAD_LENGTH, HEAD_UPGRADE, HTTP_10, Scan, UPGRADE_FIELD,
+    UPGRADE_OPTION,
+};
 use crate::layout::Buffer;
 
 /// The values that matter are compared as words, without their case.
@@ -71,6 +74,8 @@ pub(super) fn connection_option(scan: &mut Scan, buffer: &Buffer, end: u32) {
         scan.head.flags |= HEAD_CLOSE;
     } else if len == 10 && text == lower(b"keep-ali") && rest == lower(b"ve\0\0\0\0\0\0") {
         scan.head.flags |= HEAD_KEEP_ALIVE;
+    } else if len == 7 && keep(text, 7) == lower(b"upgrade\0") {
+        scan.head.flags |= UPGRADE_OPTION;
     } else if len != 0 && (blank(byte_at(buffer, start)) || blank(byte_at(buffer, end - 1))) {
         // `trim` gave up, and the option might be `close`.
         scan.stop(TooManyBlanks);
@@ -104,6 +109,10 @@ pub(super) fn finish(scan: &mut Scan, end: u32) -> bool {
     if flags & HTTP_10 != 0 && flags & HEAD_KEEP_ALIVE == 0 {
         scan.head.flags |= HEAD_CLOSE;
     }
+    // An Upgrade field alone is one for whoever is next to us, which a proxy forgot to take away (RFC 9110, section 7.8).
+    let halves = UPGRADE_FIELD | UPGRADE_OPTION;
+    let upgrade = if flags & halves == halves { HEAD_UPGRADE } else { 0 };
+    scan.head.flags = scan.head.flags & !halves | upgrade;
     scan.head.len = end;
     scan.stop(Complete)
 }

@@ -7,7 +7,7 @@
 use super::Scanned::*;
 use super::names::name;
 use super::swar::{before, byte_at, first, splat, stops, word};
-use super::{RUNNING, Scan, ids, length, request, response};
+use super::{RUNNING, Scan, authentication, ids, length, request, response};
 use crate::host::Step;
 use crate::layout::{Buffer, SessionRule};
 
@@ -27,16 +27,18 @@ pub(super) const LENGTH: u32 = 5;
 pub(super) const CODING: u32 = 6;
 /// An Expect field.
 pub(super) const EXPECT: u32 = 7;
+/// A response's challenges to authenticate: items behind `,`.
+pub(super) const CHALLENGES: u32 = 8;
 /// A request's target, up to its query.
-pub(super) const TARGET: u32 = 8;
+pub(super) const TARGET: u32 = 9;
 /// The value of the path parameter.
-pub(super) const PARAMETER: u32 = 9;
+pub(super) const PARAMETER: u32 = 10;
 /// A request's query.
-pub(super) const QUERY: u32 = 10;
+pub(super) const QUERY: u32 = 11;
 /// A request's method.
-pub(super) const METHOD: u32 = 11;
+pub(super) const METHOD: u32 = 12;
 /// A field's name.
-pub(super) const NAME: u32 = 12;
+pub(super) const NAME: u32 = 13;
 
 /// What stops a search, for [`stops`]: control characters in every value.
 pub(super) const CONTROLS: u64 = splat(0x20);
@@ -159,7 +161,7 @@ fn end_line(scan: &mut Scan, buffer: &Buffer, pos: u32) -> bool {
 #[inline(always)]
 fn separates(mode: u32, byte: u8) -> bool {
     let cookies = mode == COOKIE || mode == SET_COOKIE || mode == ATTRIBUTE;
-    (byte == b';' && cookies) || (byte == b',' && mode == OPTIONS)
+    (byte == b';' && cookies) || (byte == b',' && (mode == OPTIONS || mode == CHALLENGES))
 }
 
 /// Acts on the item or value that ends at `end`.
@@ -173,6 +175,7 @@ fn item(scan: &mut Scan, buffer: &Buffer, rule: &SessionRule, end: u32) {
         LENGTH => length::content_length(scan, buffer, end),
         CODING => length::coding(scan, buffer, end),
         EXPECT => length::expect(scan, buffer, end),
+        CHALLENGES => authentication::challenge(scan, buffer),
         _ => {}
     }
 }

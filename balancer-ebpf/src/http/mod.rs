@@ -7,6 +7,8 @@
 //! The scan is one bounded loop with a line per turn ([`lines`]), because a callback costs more than the work of
 //! finding the end of a line eight bytes at a time ([`swar`]).
 
+mod authentication;
+mod body;
 mod chunk;
 mod head;
 mod ids;
@@ -20,6 +22,7 @@ mod swar;
 #[cfg(test)]
 mod tests;
 
+pub use body::Body;
 pub use chunk::*;
 pub use head::*;
 pub use scanned::Scanned;

@@ -3,7 +3,7 @@
 use super::Scanned::*;
 use super::lines::*;
 use super::swar::{before, byte_at, first, is_token, odd, splat, word, word_at};
-use super::{HEAD_UPGRADE, Scan, length, request};
+use super::{Scan, UPGRADE_FIELD, authentication, length, request};
 use crate::layout::Buffer;
 
 /// The words that a turn looks at, at most: longer names are rare.
@@ -71,7 +71,7 @@ fn field(scan: &mut Scan, buffer: &Buffer, colon: u32) {
     let len = colon - scan.line;
     let mut mode = VALUE;
     // Most names are told from ours by their length alone.
-    const LENGTHS: u32 = 1 << 6 | 1 << 7 | 1 << 10 | 1 << 14 | 1 << 17;
+    const LENGTHS: u32 = 1 << 6 | 1 << 7 | 1 << 10 | 1 << 13 | 1 << 14 | 1 << 16 | 1 << 17 | 1 << 18 | 1 << 19;
     if len < 32 && (LENGTHS >> len) & 1 != 0 {
         // Folding the case of a token this way makes no other token of it a letter.
         let head = word_at(buffer, scan.line) | splat(0x20);
@@ -83,7 +83,7 @@ fn field(scan: &mut Scan, buffer: &Buffer, colon: u32) {
         } else if len == 6 && short == of(b"expect\0\0") && scan.response == 0 {
             mode = EXPECT;
         } else if len == 7 && head << 8 == of(b"\0upgrade") && scan.response == 0 {
-            scan.head.flags |= HEAD_UPGRADE;
+            scan.head.flags |= UPGRADE_FIELD;
         } else if len == 10 && head == of(b"connecti") && tail == of(b"nnection") {
             mode = OPTIONS;
         } else if len == 10 && head == of(b"set-cook") && tail == of(b"t-cookie") && scan.response != 0 {
@@ -96,13 +96,28 @@ fn field(scan: &mut Scan, buffer: &Buffer, colon: u32) {
             && byte_at(buffer, scan.line + 8) == b'-'
         {
             mode = CODING;
+        } else if authenticates(scan.response, len, head, tail) {
+            mode = authentication::field(scan, buffer, colon + 1);
         }
     }
     let start = colon + 1;
     scan.mode = mode;
-    scan.floor = if mode == OPTIONS { COMMAS } else { CONTROLS };
+    scan.floor = if mode == OPTIONS || mode == CHALLENGES { COMMAS } else { CONTROLS };
     scan.fold = if mode == COOKIE || mode == SET_COOKIE { SEMICOLONS } else { 0 };
     scan.item = start;
     // The one blank that everybody writes is passed over here, since it would stop the search in a list.
     scan.cursor = start + (byte_at(buffer, start) == b' ') as u32;
+}
+
+/// Whether a field, by the first and the last eight letters of its name, has a request's credentials or a response's
+/// challenges. The few letters between those of a proxy's are not looked at: no other field has the rest.
+#[inline(always)]
+fn authenticates(response: u32, len: u32, head: u64, tail: u64) -> bool {
+    let of = |text: &[u8; 8]| u64::from_le_bytes(*text);
+    let proxy = head == of(b"proxy-au");
+    if response != 0 {
+        tail == of(b"enticate") && (len == 16 && head == of(b"www-auth") || len == 18 && proxy)
+    } else {
+        tail == of(b"rization") && (len == 13 && head == of(b"authoriz") || len == 19 && proxy)
+    }
 }

@@ -3,7 +3,7 @@
 use super::Scanned::*;
 use super::lines::{BLANKS, METHOD, NAME, PARAMETER, QUERY, SEMICOLONS, TARGET};
 use super::swar::{byte_at, keep, splat, word_at};
-use super::{HTTP_10, METHOD_CONNECT, METHOD_HEAD, Scan, Span, ids};
+use super::{HTTP_10, METHOD_CONNECT, METHOD_HEAD, METHOD_SAFE, Scan, Span, ids};
 use crate::layout::{Buffer, SessionRule};
 
 /// Folds `;`, `/`, `?` and, unasked, `+`, `k`, `o` and `{` into what stops a search.
@@ -21,7 +21,9 @@ pub(super) fn begin(scan: &mut Scan) {
 pub(super) fn method(scan: &mut Scan, buffer: &Buffer, space: u32) {
     let word = word_at(buffer, 0);
     if keep(word, 5) == u64::from_le_bytes(*b"HEAD \0\0\0") {
-        scan.head.flags |= METHOD_HEAD;
+        scan.head.flags |= METHOD_HEAD | METHOD_SAFE;
+    } else if keep(word, 4) == u64::from_le_bytes(*b"GET \0\0\0\0") || word == u64::from_le_bytes(*b"OPTIONS ") {
+        scan.head.flags |= METHOD_SAFE;
     } else if word == u64::from_le_bytes(*b"CONNECT ") {
         scan.head.flags |= METHOD_CONNECT;
     }

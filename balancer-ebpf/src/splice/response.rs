@@ -2,7 +2,7 @@
 
 use super::{Next, Now, Step, backend, count_in_flight, open, send, traffic};
 use crate::host::{Cpu, Maps, Step as LoopStep};
-use crate::http::{ChunkState, HEAD_CHUNKED, HEAD_CLOSE, HEAD_LENGTH, Scan, Scanned};
+use crate::http::{Body, ChunkState, HEAD_CLOSE, Scan, Scanned};
 use crate::layout::{
     BUFFER_BYTES, Binding, Buffer, CHUNK_BYTES, Flow, Globals, HAS_PRESENTED, KIND_ISSUED, LAST_RESPONSE, NONE, Policy,
     REQUESTS_UNFRAMED, RESPONSE_BODY, RESPONSE_CHUNKED, RESPONSES_UNFRAMED, STASH_RESPONSE, ServiceWord, SessionHash,
@@ -257,17 +257,12 @@ fn frame_body<M: Maps>(maps: &M, scan: &Scan, flow: &mut Flow) {
     }
     let early = flow.flags & REQUESTS_UNFRAMED == 0
         && (flow.request_left != 0 || flow.received.before(flow.request_next) && flow.outstanding == 1);
-    let bodyless = flow.heads & 1 != 0 || head.status == 204 || head.status == 304;
-    let chunked = !bodyless && head.flags & HEAD_CHUNKED != 0;
-    let body = if bodyless || chunked {
-        0
-    } else if head.flags & HEAD_LENGTH != 0 {
-        head.content_length
-    } else {
+    let body = head.response_body(flow.heads & 1 != 0);
+    if body == Body::Unknown {
         maps.note(Note::ResponseUnframed.counter());
         unframe(maps, flow);
         return;
-    };
+    }
     if early {
         // A final response before the request's body ended (RFC 9112, section 9.3): what the client sends now nobody knows.
         maps.note(Note::ResponseUnframed.counter());
@@ -275,15 +270,15 @@ fn frame_body<M: Maps>(maps: &M, scan: &Scan, flow: &mut Flow) {
         unframe(maps, flow);
         return;
     }
-    if chunked {
+    let Body::Length(len) = body else {
         flow.flags |= RESPONSE_CHUNKED;
         flow.chunk = ChunkState::START;
         flow.response_left = 0;
         return;
-    }
-    let near = body.min(STRIDE);
+    };
+    let near = len.min(STRIDE);
     flow.response_next = flow.response_next.plus(near as u32);
-    flow.response_left = body - near;
+    flow.response_left = len - near;
     flow.flags |= RESPONSE_BODY;
 }
 
