@@ -22,7 +22,7 @@ use crate::sip::sip64;
 /// An epoch is 64 s; a cookie is good in its own and the next.
 const EPOCH_SHIFT: u64 = 16;
 /// The sizes that a cookie can say, in bytes of payload: the smallest that IPv4 allows, and what links really have.
-const SIZES: [u32; 4] = [536, 1220, 1440, 1460];
+pub(crate) const SIZES: [u32; 4] = [536, 1220, 1440, 1460];
 
 /// What a client's SYN said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +93,38 @@ pub fn check(key: Key, flow: &FlowKey, seq: Seq, ack: Seq, now: u64) -> Proof {
     if proof_b(hash, seq.minus(1)) != cookie >> 8 & 0xfff {
         return Proof::Later;
     }
-    Proof::First(Offer { mss: SIZES[(data >> 6 & 3) as usize], scale: data >> 2 & 15, sack: data & 2 != 0 })
+    Proof::First(Offer::of(data))
+}
+
+impl Offer {
+    /// Back from the cookie's data bits.
+    #[inline(always)]
+    const fn of(data: u32) -> Self {
+        Self { mss: SIZES[(data >> 6 & 3) as usize], scale: data >> 2 & 15, sack: data & 2 != 0 }
+    }
+}
+
+/// [`check`], with an answer that fits a register: the kind of proof behind the data bits, which are the cookie's own.
+#[inline(always)]
+pub fn check_packed(key: Key, flow: &FlowKey, seq: Seq, ack: Seq, now: u64) -> u32 {
+    let data = ack.minus(1).0 & 0xff;
+    match check(key, flow, seq, ack, now) {
+        Proof::None => 0,
+        Proof::Later => 1 << 8,
+        Proof::First(_) => 2 << 8 | data,
+    }
+}
+
+impl Proof {
+    /// Back from [`check_packed`].
+    #[inline(always)]
+    pub const fn unpack(packed: u32) -> Self {
+        match packed >> 8 {
+            0 => Self::None,
+            1 => Self::Later,
+            _ => Self::First(Offer::of(packed & 0xff)),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,12 +3,14 @@
 use core::cell::Cell;
 use core::ops::DerefMut;
 
+use crate::cookie::Proof;
 use crate::decide::{Backends, Choice, Search};
 use crate::http::{Chunk, Head, Scan, Scanned, Span};
 use crate::layout::{
-    Buffer, Flow, FlowKey, Globals, Hands, Listener, ListenerKey, Policy, SessionHash, SessionRule, Stash, Traffic,
+    Buffer, Flow, FlowKey, Globals, Hands, LegSlot, Listener, ListenerKey, Policy, SessionHash, SessionRule, Stash,
+    Traffic,
 };
-use crate::net::{Crafted, Draft, Sum};
+use crate::net::{Crafted, Draft, Seq, Sum};
 use crate::sessions::{Bound, Shelf, Table};
 use crate::splice::Lookup;
 
@@ -68,6 +70,11 @@ pub trait Maps: Backends + Table {
     where
         Self: 'a;
 
+    /// The slot of a leg; whoever owns the leg may change what is no cell in it.
+    type Leg<'a>: DerefMut<Target = LegSlot>
+    where
+        Self: 'a;
+
     fn globals(&self) -> Option<&Globals>;
     fn hands(&self) -> Option<&Hands>;
     /// What an address (*network order*) is to the director: `ROLE_*`.
@@ -84,6 +91,9 @@ pub trait Maps: Backends + Table {
     /// Locks the flow of a slot. `None` if another CPU holds it for too long.
     fn flow(&self, slot: u32) -> Option<Self::Flow<'_>>;
     fn stash(&self, index: u32) -> Option<Self::Stash<'_>>;
+    fn leg(&self, slot: u32) -> Option<Self::Leg<'_>>;
+    /// A [`crate::layout::PoolWord`], by [`crate::layout::pool`].
+    fn pool(&self, index: u32) -> Option<&Cell<u64>>;
     /// Nanoseconds since boot.
     fn now(&self) -> u64;
     /// Counts something noticed on the way ([`crate::verdict::Note`] and the reasons behind it).
@@ -144,6 +154,11 @@ pub trait Maps: Backends + Table {
     {
         crate::sessions::forget(self, globals, hash, shelf)
     }
+    /// [`crate::cookie::check`].
+    #[inline(always)]
+    fn check_cookie(&self, globals: &Globals, flow: &FlowKey, seq: Seq, ack: Seq, now: u64) -> Proof {
+        crate::cookie::check(globals.cookie_key, flow, seq, ack, now)
+    }
     /// [`crate::splice::claim_slot`].
     #[inline(always)]
     fn claim_slot(&self, globals: &Globals, now: u64) -> u32
@@ -159,6 +174,30 @@ pub trait Maps: Backends + Table {
         Self: Sized,
     {
         crate::splice::claim_stash(self, globals, owner)
+    }
+    /// [`crate::splice::claim_leg`].
+    #[inline(always)]
+    fn claim_leg(&self, globals: &Globals, flow: u32) -> u32
+    where
+        Self: Sized,
+    {
+        crate::splice::claim_leg(self, globals, flow)
+    }
+    /// [`crate::splice::take`].
+    #[inline(always)]
+    fn take(&self, globals: &Globals, backend: u32, class: u32, owner: u64) -> u32
+    where
+        Self: Sized,
+    {
+        crate::splice::take(self, globals, backend, class, owner)
+    }
+    /// [`crate::splice::park`].
+    #[inline(always)]
+    fn park(&self, flow: &mut Flow, limit: u32) -> bool
+    where
+        Self: Sized,
+    {
+        crate::splice::park(self, flow, limit)
     }
     /// [`crate::net::craft`].
     #[inline(always)]

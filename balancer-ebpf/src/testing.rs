@@ -10,8 +10,8 @@ use crate::decide::Backends;
 use crate::host::{Entered, Machine, Maps};
 use crate::layout::{
     BACKEND_UP, BACKEND_USED, BUCKET_WAYS, Backend, Bucket, Buffer, Entry, Flow, FlowKey, Globals, Hands, Key,
-    Listener, ListenerKey, MAX_SOURCES, MAX_VERSIONS, Name, Policy, SessionRule, Stash, Traffic, VERSION_BACKENDS,
-    VERSION_SERVES, VersionPolicy,
+    LEG_CLASSES, Leg, LegSlot, Listener, ListenerKey, MAX_SOURCES, MAX_VERSIONS, Name, Policy, SessionRule, Stash,
+    Traffic, VERSION_BACKENDS, VERSION_SERVES, VersionPolicy,
 };
 use crate::net::{Crafted, Egress, Frame, HEADERS, HEADERS_TS, Hop, update};
 pub(crate) use crate::plain::Plain;
@@ -199,6 +199,7 @@ pub(crate) fn backend(index: u8, weight: u32) -> Backend {
         flags: BACKEND_UP | BACKEND_USED,
         weight,
         shunned_until: Cell::new(0),
+        legs: Cell::new(0),
     }
 }
 
@@ -221,6 +222,8 @@ pub(crate) struct TestMaps {
     pub(crate) keys: RefCell<HashMap<FlowKey, u32>>,
     pub(crate) flows: Vec<RefCell<Flow>>,
     pub(crate) stashes: Vec<RefCell<Stash>>,
+    pub(crate) legs: Vec<RefCell<LegSlot>>,
+    pub(crate) pools: Vec<Cell<u64>>,
     pub(crate) now: Cell<u64>,
     pub(crate) counters: Vec<Cell<u64>>,
 }
@@ -244,10 +247,12 @@ impl TestMaps {
         };
         let zero = || Cell::new(0);
         let stash = || RefCell::new(Stash { owner: zero(), data: Buffer::new() });
+        let leg = || LegSlot { owner: zero(), below: zero(), leg: Leg::default() };
+        let pools = backends.len() * LEG_CLASSES as usize;
         let traffic = Traffic { in_flight: zero(), requests: zero(), issued: zero(), flows: zero() };
         Self {
             globals,
-            hands: Hands { flow: zero(), stash: zero(), reset_budget: zero(), zero: 0 },
+            hands: Hands { flow: zero(), stash: zero(), reset_budget: zero(), leg: zero() },
             listener: Listener { service: 0, offers: 7, mss: 1460, scale: 7 },
             word: Cell::new(crate::layout::ServiceWord::new(0, 1).0),
             word_changes: Cell::new(None),
@@ -258,6 +263,8 @@ impl TestMaps {
             keys: RefCell::default(),
             flows: (0..globals.flows).map(|_| RefCell::default()).collect(),
             stashes: (0..globals.stashes).map(|_| stash()).collect(),
+            legs: (0..globals.flows).map(|_| RefCell::new(leg())).collect(),
+            pools: vec![Cell::new(0); pools],
             now: Cell::new(5_000_000_000_000),
             counters: vec![Cell::new(0); COUNTERS as usize],
         }
@@ -301,6 +308,7 @@ impl Table for TestMaps {
 impl Maps for TestMaps {
     type Flow<'a> = RefMut<'a, Flow>;
     type Stash<'a> = RefMut<'a, Stash>;
+    type Leg<'a> = RefMut<'a, LegSlot>;
 
     fn globals(&self) -> Option<&Globals> {
         Some(&self.globals)
@@ -354,6 +362,12 @@ impl Maps for TestMaps {
     }
     fn stash(&self, index: u32) -> Option<RefMut<'_, Stash>> {
         Some(self.stashes.get(index as usize)?.try_borrow_mut().expect("a packet takes its stash once"))
+    }
+    fn leg(&self, slot: u32) -> Option<RefMut<'_, LegSlot>> {
+        Some(self.legs.get(slot as usize)?.try_borrow_mut().expect("a packet takes a leg's slot once at a time"))
+    }
+    fn pool(&self, index: u32) -> Option<&Cell<u64>> {
+        self.pools.get(index as usize)
     }
     fn now(&self) -> u64 {
         self.now.get()

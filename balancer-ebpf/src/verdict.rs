@@ -143,6 +143,31 @@ verdicts! {
     EndWaits "drop_end_waits" Drop,
     /// Response bytes without a request: both ends are reset.
     ResponseUnasked "response_unasked_reset" Send,
+    /// The client closed, and its leg went to the pool: the director answers the FIN, and acknowledges the response to the
+    /// backend.
+    LegParked "fin_answered_leg_parked" Send,
+    /// A request was decided and went out on a leg from the pool.
+    RequestPooled "request_pooled_leg" Send,
+    /// The client has acknowledged the end of a flow that has no leg.
+    FlowEnded "flow_ended" Drop,
+    /// A bare acknowledgement of a request on a leg from the pool, before the response shows that the leg lives.
+    AckHeld "ack_held" Drop,
+    /// Only the acknowledgement of a segment went to the backend, whose data has to wait.
+    AckAlone "ack_alone_to_backend" Send,
+    /// No slot was free for a new leg.
+    LegsFull "legs_full_reset" Send,
+    /// The backend closed a leg that was idle in its pool.
+    IdleLegClosed "idle_leg_closed" Send,
+    /// The same by a RST.
+    IdleLegReset "idle_leg_reset" Drop,
+    /// A byte came from an idle leg that nobody asked for: the leg is reset.
+    IdleLegSpoke "idle_leg_spoke_reset" Send,
+    /// An idle leg's retransmission or keep-alive probe was answered.
+    IdleLegProbed "idle_leg_probed" Send,
+    /// An idle leg acknowledged what it had.
+    IdleLegQuiet "idle_leg_quiet" Drop,
+    /// Backend's data from before the flow had the leg.
+    BeforeFlow "drop_before_flow" Drop,
     /// An idle backend closed or reset its leg; the client does not notice.
     LegLost "leg_lost_idle" Send,
     /// The backend reset the connection while it worked on a request.
@@ -196,6 +221,10 @@ notes! {
     Trimmed "trimmed",
     /// A copy could not be sent.
     CopyFailed "copy_failed",
+    /// A leg went to its pool.
+    LegParked "leg_parked",
+    /// The backend closed a leg from the pool at the moment that a request went out on it, which went to another leg.
+    LegRaced "leg_raced",
     /// A request whose body is not followed: in chunks, or a tunnel.
     RequestUnframed "request_body_unframed",
 }
@@ -249,7 +278,17 @@ mod tests {
             let may = match verdict.action() {
                 // A few drops are no failure: what the packet was good for has been done.
                 Action::Drop => {
-                    dropped || matches!(verdict, Verdict::FlowBegun | Verdict::Stashed | Verdict::ClientResetAlone)
+                    dropped
+                        || matches!(
+                            verdict,
+                            Verdict::FlowBegun
+                                | Verdict::Stashed
+                                | Verdict::ClientResetAlone
+                                | Verdict::FlowEnded
+                                | Verdict::AckHeld
+                                | Verdict::IdleLegReset
+                                | Verdict::IdleLegQuiet
+                        )
                 }
                 Action::Pass | Action::Send | Action::Up => !dropped,
             };

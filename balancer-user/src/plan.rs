@@ -126,6 +126,7 @@ pub fn backend(backend: &model::Backend, up: bool) -> Backend {
         flags: BACKEND_USED | if up { BACKEND_UP } else { 0 },
         weight: 100,
         shunned_until: Cell::new(0),
+        legs: Cell::new(0),
     }
 }
 

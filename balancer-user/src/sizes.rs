@@ -35,7 +35,7 @@ impl Sizes {
     /// The entries of `name`, if the config sizes it.
     pub fn entries(&self, name: &str) -> Option<u32> {
         match name {
-            map::FLOWS | map::FLOW_KEYS => Some(self.flows),
+            map::FLOWS | map::FLOW_KEYS | map::LEGS => Some(self.flows),
             map::STASHES => Some(self.stashes),
             map::SESSIONS => Some(self.buckets),
             _ => None,

@@ -81,6 +81,7 @@ impl Programs {
         loader
             .map_max_entries(map::FLOWS, room.flows)
             .map_max_entries(map::FLOW_KEYS, room.flows)
+            .map_max_entries(map::LEGS, room.flows)
             .map_max_entries(map::STASHES, room.stashes)
             .map_max_entries(map::SESSIONS, room.buckets);
         let mut ebpf = loader.load(&bytes).context("load the object and make its maps: this needs root")?;

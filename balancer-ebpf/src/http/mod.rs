@@ -108,6 +108,12 @@ impl Scan {
         self.response = response;
     }
 
+    /// How the scan ended.
+    #[inline(always)]
+    pub const fn scanned(&self) -> Scanned {
+        Scanned::from_number(self.result)
+    }
+
     /// Ends the scan; false, because the loop does not go on.
     #[inline(always)]
     fn stop(&mut self, scanned: Scanned) -> bool {

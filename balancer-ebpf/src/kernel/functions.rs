@@ -2,13 +2,14 @@
 //!
 //! Arguments are pointers to whole structures, which the verifier checks at each call, and may be null as far as it knows.
 
+use balancer_ebpf::cookie::check_packed;
 use balancer_ebpf::decide::{Choice, Search, decide};
 use balancer_ebpf::http::{Chunk, Head, Scan, Scanned, Span, scan_chunk, scan_request, scan_response};
-use balancer_ebpf::layout::{Buffer, Globals, NONE, Policy, SessionHash, SessionRule};
-use balancer_ebpf::net::{Crafted, Draft, Sum, craft, sum};
+use balancer_ebpf::layout::{Buffer, Flow, FlowKey, Globals, NONE, Policy, SessionHash, SessionRule};
+use balancer_ebpf::net::{Crafted, Draft, Seq, Sum, craft, sum};
 use balancer_ebpf::sessions::{Bound, Shelf, bind, forget};
 use balancer_ebpf::sip::session_hash;
-use balancer_ebpf::splice::{Lookup, Next, Step, claim_slot, claim_stash, look_up};
+use balancer_ebpf::splice::{Lookup, Next, Step, claim_leg, claim_slot, claim_stash, look_up, park, take};
 
 use balancer_ebpf::verdict::Verdict;
 
@@ -26,6 +27,7 @@ macro_rules! references {
 }
 
 #[unsafe(no_mangle)]
+#[inline(never)]
 pub(super) extern "C" fn balancer_scan_request(
     scan: *mut Scan,
     buffer: *const Buffer,
@@ -37,6 +39,7 @@ pub(super) extern "C" fn balancer_scan_request(
 }
 
 #[unsafe(no_mangle)]
+#[inline(never)]
 pub(super) extern "C" fn balancer_scan_response(
     scan: *mut Scan,
     buffer: *const Buffer,
@@ -48,6 +51,7 @@ pub(super) extern "C" fn balancer_scan_response(
 }
 
 #[unsafe(no_mangle)]
+#[inline(never)]
 pub(super) extern "C" fn balancer_scan_chunk(chunk: *mut Chunk, buffer: *const Buffer, pos: u32, len: u32) -> u32 {
     references!(Scanned::TooComplex as u32; buffer; chunk);
     scan_chunk::<Bpf>(chunk, buffer, pos, len) as u32
@@ -55,6 +59,7 @@ pub(super) extern "C" fn balancer_scan_chunk(chunk: *mut Chunk, buffer: *const B
 
 /// `span` is a position (low half) and a length.
 #[unsafe(no_mangle)]
+#[inline(never)]
 pub(super) extern "C" fn balancer_hash(
     globals: *const Globals,
     service: u32,
@@ -69,6 +74,7 @@ pub(super) extern "C" fn balancer_hash(
 }
 
 #[unsafe(no_mangle)]
+#[inline(never)]
 pub(super) extern "C" fn balancer_look_up(
     globals: *const Globals,
     buffer: *const Buffer,
@@ -81,12 +87,14 @@ pub(super) extern "C" fn balancer_look_up(
 }
 
 #[unsafe(no_mangle)]
+#[inline(never)]
 pub(super) extern "C" fn balancer_decide(policy: *const Policy, search: *mut Search, choice: *mut Choice) -> u32 {
     references!(0; policy; search, choice);
     u32::from(decide(&Kernel, policy, search, choice))
 }
 
 #[unsafe(no_mangle)]
+#[inline(never)]
 pub(super) extern "C" fn balancer_bind(
     globals: *const Globals,
     hash: *const SessionHash,
@@ -99,6 +107,7 @@ pub(super) extern "C" fn balancer_bind(
 }
 
 #[unsafe(no_mangle)]
+#[inline(never)]
 pub(super) extern "C" fn balancer_forget(
     globals: *const Globals,
     hash: *const SessionHash,
@@ -109,6 +118,7 @@ pub(super) extern "C" fn balancer_forget(
 }
 
 #[unsafe(no_mangle)]
+#[inline(never)]
 pub(super) extern "C" fn balancer_craft(draft: *const Draft, crafted: *mut Crafted) -> u32 {
     references!(0; draft; crafted);
     craft(draft, crafted);
@@ -116,21 +126,58 @@ pub(super) extern "C" fn balancer_craft(draft: *const Draft, crafted: *mut Craft
 }
 
 #[unsafe(no_mangle)]
+#[inline(never)]
 pub(super) extern "C" fn balancer_sum(state: *mut Sum, buffer: *const Buffer, pos: u32, len: u32) -> u32 {
     references!(0; buffer; state);
     sum::<Bpf>(state, buffer, pos, len)
 }
 
 #[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn balancer_check_cookie(
+    globals: *const Globals,
+    flow: *const FlowKey,
+    seq: u32,
+    ack: u32,
+    now: u64,
+) -> u32 {
+    references!(0; globals, flow;);
+    check_packed(globals.cookie_key, flow, Seq(seq), Seq(ack), now)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
 pub(super) extern "C" fn balancer_claim_slot(globals: *const Globals, now: u64) -> u32 {
     references!(NONE; globals;);
     claim_slot(&Kernel, globals, now)
 }
 
 #[unsafe(no_mangle)]
+#[inline(never)]
 pub(super) extern "C" fn balancer_claim_stash(globals: *const Globals, owner: u64) -> u32 {
     references!(NONE; globals;);
     claim_stash(&Kernel, globals, owner)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn balancer_claim_leg(globals: *const Globals, flow: u32) -> u32 {
+    references!(NONE; globals;);
+    claim_leg(&Kernel, globals, flow)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn balancer_take(globals: *const Globals, backend: u32, class: u32, owner: u64) -> u32 {
+    references!(NONE; globals;);
+    take(&Kernel, globals, backend, class, owner)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn balancer_park(flow: *mut Flow, limit: u32) -> u32 {
+    references!(0;; flow);
+    u32::from(park(&Kernel, flow, limit))
 }
 
 /// Where a verdict is packed rather than a slot.

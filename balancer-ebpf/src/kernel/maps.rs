@@ -7,14 +7,15 @@ use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_NOEXIST};
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray};
+use balancer_ebpf::cookie::Proof;
 use balancer_ebpf::decide::{Backends, Choice, Search};
 use balancer_ebpf::host::{Cpu, Entered, Machine, Maps, Step};
 use balancer_ebpf::http::{Chunk, Head, Scan, Scanned, Span};
 use balancer_ebpf::layout::{
-    Backend, Bucket, Buffer, Flow, FlowKey, FlowSlot, Globals, Hands, Listener, ListenerKey, MAX_BACKENDS,
-    MAX_SERVICES, MAX_VERSIONS, Policy, SERVICE_BLOCKS, SessionHash, SessionRule, Stash, Traffic,
+    Backend, Bucket, Buffer, Flow, FlowKey, FlowSlot, Globals, Hands, LEG_CLASSES, LegSlot, Listener, ListenerKey,
+    MAX_BACKENDS, MAX_SERVICES, MAX_VERSIONS, Policy, SERVICE_BLOCKS, SessionHash, SessionRule, Stash, Traffic,
 };
-use balancer_ebpf::net::{Crafted, Draft, Sum};
+use balancer_ebpf::net::{Crafted, Draft, Seq, Sum};
 use balancer_ebpf::sessions::{Bound, Shelf, Table};
 use balancer_ebpf::splice::Lookup;
 use balancer_ebpf::verdict::COUNTERS as COUNTER_COUNT;
@@ -47,6 +48,10 @@ static BACKENDS: Array<Shared<Backend>> = Array::with_max_entries(MAX_BACKENDS, 
 static FLOW_KEYS: HashMap<FlowKey, u32> = HashMap::with_max_entries(1, 0);
 #[map]
 static FLOWS: Array<Shared<FlowSlot>> = Array::with_max_entries(1, 0);
+#[map]
+static LEGS: Array<Shared<LegSlot>> = Array::with_max_entries(1, 0);
+#[map]
+static POOLS: Array<Shared<Cell<u64>>> = Array::with_max_entries(MAX_BACKENDS * LEG_CLASSES, BPF_F_MMAPABLE);
 #[map]
 static STASHES: Array<Shared<Stash>> = Array::with_max_entries(1, 0);
 #[map]
@@ -150,21 +155,21 @@ fn contend(lock: &Cell<u64>) -> bool {
     spin.taken
 }
 
-/// A stash, in the hands of whoever holds its flow.
-pub(super) struct Held(*mut Stash);
+/// A stash or the slot of a leg, in the hands of whoever owns it.
+pub(super) struct Held<T>(*mut T);
 
-impl Deref for Held {
-    type Target = Stash;
+impl<T> Deref for Held<T> {
+    type Target = T;
     #[inline(always)]
-    fn deref(&self) -> &Stash {
-        // SAFETY: array elements are never freed; the data belongs to the owner's lock holder.
+    fn deref(&self) -> &T {
+        // SAFETY: array elements are never freed; what is no cell in one belongs to its owner.
         unsafe { &*self.0 }
     }
 }
 
-impl DerefMut for Held {
+impl<T> DerefMut for Held<T> {
     #[inline(always)]
-    fn deref_mut(&mut self) -> &mut Stash {
+    fn deref_mut(&mut self) -> &mut T {
         // SAFETY: as above.
         unsafe { &mut *self.0 }
     }
@@ -190,7 +195,8 @@ impl Table for Kernel {
 
 impl Maps for Kernel {
     type Flow<'a> = Locked;
-    type Stash<'a> = Held;
+    type Stash<'a> = Held<Stash>;
+    type Leg<'a> = Held<LegSlot>;
 
     #[inline(always)]
     fn globals(&self) -> Option<&Globals> {
@@ -253,8 +259,16 @@ impl Maps for Kernel {
         if Bpf::compare_exchange(lock, 0, 1) || contend(lock) { Some(Locked(flow)) } else { None }
     }
     #[inline(always)]
-    fn stash(&self, index: u32) -> Option<Held> {
+    fn stash(&self, index: u32) -> Option<Held<Stash>> {
         Some(Held(STASHES.get_ptr_mut(index)?.cast()))
+    }
+    #[inline(always)]
+    fn leg(&self, slot: u32) -> Option<Held<LegSlot>> {
+        Some(Held(LEGS.get_ptr_mut(slot)?.cast()))
+    }
+    #[inline(always)]
+    fn pool(&self, index: u32) -> Option<&Cell<u64>> {
+        shared(&POOLS, index)
     }
     #[inline(always)]
     fn now(&self) -> u64 {
@@ -300,12 +314,28 @@ impl Maps for Kernel {
         functions::balancer_forget(globals, hash, shelf) != 0
     }
     #[inline(always)]
+    fn check_cookie(&self, globals: &Globals, flow: &FlowKey, seq: Seq, ack: Seq, now: u64) -> Proof {
+        Proof::unpack(functions::balancer_check_cookie(globals, flow, seq.0, ack.0, now))
+    }
+    #[inline(always)]
     fn claim_slot(&self, globals: &Globals, now: u64) -> u32 {
         functions::balancer_claim_slot(globals, now)
     }
     #[inline(always)]
     fn claim_stash(&self, globals: &Globals, owner: u64) -> u32 {
         functions::balancer_claim_stash(globals, owner)
+    }
+    #[inline(always)]
+    fn claim_leg(&self, globals: &Globals, flow: u32) -> u32 {
+        functions::balancer_claim_leg(globals, flow)
+    }
+    #[inline(always)]
+    fn take(&self, globals: &Globals, backend: u32, class: u32, owner: u64) -> u32 {
+        functions::balancer_take(globals, backend, class, owner)
+    }
+    #[inline(always)]
+    fn park(&self, flow: &mut Flow, limit: u32) -> bool {
+        functions::balancer_park(flow, limit) != 0
     }
     #[inline(always)]
     fn craft(&self, draft: &Draft, crafted: &mut Crafted) {

@@ -11,9 +11,15 @@ use aya_ebpf::helpers::{
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use balancer_ebpf::host::Maps;
-use balancer_ebpf::layout::{BUFFER_BYTES, Buffer, CHUNK_BYTES, EGRESS_RESOLVES, Flow, Globals, INTERFACE_PEER};
-use balancer_ebpf::net::{Crafted, Egress, Frame, HEADERS, HEADERS_TS, Hop, fold, update};
-use balancer_ebpf::splice::{Next, Now, Step, arrival, backend_step, client_step, direct, finish};
+use balancer_ebpf::http::Scanned;
+use balancer_ebpf::layout::{
+    BUFFER_BYTES, Buffer, CHUNK_BYTES, Cursor, EGRESS_RESOLVES, Flow, Globals, INTERFACE_PEER,
+};
+use balancer_ebpf::net::{Crafted, Egress, Frame, HEADERS, HEADERS_TS, Hop, Seq, fold, update};
+use balancer_ebpf::splice::{
+    Next, Now, Step, arrival, backend_step, client_step, decide_step, direct, finish, follow, idle_step, open_step,
+    request_step,
+};
 use balancer_ebpf::verdict::{Action, Verdict};
 use balancer_ebpf::work::Work;
 
@@ -226,8 +232,33 @@ impl Frame for Skb {
     }
 
     #[inline(always)]
+    fn request_step<M: Maps>(&mut self, _: &M, _: &mut Work, _: &Globals, flow: &mut Flow, now: Now) -> Step {
+        functions::stepped(balancer_tc_request(self.skb, flow, now.ns))
+    }
+
+    #[inline(always)]
+    fn decide_step<M: Maps>(&mut self, _: &M, _: &mut Work, _: &Globals, flow: &mut Flow, now: Now) -> Step {
+        functions::stepped(balancer_tc_decide(self.skb, flow, now.ns))
+    }
+
+    #[inline(always)]
     fn backend_step<M: Maps>(&mut self, _: &M, _: &mut Work, _: &Globals, flow: &mut Flow, now: Now) -> Step {
         functions::stepped(balancer_tc_backend(self.skb, flow, now.ns))
+    }
+
+    #[inline(always)]
+    fn follow<M: Maps>(&mut self, _: &M, _: &mut Work, cursor: &mut Cursor, from: Seq, until: Seq) -> Scanned {
+        Scanned::from_number(balancer_tc_follow(self.skb, cursor, from.0, until.0))
+    }
+
+    #[inline(always)]
+    fn idle_step<M: Maps>(&mut self, _: &M, _: &mut Work, slot: u32) -> Verdict {
+        Verdict::from_number(balancer_tc_idle(self.skb, slot))
+    }
+
+    #[inline(always)]
+    fn open_step<M: Maps>(&mut self, _: &M, _: &mut Work, _: &Globals, flow: &mut Flow, now: Now, next: Next) -> Step {
+        functions::stepped(balancer_tc_open(self.skb, flow, now.ns, next as u32))
     }
 
     #[inline(always)]
@@ -250,6 +281,7 @@ impl Frame for Skb {
 
 /// [`Frame::load`]; 0 if it failed.
 #[unsafe(no_mangle)]
+#[inline(never)]
 extern "C" fn balancer_tc_load(skb: *mut __sk_buff, at: u32, len: u32, buffer: *mut Buffer, pos: u32) -> u32 {
     // SAFETY: null or a whole buffer, which the caller holds exclusively; the verifier checks it at every call.
     let Some(buffer) = (unsafe { buffer.as_mut() }) else { return 0 };
@@ -276,6 +308,7 @@ extern "C" fn balancer_tc_load(skb: *mut __sk_buff, at: u32, len: u32, buffer: *
 /// [`Frame::rebuild`]: `stretch` is the payload's position in the buffer (low half) and length; `checksum` what is known of
 /// the frame's. The answer is what is known then, or [`UNKNOWN`] if the frame could not be made.
 #[unsafe(no_mangle)]
+#[inline(never)]
 extern "C" fn balancer_tc_rebuild(
     skb: *mut __sk_buff,
     header: *const Crafted,
@@ -330,6 +363,7 @@ extern "C" fn balancer_tc_rebuild(
 
 /// [`Frame::route`]; 0 if there is none.
 #[unsafe(no_mangle)]
+#[inline(never)]
 extern "C" fn balancer_tc_route(
     skb: *mut __sk_buff,
     ingress: u32,
@@ -350,6 +384,7 @@ extern "C" fn balancer_tc_route(
 
 /// [`client_step`]; the scratch memory and the globals are the same ones again.
 #[unsafe(no_mangle)]
+#[inline(never)]
 extern "C" fn balancer_tc_client(context: *mut __sk_buff, flow: *mut Flow, ns: u64) -> u64 {
     // SAFETY: null or a whole flow, which the caller has locked; the verifier checks it at every call.
     let (Some(flow), Some(work), Some(globals)) = (unsafe { flow.as_mut() }, work(), Kernel.globals()) else {
@@ -365,8 +400,33 @@ extern "C" fn balancer_tc_client(context: *mut __sk_buff, flow: *mut Flow, ns: u
     ))
 }
 
+/// [`request_step`], likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn balancer_tc_request(context: *mut __sk_buff, flow: *mut Flow, ns: u64) -> u64 {
+    // SAFETY: as above.
+    let (Some(flow), Some(work), Some(globals)) = (unsafe { flow.as_mut() }, work(), Kernel.globals()) else {
+        return functions::pack_step((Next::Done, Verdict::NoConfig));
+    };
+    let frame = &mut Skb { skb: context, checksum: UNKNOWN };
+    functions::pack_step(request_step(&Kernel, frame, work, globals, flow, Now::at(ns)))
+}
+
+/// [`decide_step`], likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn balancer_tc_decide(context: *mut __sk_buff, flow: *mut Flow, ns: u64) -> u64 {
+    // SAFETY: as above.
+    let (Some(flow), Some(work), Some(globals)) = (unsafe { flow.as_mut() }, work(), Kernel.globals()) else {
+        return functions::pack_step((Next::Done, Verdict::NoConfig));
+    };
+    let frame = &mut Skb { skb: context, checksum: UNKNOWN };
+    functions::pack_step(decide_step(&Kernel, frame, work, globals, flow, Now::at(ns)))
+}
+
 /// [`backend_step`], likewise.
 #[unsafe(no_mangle)]
+#[inline(never)]
 extern "C" fn balancer_tc_backend(context: *mut __sk_buff, flow: *mut Flow, ns: u64) -> u64 {
     // SAFETY: as above.
     let (Some(flow), Some(work), Some(globals)) = (unsafe { flow.as_mut() }, work(), Kernel.globals()) else {
@@ -384,6 +444,7 @@ extern "C" fn balancer_tc_backend(context: *mut __sk_buff, flow: *mut Flow, ns: 
 
 /// [`finish`], likewise.
 #[unsafe(no_mangle)]
+#[inline(never)]
 extern "C" fn balancer_tc_finish(context: *mut __sk_buff, flow: *mut Flow, step: u64) -> u32 {
     // SAFETY: as above.
     let (Some(flow), Some(work)) = (unsafe { flow.as_mut() }, work()) else {
@@ -392,8 +453,48 @@ extern "C" fn balancer_tc_finish(context: *mut __sk_buff, flow: *mut Flow, step:
     finish(&Kernel, &mut Skb { skb: context, checksum: UNKNOWN }, work, flow, functions::stepped(step)) as u32
 }
 
+/// [`follow`], likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn balancer_tc_follow(context: *mut __sk_buff, cursor: *mut Cursor, from: u32, until: u32) -> u32 {
+    // SAFETY: null or a whole cursor, which the caller holds; the verifier checks it at every call.
+    let (Some(cursor), Some(work)) = (unsafe { cursor.as_mut() }, work()) else {
+        return Scanned::TooComplex as u32;
+    };
+    follow(&Kernel, &mut Skb { skb: context, checksum: UNKNOWN }, work, cursor, Seq(from), Seq(until)) as u32
+}
+
+/// [`idle_step`], likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn balancer_tc_idle(context: *mut __sk_buff, slot: u32) -> u32 {
+    let Some(work) = work() else { return Verdict::NoConfig as u32 };
+    idle_step(&Kernel, &mut Skb { skb: context, checksum: UNKNOWN }, work, slot) as u32
+}
+
+/// [`open_step`], likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn balancer_tc_open(context: *mut __sk_buff, flow: *mut Flow, ns: u64, next: u32) -> u64 {
+    // SAFETY: as above.
+    let (Some(flow), Some(work), Some(globals)) = (unsafe { flow.as_mut() }, work(), Kernel.globals()) else {
+        return functions::pack_step((Next::Done, Verdict::NoConfig));
+    };
+    let (now, next) = (Now::at(ns), Next::from_number(next));
+    functions::pack_step(open_step(
+        &Kernel,
+        &mut Skb { skb: context, checksum: UNKNOWN },
+        work,
+        globals,
+        flow,
+        now,
+        next,
+    ))
+}
+
 /// [`arrival`], likewise; the answer is packed by [`functions::arrived`]'s counterpart.
 #[unsafe(no_mangle)]
+#[inline(never)]
 extern "C" fn balancer_tc_arrival(context: *mut __sk_buff, ns: u64) -> u64 {
     let (Some(work), Some(globals)) = (work(), Kernel.globals()) else {
         return functions::pack(Err(Verdict::NoConfig));

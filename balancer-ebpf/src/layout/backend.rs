@@ -26,4 +26,6 @@ pub struct Backend {
     /// Written by the programs: the millisecond ([`crate::splice`]'s clock) until which this backend is passed over,
     /// because it refused or did not answer; 0 for never.
     pub shunned_until: Cell<u64>,
+    /// Flows that have a leg to this backend now.
+    pub legs: Cell<u64>,
 }

@@ -1,11 +1,10 @@
 //! Flows: one client connection each, and the leg that it is spliced to.
 //!
-//! A flow is a slot of an array, and the slot's index *is* the source address and port of its leg: the way back from a
-//! backend is an array load. One value holds both directions, so no half can be evicted without the other.
+//! One value holds both directions, so no half can be evicted without the other.
 
 use core::cell::Cell;
 
-use super::{FIRST_PORT, PORTS_PER_SOURCE, SessionHash};
+use super::{Leg, SessionHash};
 use crate::http::ChunkState;
 use crate::net::{Hop, Seq};
 
@@ -62,56 +61,31 @@ pub const STASH_HEAD: u32 = 512;
 pub const HAS_PRESENTED: u32 = 4096;
 /// A final response head has passed; the response ends at `response_next`.
 pub const RESPONSE_BODY: u32 = 8192;
-/// The present response comes in chunks; what follows `response_next` belongs to their headers, as `chunk` says.
-pub const RESPONSE_CHUNKED: u32 = 16384;
 /// The backend reset the leg. The client was told, but may not believe a RST whose number its latest data have overtaken
 /// (RFC 5961, section 3): whatever it still sends is answered with the number that it expects.
 pub const LEG_RESET: u32 = 65536;
+/// The leg served others before, and has not sent a byte of the present response: whether the backend closed it at this very
+/// moment is not known yet. The stash has the whole request for as long.
+pub const LEG_REUSED: u32 = 1 << 17;
+/// The leg must not serve other flows: bytes went out on it that need not be those that were framed, or the backend takes
+/// what comes on it for one user's.
+pub const LEG_OWN: u32 = 1 << 18;
 
 /// No leg, or no stash.
 pub const NONE: u32 = u32::MAX;
 
-/// The connection from the director to a backend.
+/// How far one direction of a flow is framed.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
-pub struct Leg {
-    /// Index of the backend, and of its version in the service's policy.
-    pub backend: u32,
-    pub version: u32,
-    /// *Network order.*
-    pub address: [u8; 4],
-    pub port: [u8; 2],
-    /// *Network order*: where the leg starts, address and port of the slot.
-    pub source_port: [u8; 2],
-    pub source: [u8; 4],
-    pub hop: Hop,
-    /// The initial sequence number of the director's SYN.
-    pub isn: Seq,
-    /// Leg's sequence number − client's, for what the client sends.
-    pub to_leg: u32,
-    /// Client-visible sequence number − backend's, for what the backend sends.
-    pub to_client: u32,
-    /// Leg's timestamp − client's.
-    pub clock_to_leg: u32,
-    /// Client-visible timestamp − backend's.
-    pub clock_to_client: u32,
-    /// The first client sequence number that belongs to this leg.
-    pub first: Seq,
-    /// The first client-visible sequence number that the backend sends.
-    pub begins: Seq,
-    /// Window shifts + 16, so that 16 leaves a window as it is: backend's windows on their way to the client, and the
-    /// client's on their way to the backend.
-    pub shift_to_client: u32,
-    pub shift_to_leg: u32,
-    /// The backend's last timestamp.
-    pub tsval: u32,
-    /// The largest payload that the backend takes.
-    pub mss: u32,
-    /// The version's generation when the leg was chosen: what a session that is born here is bound with.
-    pub generation: u32,
-    /// The backend's position in its version.
-    pub position: u32,
-    pub zero: u32,
+pub struct Cursor {
+    /// Bytes of the present body beyond `next`, for bodies of more than a gigabyte.
+    pub left: u64,
+    /// In a body in chunks: where in the chunk headers `next` is.
+    pub chunk: ChunkState,
+    /// Where the next head begins, or, in a body in chunks, what has not been read of the next chunk header.
+    pub next: Seq,
+    /// 1: the present body comes in chunks, and has not ended.
+    pub chunked: u32,
 }
 
 /// A flow.
@@ -145,17 +119,12 @@ pub struct Flow {
     pub received: Seq,
     /// What the backend has acknowledged, in the client's numbers.
     pub upstream_acked: Seq,
-    /// Where the next request begins: everything before has been decided.
-    pub request_next: Seq,
-    /// Bytes of the present request's body beyond `request_next`, for bodies of more than a gigabyte.
-    pub request_left: u64,
     /// The highest sequence number sent to the client.
     pub sent: Seq,
-    /// Where the next response head begins, or what has not been read of a chunk header.
-    pub response_next: Seq,
-    pub response_left: u64,
-    /// Where in the chunks of the present response `response_next` is.
-    pub chunk: ChunkState,
+    /// How far the client's bytes are framed: everything before has been decided.
+    pub request: Cursor,
+    /// How far the backend's bytes are framed.
+    pub response: Cursor,
     /// For each request without a complete response, oldest in bit 0, whether it was a HEAD.
     pub heads: u32,
     /// What the client has acknowledged.
@@ -176,42 +145,4 @@ pub struct Flow {
     pub leg: Leg,
     /// The id that the last request presented, for deletions.
     pub presented: SessionHash,
-}
-
-/// The flow's place: its slot, source address and port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// Index into [`super::Globals::sources`].
-    pub source: u32,
-    pub port: u16,
-}
-
-/// Where the leg of the flow in `slot` starts.
-#[inline(always)]
-pub const fn place(slot: u32) -> Place {
-    Place { source: slot / PORTS_PER_SOURCE, port: (FIRST_PORT + slot % PORTS_PER_SOURCE) as u16 }
-}
-
-/// The slot whose leg starts at a source address and port; `None` for ports that no leg has.
-#[inline(always)]
-pub const fn slot(place: Place) -> Option<u32> {
-    if (place.port as u32) < FIRST_PORT {
-        return None;
-    }
-    Some(place.source * PORTS_PER_SOURCE + place.port as u32 - FIRST_PORT)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slot_and_its_place_are_one() {
-        for index in [0, 1, PORTS_PER_SOURCE - 1, PORTS_PER_SOURCE, 262_143] {
-            assert_eq!(slot(place(index)), Some(index));
-        }
-        assert_eq!(slot(Place { source: 0, port: 1023 }), None);
-        assert_eq!(place(0).port, 1024);
-        assert_eq!(place(PORTS_PER_SOURCE - 1).port, 65535);
-    }
 }

@@ -27,7 +27,7 @@ pub struct Globals {
     pub cookie_key: Key,
     /// For the legs' initial sequence numbers (RFC 6528).
     pub isn_key: Key,
-    /// Slots of the flow table that may be used: at most [`PORTS_PER_SOURCE`] × `source_count`.
+    /// Slots of the tables of flows and of legs that may be used: at most [`PORTS_PER_SOURCE`] × `source_count`.
     pub flows: u32,
     /// Stashes.
     pub stashes: u32,
@@ -37,19 +37,19 @@ pub struct Globals {
     /// Seconds without a packet after which a spliced flow may be collected.
     pub flow_idle_seconds: u32,
     pub zero: u32,
-    /// Source addresses of legs, *network order*. Slot `s` has address `s / PORTS_PER_SOURCE` and port
+    /// Source addresses of legs, *network order*. The leg in slot `s` has address `s / PORTS_PER_SOURCE` and port
     /// `FIRST_PORT + s % PORTS_PER_SOURCE`.
     pub sources: [[u8; 4]; MAX_SOURCES],
 }
 
-/// Clock hands: where the search for a free slot or stash goes on.
+/// Clock hands: where the search for a free slot, stash or leg goes on.
 #[derive(Clone, Debug)]
 #[repr(C)]
 pub struct Hands {
     pub flow: Cell<u64>,
     pub stash: Cell<u64>,
     pub reset_budget: Cell<u64>,
-    pub zero: u64,
+    pub leg: Cell<u64>,
 }
 
 /// The interface is a veth whose peer is reached by `bpf_redirect_peer`.

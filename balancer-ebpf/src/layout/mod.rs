@@ -7,6 +7,7 @@ mod backend;
 mod buffer;
 mod flow;
 mod globals;
+mod leg;
 mod listener;
 mod policy;
 mod session;
@@ -19,6 +20,7 @@ pub use backend::*;
 pub use buffer::*;
 pub use flow::*;
 pub use globals::*;
+pub use leg::*;
 pub use listener::*;
 pub use policy::*;
 pub use session::*;
@@ -26,7 +28,7 @@ pub use stash::*;
 pub use traffic::*;
 
 /// Changes whenever any layout below does.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Names of the maps, as pinned below `<bpffs>/balancer/<name>/v<VERSION>/`.
 pub mod map {
@@ -42,6 +44,10 @@ pub mod map {
     pub const FLOW_KEYS: &str = "FLOW_KEYS";
     /// `ARRAY` slot → [`super::FlowSlot`].
     pub const FLOWS: &str = "FLOWS";
+    /// `ARRAY` slot → [`super::LegSlot`].
+    pub const LEGS: &str = "LEGS";
+    /// `ARRAY` [`super::pool`] → [`super::PoolWord`], mmapable.
+    pub const POOLS: &str = "POOLS";
     /// `ARRAY` stash index → [`super::Stash`].
     pub const STASHES: &str = "STASHES";
     /// `ARRAY` bucket → [`super::Bucket`].

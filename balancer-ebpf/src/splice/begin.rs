@@ -1,6 +1,6 @@
 //! How flows begin: a SYN is answered without any state; a cookie that comes back becomes a flow.
 
-use super::{Next, Now, Step};
+use super::{Next, Now, Step, body};
 use crate::cookie::{self, Offer, Proof};
 use crate::host::{Cpu, Entered, Maps};
 use crate::layout::{
@@ -101,7 +101,7 @@ pub(super) fn begin<M: Maps, F: Frame>(
     if !segment.has(ACK) || segment.has(RST) {
         return Err((Next::Done, Verdict::Unknown));
     }
-    let offer = match cookie::check(globals.cookie_key, key, segment.seq, segment.ack, now.ms) {
+    let offer = match maps.check_cookie(globals, key, segment.seq, segment.ack, now.ms) {
         Proof::First(offer) => offer,
         Proof::Later => return Err((Next::Done, Verdict::EarlySegment)),
         Proof::None => return Err(unknown(maps, frame, work, now)),
@@ -157,13 +157,13 @@ fn first<F: Frame>(
     if offer.sack {
         flow.flags |= CLIENT_SACK;
     }
-    flow.request_next = segment.seq;
+    body::known(&mut flow.request, segment.seq, 0);
     flow.request_first = segment.seq;
     flow.received = segment.seq;
     flow.upstream_acked = segment.seq;
     flow.sent = segment.ack;
     flow.acked = segment.ack;
-    flow.response_next = segment.ack;
+    body::known(&mut flow.response, segment.ack, 0);
     flow.window = segment.window;
     flow.tsval = segment.tsval;
     flow.clock = now.clock();
@@ -204,6 +204,7 @@ impl<M: Maps> crate::host::Step<Claim<'_, M>> for Probe {
         flow.state = FLOW_UNBOUND;
         flow.seen = search.now;
         flow.key = FlowKey::default();
+        flow.slot = slot;
         flow.stash = NONE;
         flow.leg.backend = NONE;
         search.slot = slot;

@@ -1,11 +1,13 @@
 //! Segments of a client: what is known already, what begins something new, and what has to wait.
 
-use super::{Next, Now, Step, backend, begin, client_key, end, has_leg, open, request, send};
-use crate::cookie::{self, Proof};
+use super::{Next, Now, Step, backend, begin, body, client_key, end, has_leg, open, pool, request, send};
+use crate::cookie::Proof;
 use crate::host::Maps;
+use crate::http::Scanned;
 use crate::layout::{
     BACKEND_FIN, BACKEND_UP, CLIENT_FIN, CLIENT_TIMESTAMPS, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_SPLICED,
-    FLOW_UNBOUND, Flow, Globals, LEG_RESET, NONE, REQUESTS_UNFRAMED, STASH_HEAD, STASH_OWNED, STASH_RESPONSE,
+    FLOW_UNBOUND, Flow, Globals, LEG_OWN, LEG_RESET, LEG_REUSED, NONE, REQUESTS_UNFRAMED, STASH_HEAD, STASH_OWNED,
+    STASH_RESPONSE,
 };
 use crate::net::{ACK, FIN, Frame, RST, SYN, Seq, read_timestamp};
 use crate::verdict::Verdict;
@@ -17,6 +19,8 @@ const LATE_ACKS: u32 = 1 << 20;
 const RECENT: u64 = 1_000;
 /// How far a RST's number may lie from what is expected.
 const RESET_WINDOW: u32 = 1 << 20;
+/// How often a client sends a request that went out on a leg from the pool again before the leg is given up: as often as a SYN.
+const REUSED_TRIES: u32 = 2;
 
 /// A packet to a listener's address. [`Verdict::NotOurs`] if there is no listener on the port.
 #[inline(always)]
@@ -43,7 +47,7 @@ pub(super) fn from_client<M: Maps, F: Frame>(
         return Verdict::Unknown;
     }
     let step = frame.client_step(maps, work, globals, &mut flow, now);
-    frame.finish(maps, work, &mut flow, step)
+    super::carry_out(maps, frame, work, globals, &mut flow, now, step)
 }
 
 /// A SYN, or a segment of a connection that is not known: its flow's slot if it begins one, else what became of it.
@@ -93,7 +97,7 @@ pub fn client_step<M: Maps, F: Frame>(
     if !read_timestamp::<M::Cpu, F>(frame, &mut work.segment, &mut work.options) {
         return (Next::Done, Verdict::Unwritable);
     }
-    match renewed(work, globals, flow, now) {
+    match renewed(maps, work, globals, flow, now) {
         Proof::First(_) => {
             // The client has used the port for a new connection.
             give_way(maps, flow);
@@ -103,7 +107,14 @@ pub fn client_step<M: Maps, F: Frame>(
         Proof::Later => return (Next::Done, Verdict::EarlySegment),
         Proof::None => {}
     }
-    segment(maps, frame, work, globals, flow, now)
+    segment(maps, frame, work, flow, now)
+}
+
+/// Whether the backend of a flow has use for the acknowledgement in a segment whose data has to come again. Without it, a
+/// client whose next request waits for the end of a response would keep the rest of that response from coming.
+#[inline(always)]
+pub(super) fn wants_ack(flow: &Flow) -> bool {
+    flow.state == FLOW_SPLICED && has_leg(flow) && flow.outstanding != 0 && !flow.acked.before(flow.leg.begins)
 }
 
 /// Ends a flow and gives its entry away. Its leg is forgotten too: what the backend still sends belongs to nobody now, and
@@ -111,14 +122,13 @@ pub fn client_step<M: Maps, F: Frame>(
 #[inline(always)]
 fn give_way<M: Maps>(maps: &M, flow: &mut Flow) {
     end::close(maps, flow);
-    flow.leg.backend = NONE;
-    flow.leg.version = NONE;
+    end::release_leg(maps, flow);
     maps.leave(&flow.key);
 }
 
 /// What a segment proves whose numbers cannot be this flow's: that the client's port was used again, or nothing.
 #[inline(always)]
-fn renewed(work: &Work, globals: &Globals, flow: &Flow, now: Now) -> Proof {
+fn renewed<M: Maps>(maps: &M, work: &Work, globals: &Globals, flow: &Flow, now: Now) -> Proof {
     let segment = &work.segment;
     if !segment.has(ACK) {
         return Proof::None;
@@ -129,19 +139,12 @@ fn renewed(work: &Work, globals: &Globals, flow: &Flow, now: Now) -> Proof {
     if plausible {
         return Proof::None;
     }
-    cookie::check(globals.cookie_key, &flow.key, segment.seq, segment.ack, now.ms)
+    maps.check_cookie(globals, &flow.key, segment.seq, segment.ack, now.ms)
 }
 
 /// A segment of a flow that is locked.
 #[inline(always)]
-fn segment<M: Maps, F: Frame>(
-    maps: &M,
-    frame: &mut F,
-    work: &mut Work,
-    globals: &Globals,
-    flow: &mut Flow,
-    now: Now,
-) -> Step {
+fn segment<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &mut Flow, now: Now) -> Step {
     let segment = &work.segment;
     flow.seen = now.ms;
     if segment.has(RST) {
@@ -160,11 +163,11 @@ fn segment<M: Maps, F: Frame>(
     match flow.state {
         FLOW_CLOSING if flow.flags & LEG_RESET != 0 && frame.can_grow() => reset_again(work, flow, now),
         FLOW_CLOSING if flow.flags & LEG_RESET != 0 => (Next::Done, Verdict::NeedsGrowth),
-        FLOW_SPLICED | FLOW_CLOSING if has_leg(flow) => joined(maps, frame, work, globals, flow, now),
+        FLOW_SPLICED | FLOW_CLOSING if has_leg(flow) => joined(maps, frame, work, flow, now),
         _ if !frame.can_grow() => (Next::Done, Verdict::NeedsGrowth),
-        FLOW_UNBOUND => unbound(maps, frame, work, globals, flow, now),
-        FLOW_OPENING => waiting(maps, frame, work, globals, flow, now),
-        _ => closed(work, flow, now),
+        FLOW_UNBOUND => unbound(maps, frame, work, flow, now),
+        FLOW_OPENING => waiting(maps, frame, work, flow),
+        _ => closed(maps, work, flow, now),
     }
 }
 
@@ -183,14 +186,7 @@ fn reset<M: Maps>(maps: &M, work: &Work, flow: &mut Flow) -> Step {
 
 /// A segment of a flow that has its leg.
 #[inline(always)]
-fn joined<M: Maps, F: Frame>(
-    maps: &M,
-    frame: &mut F,
-    work: &mut Work,
-    globals: &Globals,
-    flow: &mut Flow,
-    now: Now,
-) -> Step {
+fn joined<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &mut Flow, now: Now) -> Step {
     let segment = &work.segment;
     if segment.payload == 0 {
         if segment.has(FIN) {
@@ -201,10 +197,10 @@ fn joined<M: Maps, F: Frame>(
                 }
                 return open::give_up(maps, work, flow, now, Verdict::HeadCut);
             }
-            if flow.flags & REQUESTS_UNFRAMED == 0 && segment.seq.after(flow.request_next) {
+            if flow.flags & REQUESTS_UNFRAMED == 0 && segment.seq.after(flow.request.next) {
                 return beyond_head(frame);
             }
-            return client_fin(maps, flow);
+            return leaves(maps, frame, work, flow, now);
         }
         if segment.ack.before(flow.leg.begins) {
             // A late acknowledgement of what an earlier leg sent: the present backend knows nothing of it.
@@ -213,28 +209,31 @@ fn joined<M: Maps, F: Frame>(
         return (Next::ToLeg, Verdict::ToBackend);
     }
     if flow.flags & REQUESTS_UNFRAMED != 0 || flow.state == FLOW_CLOSING {
-        return known(maps, frame, work, flow);
+        return known(maps, frame, work, flow, now);
     }
     if segment.seq.before(flow.leg.first) {
         return (Next::Done, Verdict::BeforeLeg);
     }
-    advance(flow, segment.end());
+    body::advance(&mut flow.request, segment.end());
     if silent(maps, work, flow, now) {
         if !frame.can_grow() {
             return (Next::Done, Verdict::NeedsGrowth);
         }
         if owned(flow) {
-            return open::reopen(maps, frame, work, globals, flow, now);
+            return (Next::Reopen, Verdict::LegLost);
         }
         // The client's next attempt finds a flow without a leg, and is decided anew.
         backend::restart(maps, flow);
         return (Next::Done, Verdict::NoLeg);
     }
-    let segment = &work.segment;
-    if !segment.end().after(flow.request_next) && !head_in_stash(flow) {
-        return known(maps, frame, work, flow);
+    if flow.request.chunked != 0 && !head_in_stash(flow) && !chunks(maps, frame, work, flow) {
+        return beyond_head(frame);
     }
-    head(maps, frame, work, globals, flow, now)
+    let segment = &work.segment;
+    if flow.flags & REQUESTS_UNFRAMED != 0 || !segment.end().after(flow.request.next) && !head_in_stash(flow) {
+        return known(maps, frame, work, flow, now);
+    }
+    head(maps, frame, work, flow, now)
 }
 
 /// Whether the client sends its request again to a leg on which the backend has not acknowledged a byte of it, and the health
@@ -247,7 +246,7 @@ fn silent<M: Maps>(maps: &M, work: &Work, flow: &Flow, now: Now) -> bool {
         segment.seq == flow.request_first || owned(flow) && segment.seq.before(flow.stash_first.plus(flow.stash_len));
     // A leg that came up a moment ago proves that the backend lives, whatever the health checks have yet to find out.
     let recent = now.ms.saturating_sub(flow.asked) < RECENT;
-    if recent || !again || !segment.seq.before(flow.request_next) || !backend::unheard(flow) {
+    if recent || !again || !segment.seq.before(flow.request.next) || !backend::unheard(flow) {
         return false;
     }
     !matches!(maps.backend(flow.leg.backend), Some(backend) if backend.flags & BACKEND_UP != 0)
@@ -255,10 +254,14 @@ fn silent<M: Maps>(maps: &M, work: &Work, flow: &Flow, now: Now) -> bool {
 
 /// Data that was decided before: the leg's.
 #[inline(always)]
-fn known<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &mut Flow) -> Step {
+fn known<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &mut Flow, now: Now) -> Step {
     let segment = &work.segment;
+    let again = segment.payload != 0 && segment.seq.before(flow.received);
     flow.received = flow.received.max(segment.end());
     if owned(flow) && segment.seq.before(flow.stash_first.plus(flow.stash_len)) {
+        if flow.flags & LEG_REUSED != 0 && again {
+            return reused_again(maps, frame, work, flow, now);
+        }
         // Not if it is the last of both FINs, which would end the flow and free the stash.
         let closes =
             segment.has(FIN) && flow.flags & BACKEND_FIN == 0 && segment.end() == flow.stash_first.plus(flow.stash_len);
@@ -269,10 +272,60 @@ fn known<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &mut
         }
         return step;
     }
+    if again {
+        // Nobody compares these bytes with those that were framed.
+        flow.flags |= LEG_OWN;
+    }
     if segment.has(FIN) {
         return client_fin(maps, flow);
     }
     (Next::ToLeg, Verdict::ToBackend)
+}
+
+/// The client sends a request again that went out on a leg from the pool, and has heard nothing of it.
+#[inline(always)]
+fn reused_again<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &mut Flow, now: Now) -> Step {
+    if !frame.can_grow() {
+        return (Next::Done, Verdict::NeedsGrowth);
+    }
+    if !flow.upstream_acked.before(flow.stash_first.plus(flow.stash_len)) {
+        // The backend has had the request for longer than a leg takes to die. From now on it is as on any other leg.
+        flow.flags &= !LEG_REUSED;
+        end::drop_stash(maps, flow);
+        return acknowledge(frame, work, flow, now, Verdict::ProbeAnswered);
+    }
+    flow.tries += 1;
+    if flow.tries >= REUSED_TRIES {
+        // It went to nobody. A request of a safe method may go to somebody else.
+        return (Next::Reopen, Verdict::LegLost);
+    }
+    again_from_stash(frame, work, flow)
+}
+
+/// The client closes its side, having sent all of its requests. If it has had all of its answers too, the leg has more to live
+/// for than this flow.
+#[inline(always)]
+fn leaves<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &mut Flow, now: Now) -> Step {
+    let ack = work.segment.end().plus(1);
+    if work.segment.seq != flow.request.next || !pool::parkable(flow) {
+        return client_fin(maps, flow);
+    }
+    let limit = pool::limit_of(maps, flow);
+    if limit == 0 {
+        return client_fin(maps, flow);
+    }
+    if !frame.can_grow() {
+        return (Next::Done, Verdict::NeedsGrowth);
+    }
+    pool::last_word(work, flow);
+    if !maps.park(flow, limit) {
+        return client_fin(maps, flow);
+    }
+    end::close(maps, flow);
+    flow.flags |= CLIENT_FIN | BACKEND_FIN;
+    to_client(work, flow, now, FIN | ACK, ack);
+    flow.sent = flow.sent.plus(1);
+    (Next::FarewellAndDraft, Verdict::LegParked)
 }
 
 /// The client sends the end of its head again: what it had acknowledged by the director may be lost as well.
@@ -285,10 +338,13 @@ fn again_from_stash<F: Frame>(frame: &mut F, work: &mut Work, flow: &mut Flow) -
     send::from_stash(work, flow, first, len, Verdict::RequestFromStash)
 }
 
-/// Whether the stash answers for a request that went out from it: bytes of it were acknowledged to the client.
+/// Whether the stash answers for a request that went out: bytes of it were acknowledged to the client, or its leg may turn out
+/// to be dead.
 #[inline(always)]
 fn owned(flow: &Flow) -> bool {
-    flow.stash != NONE && flow.flags & (STASH_OWNED | STASH_HEAD | STASH_RESPONSE) == STASH_OWNED
+    flow.stash != NONE
+        && flow.flags & (STASH_HEAD | STASH_RESPONSE) == 0
+        && flow.flags & (STASH_OWNED | LEG_REUSED) != 0
 }
 
 /// The client's last segment goes to the leg.
@@ -307,14 +363,22 @@ pub(super) fn ended<M: Maps>(maps: &M, flow: &mut Flow) {
     }
 }
 
-/// Moves the cursor on through a body that is longer than sequence numbers can tell apart.
+/// Follows the chunks of the present request through the segment. False if it lies behind a chunk header that has not been
+/// seen.
 #[inline(always)]
-fn advance(flow: &mut Flow, end: Seq) {
-    if flow.request_left != 0 && end.plus(1 << 28).after(flow.request_next) {
-        let step = flow.request_left.min(1 << 29);
-        flow.request_next = flow.request_next.plus(step as u32);
-        flow.request_left -= step;
+fn chunks<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &mut Flow) -> bool {
+    let (from, until) = (work.segment.seq, work.segment.end());
+    if !until.after(flow.request.next) {
+        return true;
     }
+    if from.after(flow.request.next) {
+        return false;
+    }
+    let outcome = frame.follow(maps, work, &mut flow.request, from, until);
+    if !matches!(outcome, Scanned::Complete | Scanned::Incomplete) {
+        request::unframe(maps, flow, outcome);
+    }
+    true
 }
 
 /// Whether part of a request head that is not decided lies in the stash.
@@ -325,8 +389,8 @@ pub(super) fn head_in_stash(flow: &Flow) -> bool {
 
 /// Where the next unseen byte of a request is expected.
 #[inline(always)]
-fn expected(flow: &Flow) -> Seq {
-    if head_in_stash(flow) { flow.stash_first.plus(flow.stash_len) } else { flow.request_next }
+pub(super) fn expected(flow: &Flow) -> Seq {
+    if head_in_stash(flow) { flow.stash_first.plus(flow.stash_len) } else { flow.request.next }
 }
 
 /// A segment beyond a head that has not been seen. To XDP that head may only seem unseen: it handed it up, and the stack
@@ -338,14 +402,7 @@ fn beyond_head<F: Frame>(frame: &F) -> Step {
 
 /// A segment that reaches beyond what was decided: somewhere in it a head begins or goes on.
 #[inline(always)]
-fn head<M: Maps, F: Frame>(
-    maps: &M,
-    frame: &mut F,
-    work: &mut Work,
-    globals: &Globals,
-    flow: &mut Flow,
-    now: Now,
-) -> Step {
+fn head<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &mut Flow, now: Now) -> Step {
     let segment = &work.segment;
     let expected = expected(flow);
     if segment.seq.after(expected) {
@@ -355,31 +412,27 @@ fn head<M: Maps, F: Frame>(
         // Bytes of the stash again: the acknowledgement was lost.
         return acknowledge(frame, work, flow, now, Verdict::ProbeAnswered);
     }
-    if has_leg(flow) && !head_in_stash(flow) && segment.seq.before(flow.request_next) {
+    if has_leg(flow) && !head_in_stash(flow) && segment.seq.before(flow.request.next) {
         if owned(flow) && segment.seq.before(flow.stash_first.plus(flow.stash_len)) {
             return again_from_stash(frame, work, flow);
         }
         // A body's end and a new head in one segment. The body goes; the head comes again, at the front of a segment.
-        let len = flow.request_next.since(segment.seq);
+        let len = flow.request.next.since(segment.seq);
+        if segment.seq.before(flow.received) {
+            flow.flags |= LEG_OWN;
+        }
         return send::trimmed(maps, frame, work, flow, len);
     }
-    request::request(maps, frame, work, globals, flow, expected.since(segment.seq), now)
+    (Next::Request, Verdict::RequestSame)
 }
 
 /// A segment of a flow without a leg.
 #[inline(always)]
-fn unbound<M: Maps, F: Frame>(
-    maps: &M,
-    frame: &mut F,
-    work: &mut Work,
-    globals: &Globals,
-    flow: &mut Flow,
-    now: Now,
-) -> Step {
+fn unbound<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &mut Flow, now: Now) -> Step {
     let segment = &work.segment;
     let expected = expected(flow);
     if segment.payload != 0 {
-        return head(maps, frame, work, globals, flow, now);
+        return head(maps, frame, work, flow, now);
     }
     if segment.has(FIN) {
         if segment.seq.after(expected) {
@@ -387,7 +440,7 @@ fn unbound<M: Maps, F: Frame>(
         }
         end::close(maps, flow);
         flow.flags |= CLIENT_FIN;
-        return closed(work, flow, now);
+        return closed(maps, work, flow, now);
     }
     if segment.seq.before(expected) {
         // A keep-alive probe (RFC 9293, section 3.8.4).
@@ -398,14 +451,7 @@ fn unbound<M: Maps, F: Frame>(
 
 /// A segment while the leg is being opened.
 #[inline(always)]
-fn waiting<M: Maps, F: Frame>(
-    maps: &M,
-    frame: &mut F,
-    work: &mut Work,
-    globals: &Globals,
-    flow: &mut Flow,
-    now: Now,
-) -> Step {
+fn waiting<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &mut Flow) -> Step {
     let segment = &work.segment;
     let have = flow.stash_first.plus(flow.stash_len);
     if segment.payload == 0 {
@@ -413,7 +459,7 @@ fn waiting<M: Maps, F: Frame>(
     }
     if !segment.end().after(have) || segment.seq.before(have) {
         // What waits came again: the client's retransmission is the timer of the director's SYN.
-        return open::again(maps, frame, work, globals, flow, now);
+        return (Next::OpenAgain, Verdict::SynAgain);
     }
     if segment.seq != have {
         return (Next::Done, Verdict::BeyondStash);
@@ -423,15 +469,26 @@ fn waiting<M: Maps, F: Frame>(
 
 /// A segment of a flow that ended without a leg: the director answers a FIN in the backend's place.
 #[inline(always)]
-fn closed(work: &mut Work, flow: &mut Flow, now: Now) -> Step {
+fn closed<M: Maps>(maps: &M, work: &mut Work, flow: &mut Flow, now: Now) -> Step {
     let ack = work.segment.end().plus(1);
+    let both = flow.flags & (CLIENT_FIN | BACKEND_FIN) == CLIENT_FIN | BACKEND_FIN;
     if !work.segment.has(FIN) {
+        if both && flow.acked == flow.sent {
+            // Each end has said its last to the other's face. A client that is in TIME_WAIT wants nothing more.
+            maps.leave(&flow.key);
+            flow.state = FLOW_FREE;
+            return (Next::Done, Verdict::FlowEnded);
+        }
         if work.segment.payload == 0 || flow.flags & CLIENT_FIN != 0 {
             return (Next::Done, Verdict::NoLeg);
         }
         return reset_again(work, flow, now);
     }
     to_client(work, flow, now, FIN | ACK, ack);
+    if both {
+        // The director's own FIN is among what was sent.
+        work.draft.seq = flow.sent.minus(1);
+    }
     (Next::Draft, Verdict::FinAnswered)
 }
 
@@ -498,8 +555,7 @@ pub(super) fn reset_client<M: Maps>(maps: &M, work: &mut Work, flow: &mut Flow, 
     let ack = if head_in_stash(flow) { expected(flow) } else { flow.received };
     end::close(maps, flow);
     // Whoever sends on, on either side, has not heard of it yet and gets another RST.
-    flow.leg.backend = NONE;
-    flow.leg.version = NONE;
+    end::release_leg(maps, flow);
     to_client(work, flow, now, RST | ACK, ack);
     work.draft.timestamps = 0;
     (Next::Draft, verdict)

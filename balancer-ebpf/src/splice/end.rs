@@ -1,6 +1,6 @@
 //! How flows end: by FINs, by a RST, or by silence; and how their slots come free without anybody's help.
 
-use super::{count_flow, count_in_flight, has_leg};
+use super::{count_flow, count_in_flight, count_leg, has_leg};
 use crate::host::{Cpu, Maps};
 use crate::layout::{
     BACKEND_FIN, CLIENT_FIN, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, Flow, Globals, NONE, STASH_HEAD, STASH_OWNED,
@@ -43,6 +43,7 @@ pub(super) fn collect<M: Maps>(maps: &M, flow: &mut Flow, slot: u32) {
         maps.note(Note::FlowCollected.counter());
         settle(maps, flow);
     }
+    release_leg(maps, flow);
     // The client may have used the same port for a newer flow, which then owns the entry.
     if maps.flow_slot(&flow.key) == Some(slot) {
         maps.leave(&flow.key);
@@ -66,8 +67,21 @@ pub(super) fn leave_leg<M: Maps>(maps: &M, flow: &mut Flow) {
             count_in_flight(maps, flow.service, version, u64::from(flow.outstanding).wrapping_neg());
         }
         count_flow(maps, flow.service, version, u64::MAX);
+        count_leg(maps, flow.leg.backend, u64::MAX);
     }
     flow.outstanding = 0;
+}
+
+/// The flow has no leg any more, and the leg's slot is free: what its backend still sends is answered with a RST.
+#[inline(always)]
+pub(super) fn release_leg<M: Maps>(maps: &M, flow: &mut Flow) {
+    if has_leg(flow)
+        && let Some(leg) = maps.leg(flow.leg.slot)
+    {
+        M::Cpu::compare_exchange(&leg.owner, u64::from(flow.slot) + 1, 0);
+    }
+    flow.leg.backend = NONE;
+    flow.leg.version = NONE;
 }
 
 /// Both ends know that it is over. The flow still translates what comes late, until its slot is wanted.

@@ -9,7 +9,9 @@
 //! | `begin` | SYNs and the segments that begin a flow |
 //! | `client` | segments of a client: what is known, what is new, what waits |
 //! | `request` | a request: scanned, decided, counted, and sent where it belongs |
+//! | `body` | bodies of both directions: to where the next head begins |
 //! | `open` | legs: opening, trying the next backend |
+//! | `pool` | legs that wait for other flows' requests |
 //! | `backend` | segments of a backend: handshake, ends, data |
 //! | `response` | response heads: framing and learning |
 //! | `end` | how flows end and slots are collected |
@@ -17,9 +19,11 @@
 
 mod backend;
 mod begin;
+mod body;
 mod client;
 mod end;
 mod open;
+mod pool;
 mod request;
 mod response;
 mod send;
@@ -28,13 +32,18 @@ mod tests;
 
 pub use backend::backend_step;
 pub use begin::claim_slot;
+pub use body::follow;
 pub use client::{arrival, client_step};
-pub use request::{Lookup, claim_stash, look_up};
+pub use open::open_step;
+pub use pool::{claim_leg, idle_step, park, take};
+pub use request::{Lookup, claim_stash, decide_step, look_up, request_step};
 pub use send::{Emission, finish};
 
 use crate::host::Maps;
 use crate::layout::Place;
-use crate::layout::{Flow, FlowKey, MAX_VERSIONS, NONE, ROLE_INDEX, ROLE_LISTENER, ROLE_SOURCE, Traffic, slot};
+use crate::layout::{
+    Flow, FlowKey, Globals, MAX_VERSIONS, NONE, ROLE_INDEX, ROLE_LISTENER, ROLE_SOURCE, Traffic, slot,
+};
 use crate::net::{Frame, Parsed, destination, parse};
 use crate::verdict::Verdict;
 use crate::work::Work;
@@ -55,6 +64,20 @@ pub enum Next {
     FarewellAndDraft,
     /// Replace it by segments made of the emission.
     Emit,
+    /// Read the request that begins or goes on in the segment.
+    Request,
+    /// Decide the request that was read.
+    Decide,
+    /// Open a leg to the backend of the work's choice, for the request in the stash.
+    Open,
+    /// The same, and reset the leg that there is.
+    OpenRebind,
+    /// The client sent again what waits for the leg: so must the SYN be, and at last to somebody else.
+    OpenAgain,
+    /// The backend refused: the next one gets the SYN at once.
+    Refused,
+    /// The leg was closed by a backend that has not worked on the request, all of which is in the stash: it goes to another one.
+    Reopen,
 }
 
 impl Next {
@@ -67,9 +90,48 @@ impl Next {
             3 => Self::Draft,
             4 => Self::FarewellAndDraft,
             5 => Self::Emit,
+            6 => Self::Request,
+            7 => Self::Decide,
+            8 => Self::Open,
+            9 => Self::OpenRebind,
+            10 => Self::OpenAgain,
+            11 => Self::Refused,
+            12 => Self::Reopen,
             _ => Self::Done,
         }
     }
+}
+
+impl Next {
+    /// Whether it is something for [`open_step`].
+    #[inline(always)]
+    const fn opens(self) -> bool {
+        self as u32 >= Self::Open as u32
+    }
+}
+
+/// Carries out what the step of a packet wants done with its flow.
+#[inline(always)]
+fn carry_out<M: Maps, F: Frame>(
+    maps: &M,
+    frame: &mut F,
+    work: &mut Work,
+    globals: &Globals,
+    flow: &mut Flow,
+    now: Now,
+    step: Step,
+) -> Verdict {
+    let reads = step.0 as u32 == Next::Request as u32;
+    let step = if reads { frame.request_step(maps, work, globals, flow, now) } else { step };
+    let decides = step.0 as u32 == Next::Decide as u32;
+    let step = if decides { frame.decide_step(maps, work, globals, flow, now) } else { step };
+    let step = if matches!(step.1, Verdict::BeyondHead | Verdict::RebindWaits) && client::wants_ack(flow) {
+        send::ack_alone(work, flow)
+    } else {
+        step
+    };
+    let step = if step.0.opens() { frame.open_step(maps, work, globals, flow, now, step.0) } else { step };
+    frame.finish(maps, work, flow, step)
 }
 
 /// A step's answer.
@@ -164,6 +226,15 @@ fn count_flow<M: Maps>(maps: &M, service: u32, version: u32, by: u64) {
     use crate::host::Cpu;
     if let Some(traffic) = traffic(maps, service, version) {
         M::Cpu::fetch_add(&traffic.flows, by);
+    }
+}
+
+/// Adds `by` to the flows that have a leg to a backend.
+#[inline(always)]
+fn count_leg<M: Maps>(maps: &M, backend: u32, by: u64) {
+    use crate::host::Cpu;
+    if let Some(backend) = maps.backend(backend) {
+        M::Cpu::fetch_add(&backend.legs, by);
     }
 }
 

@@ -1,11 +1,11 @@
 //! Legs: opening one, opening it again, and turning to the next backend when one refuses or is silent.
 
-use super::{Next, Now, Step, client, count_flow, count_in_flight, end, has_leg, request};
+use super::{Next, Now, Step, client, count_flow, count_in_flight, count_leg, end, has_leg, pool, request};
 use crate::decide::{Choice, Why};
 use crate::host::{Cpu, Maps};
 use crate::layout::{
-    BACKEND_UP, Binding, CLIENT_FIN, CLIENT_SACK, CLIENT_TIMESTAMPS, EGRESS_RESOLVES, FLOW_OPENING, Flow, Globals,
-    HAS_PRESENTED, KIND_PRESENTED, MAX_SOURCES, NONE, Place, ServiceWord, place,
+    BACKEND_UP, Binding, CLASS_MSS, CLIENT_FIN, CLIENT_SACK, CLIENT_TIMESTAMPS, EGRESS_RESOLVES, FLOW_OPENING, Flow,
+    Globals, HAS_PRESENTED, KIND_PRESENTED, LEG_OWN, LEG_REUSED, MAX_SOURCES, NONE, Place, ServiceWord, place,
 };
 use crate::net::{Frame, Hop, NO_SCALE, RST, SYN, Seq};
 use crate::sessions;
@@ -27,28 +27,92 @@ const SHUN_SILENT: u64 = 3_000;
 /// The SYN's window before the client's is known to the leg: unscaled, so at most this.
 const MAX_WINDOW: u32 = 65_535;
 
-/// Opens a leg to the backend of the work's choice for the request in the stash. If the flow has a leg (`rebind`), that
-/// one is reset first.
+/// Carries out what a step wants of legs: [`Next::Open`] and its kin. A function of its own behind the steps, rather than a
+/// part of them, because each has much on the stack.
 #[inline(always)]
-pub(super) fn open<M: Maps, F: Frame>(
+pub fn open_step<M: Maps, F: Frame>(
     maps: &M,
     frame: &mut F,
     work: &mut Work,
     globals: &Globals,
     flow: &mut Flow,
     now: Now,
-    rebind: bool,
+    next: Next,
 ) -> Step {
-    if rebind {
-        farewell(work, flow, flow.stash_first);
+    let mut draft = Next::Draft;
+    let mut aims = true;
+    let verdict = match next {
+        Next::Open => {
+            fresh(flow);
+            Verdict::RequestOpen
+        }
+        Next::OpenRebind => {
+            draft = Next::FarewellAndDraft;
+            farewell(work, flow, flow.stash_first);
+            fresh(flow);
+            Verdict::RequestRebind
+        }
+        Next::Reopen => {
+            draft = Next::FarewellAndDraft;
+            farewell(work, flow, flow.upstream_acked);
+            if flow.flags & LEG_REUSED != 0 {
+                maps.note(Note::LegRaced.counter());
+            }
+            flow.flags &= !CLIENT_FIN;
+            fresh(flow);
+            if !turn(maps, work, globals, flow, now) {
+                let (_, verdict) = client::reset_client(maps, work, flow, now, Verdict::NoBackend);
+                return (draft, verdict);
+            }
+            Verdict::LegLost
+        }
+        Next::Refused => {
+            // The next backend has all of its SYNs before it.
+            flow.tries += SYNS - flow.tries % SYNS;
+            shun(maps, flow, now.ms + SHUN_REFUSED);
+            if flow.tries >= MOST_SYNS || !turn(maps, work, globals, flow, now) {
+                return client::reset_client(maps, work, flow, now, Verdict::NoBackend);
+            }
+            Verdict::BackendRefused
+        }
+        _ => {
+            if now.ms.saturating_sub(flow.asked) < PATIENCE {
+                return (Next::Done, Verdict::NoLeg);
+            }
+            flow.tries += 1;
+            // Also where there is no way to the backend: its link may be down, and another one's not.
+            // A neighbour that the first SYN did not resolve has had its time: the kernel keeps what waits for it for 3 s, and
+            // while it does, a client on the same host does not send again.
+            let unresolved = flow.leg.hop.egress.flags & EGRESS_RESOLVES != 0;
+            let given_up = unresolved || flow.tries.is_multiple_of(SYNS);
+            if given_up {
+                shun(maps, flow, now.ms + SHUN_SILENT);
+            }
+            aims = given_up && turn(maps, work, globals, flow, now);
+            if aims { Verdict::BackendSilent } else { Verdict::SynAgain }
+        }
+    };
+    if aims {
+        if !claim(maps, globals, flow) {
+            let (_, verdict) = client::reset_client(maps, work, flow, now, Verdict::LegsFull);
+            return (draft, verdict);
+        }
+        aim(maps, &work.choice, globals, flow, now);
     }
+    if flow.leg.hop.egress.interface == 0 {
+        // The flow waits all the same, and its client's retransmission tries again.
+        let Some(hop) = frame.route(flow.leg.source, flow.leg.address) else { return (Next::Done, Verdict::NoRoute) };
+        flow.leg.hop = hop;
+    }
+    syn(maps, work, flow, now);
+    (draft, verdict)
+}
+
+/// Forgets which backends were tried for the last request.
+#[inline(always)]
+fn fresh(flow: &mut Flow) {
     flow.tried = 0;
     flow.tries = 0;
-    if !aim(maps, frame, &work.choice, globals, flow, now) {
-        return (Next::Done, Verdict::NoRoute);
-    }
-    syn(work, flow, now);
-    if rebind { (Next::FarewellAndDraft, Verdict::RequestRebind) } else { (Next::Draft, Verdict::RequestOpen) }
 }
 
 /// Drafts the RST that ends the present leg; `at` is the client's number that the backend expects next.
@@ -63,22 +127,27 @@ fn farewell(work: &mut Work, flow: &Flow, at: Seq) {
     work.farewell_egress = leg.hop.egress;
 }
 
-/// Points the flow at a backend. False if there is no way to it; the flow waits all the same, and its client's
-/// retransmission tries again.
+/// Gives the flow the slot of a new leg, unless it has one.
 #[inline(always)]
-fn aim<M: Maps, F: Frame>(
-    maps: &M,
-    frame: &mut F,
-    choice: &Choice,
-    globals: &Globals,
-    flow: &mut Flow,
-    now: Now,
-) -> bool {
-    let Place { source, port } = place(flow.slot);
+fn claim<M: Maps>(maps: &M, globals: &Globals, flow: &mut Flow) -> bool {
+    if !has_leg(flow) {
+        flow.leg.slot = maps.claim_leg(globals, flow.slot);
+    }
+    flow.leg.slot != NONE
+}
+
+/// Points the flow, which has a leg's slot, at a backend.
+#[inline(always)]
+fn aim<M: Maps>(maps: &M, choice: &Choice, globals: &Globals, flow: &mut Flow, now: Now) {
+    let Place { source, port } = place(flow.leg.slot);
     if has_leg(flow) {
         count_flow(maps, flow.service, flow.leg.version, u64::MAX);
+        count_leg(maps, flow.leg.backend, u64::MAX);
     }
     count_flow(maps, flow.service, choice.version, 1);
+    count_leg(maps, choice.backend, 1);
+    let class = pool::class(flow);
+    flow.flags &= !(LEG_REUSED | LEG_OWN);
     flow.state = FLOW_OPENING;
     flow.asked = now.ms;
     let leg = &mut flow.leg;
@@ -86,6 +155,8 @@ fn aim<M: Maps, F: Frame>(
     leg.version = choice.version;
     leg.generation = choice.generation;
     leg.position = choice.position;
+    leg.class = class;
+    leg.scale = flow.client_scale;
     leg.source = globals.sources[source as usize & (MAX_SOURCES - 1)];
     leg.source_port = port.to_be_bytes();
     leg.hop = Hop::default();
@@ -100,23 +171,19 @@ fn aim<M: Maps, F: Frame>(
     leg.first = flow.stash_first;
     leg.to_leg = leg.isn.plus(1).since(flow.stash_first);
     leg.to_client = 0;
+    leg.clock = now.clock();
     leg.clock_to_leg = now.clock().wrapping_sub(flow.tsval);
     leg.shift_to_client = 16;
     leg.shift_to_leg = 16;
     leg.tsval = 0;
     flow.upstream_acked = flow.stash_first;
-    match frame.route(leg.source, leg.address) {
-        Some(hop) => {
-            leg.hop = hop;
-            true
-        }
-        None => false,
-    }
 }
 
-/// Drafts the SYN of the flow's leg, with the client's own options: what they mean is for the two ends to agree on.
+/// Drafts the SYN of the flow's leg, with the client's own options: what they mean is for the two ends to agree on. A leg that
+/// others may use later announces the segment size of its class.
 #[inline(always)]
-fn syn(work: &mut Work, flow: &mut Flow, now: Now) {
+fn syn<M: Maps>(maps: &M, work: &mut Work, flow: &mut Flow, now: Now) {
+    let pooled = pool::limit_of(maps, flow) != 0;
     flow.asked = now.ms;
     let leg = &flow.leg;
     let shift = if flow.client_scale == NO_SCALE { 0 } else { flow.client_scale & 15 };
@@ -130,96 +197,24 @@ fn syn(work: &mut Work, flow: &mut Flow, now: Now) {
     draft.tsval = flow.tsval.wrapping_add(leg.clock_to_leg);
     draft.tsecr = 0;
     draft.mss = flow.client_mss;
+    if pooled {
+        draft.mss = draft.mss.min(CLASS_MSS[(leg.class >> 3) as usize & (CLASS_MSS.len() - 1)]);
+    }
     draft.sack = u32::from(flow.flags & CLIENT_SACK != 0);
     draft.scale = flow.client_scale;
     work.egress = leg.hop.egress;
 }
 
-/// The client sent again what waits for the leg: so must the SYN, and at last to somebody else.
-#[inline(always)]
-pub(super) fn again<M: Maps, F: Frame>(
-    maps: &M,
-    frame: &mut F,
-    work: &mut Work,
-    globals: &Globals,
-    flow: &mut Flow,
-    now: Now,
-) -> Step {
-    if now.ms.saturating_sub(flow.asked) < PATIENCE {
-        return (Next::Done, Verdict::NoLeg);
-    }
-    flow.tries += 1;
-    // Also where there is no way to the backend: its link may be down, and another one's not.
-    // A neighbour that the first SYN did not resolve has had its time: the kernel keeps what waits for it for 3 s, and while it
-    // does, a client on the same host does not send again.
-    let unresolved = flow.leg.hop.egress.flags & EGRESS_RESOLVES != 0;
-    if unresolved || flow.tries.is_multiple_of(SYNS) {
-        shun(maps, flow, now.ms + SHUN_SILENT);
-        if next(maps, frame, work, globals, flow, now) {
-            syn(work, flow, now);
-            return (Next::Draft, Verdict::BackendSilent);
-        }
-    }
-    if flow.leg.hop.egress.interface == 0 {
-        let Some(hop) = frame.route(flow.leg.source, flow.leg.address) else { return (Next::Done, Verdict::NoRoute) };
-        flow.leg.hop = hop;
-    }
-    syn(work, flow, now);
-    (Next::Draft, Verdict::SynAgain)
-}
-
-/// The backend refused: the next one gets the SYN at once.
-#[inline(always)]
-pub(super) fn refused<M: Maps, F: Frame>(
-    maps: &M,
-    frame: &mut F,
-    work: &mut Work,
-    globals: &Globals,
-    flow: &mut Flow,
-    now: Now,
-) -> Step {
-    // The next backend has all of its SYNs before it.
-    flow.tries += SYNS - flow.tries % SYNS;
-    shun(maps, flow, now.ms + SHUN_REFUSED);
-    if flow.tries < MOST_SYNS && next(maps, frame, work, globals, flow, now) {
-        syn(work, flow, now);
-        return (Next::Draft, Verdict::BackendRefused);
-    }
-    client::reset_client(maps, work, flow, now, Verdict::NoBackend)
-}
-
-/// The backend closed without having seen the request, part of which only the stash still has: it goes to another leg.
-#[inline(always)]
-pub(super) fn reopen<M: Maps, F: Frame>(
-    maps: &M,
-    frame: &mut F,
-    work: &mut Work,
-    globals: &Globals,
-    flow: &mut Flow,
-    now: Now,
-) -> Step {
-    farewell(work, flow, flow.upstream_acked);
-    flow.tried = 0;
-    flow.tries = 0;
-    flow.flags &= !CLIENT_FIN;
-    if next(maps, frame, work, globals, flow, now) {
-        syn(work, flow, now);
-        return (Next::FarewellAndDraft, Verdict::LegLost);
-    }
-    let (_, verdict) = client::reset_client(maps, work, flow, now, Verdict::NoBackend);
-    (Next::FarewellAndDraft, verdict)
-}
-
 /// An old connection of the same ports answered the SYN: a RST with the number that it expects, and the SYN again.
 #[inline(always)]
-pub(super) fn challenged(work: &mut Work, flow: &mut Flow, now: Now) -> Step {
+pub(super) fn challenged<M: Maps>(maps: &M, work: &mut Work, flow: &mut Flow, now: Now) -> Step {
     let leg = &flow.leg;
     let draft = &mut work.farewell;
     draft.on_leg(leg);
     draft.seq = work.segment.ack;
     draft.flags = u32::from(RST);
     work.farewell_egress = leg.hop.egress;
-    syn(work, flow, now);
+    syn(maps, work, flow, now);
     (Next::FarewellAndDraft, Verdict::ChallengeAck)
 }
 
@@ -244,14 +239,7 @@ fn shun<M: Maps>(maps: &M, flow: &mut Flow, until: u64) {
 
 /// Decides again for the request in the stash, without those that were tried. False if nobody else is there.
 #[inline(always)]
-fn next<M: Maps, F: Frame>(
-    maps: &M,
-    frame: &mut F,
-    work: &mut Work,
-    globals: &Globals,
-    flow: &mut Flow,
-    now: Now,
-) -> bool {
+fn turn<M: Maps>(maps: &M, work: &mut Work, globals: &Globals, flow: &mut Flow, now: Now) -> bool {
     let word = ServiceWord(maps.service_word(flow.service));
     let Some(policy) = maps.policy(word.block()) else { return false };
     let binding = if flow.flags & HAS_PRESENTED != 0 {
@@ -288,7 +276,7 @@ fn next<M: Maps, F: Frame>(
         maps.bind(globals, &flow.presented, binding.0, times, &work.shelf);
         maps.note(Note::SessionMoved.counter());
     }
-    aim(maps, frame, &choice, globals, flow, now)
+    true
 }
 
 /// The flow loses its leg and is as it was before its first request: the next one opens another.
@@ -298,9 +286,7 @@ pub(super) fn unjoin<M: Maps>(maps: &M, flow: &mut Flow) {
         end::drop_stash(maps, flow);
     }
     end::leave_leg(maps, flow);
-    flow.leg.backend = NONE;
-    flow.leg.version = NONE;
+    end::release_leg(maps, flow);
     flow.state = crate::layout::FLOW_UNBOUND;
-    flow.response_next = flow.sent;
-    flow.response_left = 0;
+    pool::spliced(flow);
 }

@@ -1,22 +1,25 @@
 //! A request: scanned, decided, counted, and sent where it belongs.
 
-use super::{Next, Now, Step, client, count_in_flight, has_leg, open, send, traffic};
+use super::body::STRIDE;
+use super::{Next, Now, Step, body, client, count_in_flight, end, has_leg, open, pool, send, traffic};
 use crate::decide::{Choice, Search, Why};
 use crate::host::{Cpu, Maps, Step as LoopStep};
-use crate::http::{HEAD_CHUNKED, HEAD_LENGTH, Head, MAX_IDS, METHOD_CONNECT, METHOD_HEAD, Scanned, Span};
-use crate::layout::{
-    BUFFER_BYTES, Binding, Buffer, FLOW_SPLICED, Flow, Globals, HAS_PRESENTED, KIND_PRESENTED, NONE, Policy,
-    REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, STASH_HEAD, STASH_OWNED, STASH_RESPONSE, ServiceWord, SessionHash, Stash,
+use crate::http::{
+    HEAD_AUTH_CONNECTION, HEAD_CHUNKED, HEAD_UPGRADE, Head, MAX_IDS, METHOD_CONNECT, METHOD_HEAD, METHOD_SAFE, Scanned,
+    Span,
 };
-use crate::net::{FIN, Frame};
+use crate::layout::{
+    BUFFER_BYTES, Binding, Buffer, FLOW_SPLICED, Flow, Globals, HAS_PRESENTED, KIND_PRESENTED, LEG_OWN, NONE,
+    POLICY_KEEP_UNFRAMED, Policy, REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, STASH_HEAD, STASH_OWNED, STASH_RESPONSE,
+    ServiceWord, SessionHash, Stash,
+};
+use crate::net::{FIN, Frame, Seq};
 use crate::sessions::{self, Shelf};
 use crate::verdict::{Note, Verdict};
 use crate::work::Work;
 
 /// Requests without a complete response at most, on one flow.
 const MAX_OUTSTANDING: u32 = 30;
-/// Sequence numbers that a cursor may run ahead; what is more waits in `request_left`.
-const STRIDE: u64 = 1 << 29;
 /// Stashes looked at for a free one.
 const PROBES: u32 = 16;
 
@@ -38,6 +41,21 @@ pub struct Lookup {
     index: u32,
     tried: SessionHash,
     shelf: Shelf,
+}
+
+impl Lookup {
+    /// Begins anew, field by field: as a whole value, one would be made on the stack first, which has no room.
+    #[inline(always)]
+    fn begin(&mut self, service: u32, now: u32, idle: u32) {
+        self.hash = SessionHash { tag: 0, bucket: 0 };
+        self.binding = 0;
+        self.service = service;
+        self.now = now;
+        self.idle = idle;
+        self.presented = 0;
+        self.first = 0;
+        self.index = 0;
+    }
 }
 
 struct Ids<'a, M: Maps> {
@@ -80,62 +98,98 @@ pub fn look_up<M: Maps>(maps: &M, globals: &Globals, buffer: &Buffer, head: &Hea
     M::Cpu::repeat::<_, Id>(&mut Ids { maps, globals, buffer, head, lookup }, MAX_IDS as u32);
 }
 
-/// A segment in which, `offset` bytes from the front of its payload, a request head begins or goes on.
+/// Where a request lies in the segment at hand, and how much of it is there.
+struct Extent {
+    /// Bytes before it in the payload.
+    offset: u32,
+    /// Where it begins in the frame.
+    at: u32,
+    /// The beginning of its head lies in the stash.
+    stashed: bool,
+    before: u32,
+    /// Bytes in the segment.
+    there: u32,
+    /// Those of them that are read: a merged segment may hold more than a buffer does.
+    take: u32,
+}
+
 #[inline(always)]
-pub(super) fn request<M: Maps, F: Frame>(
+fn extent(work: &Work, flow: &Flow) -> Extent {
+    let offset = client::expected(flow).since(work.segment.seq);
+    let stashed = client::head_in_stash(flow);
+    let before = if stashed { flow.stash_len } else { 0 };
+    let there = work.segment.payload - offset;
+    let take = there.min((BUFFER_BYTES as u32).saturating_sub(before));
+    Extent { offset, at: work.segment.payload_at() + offset, stashed, before, there, take }
+}
+
+/// A segment in which a request head begins or goes on, at the first byte that is expected of the client: reads the head, and
+/// looks its session up.
+#[inline(always)]
+pub fn request_step<M: Maps, F: Frame>(
     maps: &M,
     frame: &mut F,
     work: &mut Work,
     globals: &Globals,
     flow: &mut Flow,
-    offset: u32,
     now: Now,
 ) -> Step {
-    let stashed = client::head_in_stash(flow);
+    let Extent { at, stashed, before, take, .. } = extent(work, flow);
     if stashed && !frame.can_grow() {
         return (Next::Done, Verdict::NeedsGrowth);
     }
-    let at = work.segment.payload_at() + offset;
-    let before = if stashed { flow.stash_len } else { 0 };
-    // A merged segment may hold more than a buffer does.
-    let there = work.segment.payload - offset;
-    let take = there.min((BUFFER_BYTES as u32).saturating_sub(before));
     let have = before + take;
     let word = ServiceWord(maps.service_word(flow.service));
     let Some(policy) = maps.policy(word.block()) else { return (Next::Done, Verdict::NoConfig) };
     if word.generation() == 0 || take == 0 {
         return (Next::Done, Verdict::NoConfig);
     }
-    let scanned = {
-        let mut guard = None;
-        let buffer: &Buffer = if stashed {
-            let Some(mut stash) = maps.stash(flow.stash) else { return (Next::Done, Verdict::NoConfig) };
-            if !frame.load(at, take, &mut stash.data, before) {
-                return (Next::Done, Verdict::Unwritable);
-            }
-            &guard.insert(stash).data
-        } else {
-            if !frame.load(at, take, &mut work.buffer, 0) {
-                return (Next::Done, Verdict::Unwritable);
-            }
-            &work.buffer
-        };
-        let scanned = maps.scan_request(&mut work.scan, buffer, have, &policy.rule);
-        work.lookup =
-            Lookup { service: flow.service, now: now.seconds(), idle: policy.idle_seconds, ..Lookup::default() };
-        if scanned as u32 == Scanned::Complete as u32 {
-            let Work { scan, lookup, .. } = work;
-            maps.look_up(globals, buffer, &scan.head, lookup);
+    let mut guard = None;
+    let buffer: &Buffer = if stashed {
+        let Some(mut stash) = maps.stash(flow.stash) else { return (Next::Done, Verdict::NoConfig) };
+        if !frame.load(at, take, &mut stash.data, before) {
+            return (Next::Done, Verdict::Unwritable);
         }
-        scanned
+        &guard.insert(stash).data
+    } else {
+        if !frame.load(at, take, &mut work.buffer, 0) {
+            return (Next::Done, Verdict::Unwritable);
+        }
+        &work.buffer
     };
+    let scanned = maps.scan_request(&mut work.scan, buffer, have, &policy.rule);
+    work.lookup.begin(flow.service, now.seconds(), policy.idle_seconds);
     if scanned as u32 == Scanned::Incomplete as u32 {
+        drop(guard);
         return part(maps, frame, work, globals, flow, at, have, now);
     }
+    if scanned as u32 == Scanned::Complete as u32 {
+        let Work { scan, lookup, .. } = work;
+        maps.look_up(globals, buffer, &scan.head, lookup);
+    }
+    (Next::Decide, Verdict::RequestSame)
+}
+
+/// A request whose head was read: decides it, counts it, and says where it goes.
+#[inline(always)]
+pub fn decide_step<M: Maps, F: Frame>(
+    maps: &M,
+    frame: &mut F,
+    work: &mut Work,
+    globals: &Globals,
+    flow: &mut Flow,
+    now: Now,
+) -> Step {
+    let Extent { offset, at, stashed, before, there, take } = extent(work, flow);
+    let have = before + take;
+    let scanned = work.scan.scanned();
+    let word = ServiceWord(maps.service_word(flow.service));
+    let Some(policy) = maps.policy(word.block()) else { return (Next::Done, Verdict::NoConfig) };
     let complete = scanned as u32 == Scanned::Complete as u32;
     let head_flags = work.scan.head.flags;
-    // Bodies in chunks and tunnels are not followed yet: the flow goes where its head says, and stays there.
-    let opaque = !complete || head_flags & (HEAD_CHUNKED | METHOD_CONNECT) != 0;
+    // What a tunnel carries is nobody's business: the flow goes where its head says, and stays there.
+    let mut opaque = !complete || head_flags & METHOD_CONNECT != 0;
+    let mut reason = scanned;
     if flow.outstanding >= MAX_OUTSTANDING && flow.flags & RESPONSES_UNFRAMED == 0 {
         return (Next::Done, Verdict::RebindWaits);
     }
@@ -148,17 +202,10 @@ pub(super) fn request<M: Maps, F: Frame>(
         return client::reset_client(maps, work, flow, now, Verdict::NoBackend);
     }
     let choice = work.choice;
-    // What cannot be read stays where it is.
-    let same = joined && (!complete || (choice.backend == flow.leg.backend && choice.version == flow.leg.version));
+    // What cannot be read stays where it is; and, where that is wanted, what nobody can follow.
+    let stays = !complete || flow.flags & RESPONSES_UNFRAMED != 0 && policy.flags & POLICY_KEEP_UNFRAMED != 0;
+    let same = joined && (stays || choice.backend == flow.leg.backend && choice.version == flow.leg.version);
     let version = if same { flow.leg.version } else { choice.version };
-    // How much of what is at hand belongs to this request.
-    let body = if head_flags & HEAD_LENGTH != 0 { work.scan.head.content_length } else { 0 };
-    let whole = u64::from(work.scan.head.len) + body;
-    let keep = if opaque || whole > u64::from(have) { have } else { whole as u32 };
-    let all = opaque || whole >= u64::from(before) + u64::from(there);
-    if !frame.can_grow() && (!same || !all) {
-        return (Next::Done, Verdict::NeedsGrowth);
-    }
     if joined && !same {
         if flow.flags & RESPONSES_UNFRAMED != 0 {
             return open::give_up(maps, work, flow, now, Verdict::UnframedMoved);
@@ -168,28 +215,90 @@ pub(super) fn request<M: Maps, F: Frame>(
             return (Next::Done, Verdict::RebindWaits);
         }
     }
+    let limit = pool::limit(policy);
+    let parks = limit != 0 && pool::parkable(flow);
+    // How much of what is at hand belongs to this request: its head, and its body as far as it has come. Until the request is
+    // accepted, whoever turns back has to withdraw it.
+    let first = flow.request.next;
+    let behind = first.plus(work.scan.head.len);
+    if head_flags & HEAD_CHUNKED != 0 && !opaque {
+        body::chunked(&mut flow.request, behind);
+        let until = if same { work.segment.end() } else { first.plus(have) };
+        let from = work.segment.seq;
+        reason = frame.follow(maps, work, &mut flow.request, from, until);
+        opaque = !matches!(reason, Scanned::Complete | Scanned::Incomplete);
+    } else {
+        body::known(&mut flow.request, behind, work.scan.head.content_length);
+    }
+    if opaque {
+        body::known(&mut flow.request, first, STRIDE);
+    }
+    // In chunks, up to a header that has not been seen: what lies before it may go.
+    let ends = flow.request.next.since(first);
+    let keep = ends.min(have);
+    let all = ends >= before + there;
+    // Legs of others serve only what may be done twice, and can be: a safe method, there as a whole.
+    let shared = limit != 0
+        && head_flags & METHOD_SAFE != 0
+        && head_flags & (HEAD_UPGRADE | HEAD_AUTH_CONNECTION) == 0
+        && !opaque
+        && !work.segment.has(FIN)
+        && flow.request.chunked == 0
+        && ends <= have;
+    let leg = if !same && shared && (!joined || parks) {
+        maps.take(globals, choice.backend, pool::class(flow), u64::from(flow.slot) + 1)
+    } else {
+        NONE
+    };
+    let direct = all && !stashed && offset == 0;
+    if !frame.can_grow() && !(same && all || leg != NONE && direct) {
+        withdraw(maps, work, flow, first, leg);
+        return (Next::Done, Verdict::NeedsGrowth);
+    }
     // Counted first, then the word read again: so whoever changed it in between and then sees no request in flight on a
     // version can be sure that none is on its way to it.
     count_in_flight(maps, flow.service, version, 1);
     if maps.service_word(flow.service) != word.0 {
         count_in_flight(maps, flow.service, version, u64::MAX);
+        withdraw(maps, work, flow, first, leg);
         return (Next::Done, Verdict::Undecided);
     }
     if !same {
         // Before the flow changes: without a stash the segment has to come again to a flow that knows nothing of it.
-        if !stashed && !stash(maps, frame, globals, flow, at, keep) {
+        if !stashed && !stash(maps, frame, globals, flow, first, at, keep) {
             count_in_flight(maps, flow.service, version, u64::MAX);
+            withdraw(maps, work, flow, first, leg);
             return (Next::Done, Verdict::StashesFull);
         }
         flow.stash_len = keep;
     }
+    let parked = joined && !same && parks && maps.park(flow, limit);
+    if leg != NONE && joined && !parked {
+        // There was no room for the leg at hand. The first thing that its backend says is answered with a RST.
+        end::leave_leg(maps, flow);
+        end::release_leg(maps, flow);
+    }
     note(maps, globals, work, policy, &choice, now);
     if opaque {
-        maps.note(if complete { Note::RequestUnframed.counter() } else { crate::verdict::unframed(scanned) });
+        // A head that is complete as a scan, and all the same not framed, is a tunnel's.
+        let tunnel = reason as u32 == Scanned::Complete as u32;
+        maps.note(if tunnel { Note::RequestUnframed.counter() } else { crate::verdict::unframed(reason) });
     }
-    account(maps, work, flow, version, opaque, complete, whole);
+    account(maps, work, flow, version, first, opaque, complete);
+    if leg != NONE {
+        pool::join(maps, flow, leg, &choice, now);
+        flow.received = flow.received.max(first.plus(keep));
+        if direct {
+            return (Next::ToLeg, Verdict::RequestPooled);
+        }
+        return send::from_stash(work, flow, first, keep, Verdict::RequestPooled);
+    }
     if !same {
-        return open::open(maps, frame, work, globals, flow, now, joined);
+        return if joined && !parked {
+            (Next::OpenRebind, Verdict::RequestRebind)
+        } else {
+            (Next::Open, Verdict::RequestOpen)
+        };
     }
     if complete {
         // The leg may be older than the present generation; sessions that are born on it now are not.
@@ -204,7 +313,14 @@ pub(super) fn request<M: Maps, F: Frame>(
     }
     if !all {
         maps.note(Note::Trimmed.counter());
-        let first = flow.request_first;
+        if ends > have {
+            // What is cut off was framed, and comes again unread.
+            flow.flags |= LEG_OWN;
+        }
+        // Following the body has used the buffer.
+        if !frame.load(at, keep, &mut work.buffer, 0) {
+            return (Next::Done, Verdict::Unwritable);
+        }
         flow.received = flow.received.max(first.plus(keep));
         return send::from_buffer(work, flow, first, keep, Verdict::RequestSame);
     }
@@ -216,6 +332,15 @@ pub(super) fn request<M: Maps, F: Frame>(
         return (Next::ToLeg, Verdict::Unframed);
     }
     (Next::ToLeg, Verdict::RequestSame)
+}
+
+/// Takes back what was done for a request that has to come again.
+#[inline(always)]
+fn withdraw<M: Maps>(maps: &M, work: &Work, flow: &mut Flow, first: Seq, leg: u32) {
+    body::known(&mut flow.request, first, 0);
+    if leg != NONE {
+        pool::give_back(maps, work.choice.backend, pool::class(flow), leg);
+    }
 }
 
 /// Fills in what the decision depends on.
@@ -256,11 +381,10 @@ fn note<M: Maps>(maps: &M, globals: &Globals, work: &Work, policy: &Policy, choi
 
 /// Enters the request into the flow: where the next one begins, and what its response will look like.
 #[inline(always)]
-fn account<M: Maps>(maps: &M, work: &Work, flow: &mut Flow, version: u32, opaque: bool, complete: bool, whole: u64) {
+fn account<M: Maps>(maps: &M, work: &Work, flow: &mut Flow, version: u32, first: Seq, opaque: bool, complete: bool) {
     if let Some(traffic) = traffic(maps, flow.service, version) {
         M::Cpu::fetch_add(&traffic.requests, 1);
     }
-    let first = flow.request_next;
     flow.request_first = first;
     flow.flags &= !STASH_HEAD;
     if opaque {
@@ -268,12 +392,9 @@ fn account<M: Maps>(maps: &M, work: &Work, flow: &mut Flow, version: u32, opaque
         if !complete {
             flow.flags |= RESPONSES_UNFRAMED;
         }
-        flow.request_next = first.plus(STRIDE as u32);
-        flow.request_left = 0;
-    } else {
-        let near = whole.min(STRIDE);
-        flow.request_next = first.plus(near as u32);
-        flow.request_left = whole - near;
+    }
+    if work.scan.head.flags & HEAD_AUTH_CONNECTION != 0 {
+        flow.flags |= LEG_OWN;
     }
     if flow.flags & RESPONSES_UNFRAMED != 0 && flow.outstanding != 0 {
         // Nobody sees where this flow's responses end: it counts as one request in flight until it ends itself.
@@ -317,7 +438,7 @@ fn part<M: Maps, F: Frame>(
         // The stash still answers for the previous request.
         return (Next::Done, Verdict::BeyondStash);
     }
-    if !client::head_in_stash(flow) && !stash(maps, frame, globals, flow, at, have) {
+    if !client::head_in_stash(flow) && !stash(maps, frame, globals, flow, flow.request.next, at, have) {
         return (Next::Done, Verdict::StashesFull);
     }
     flow.stash_len = have;
@@ -325,19 +446,38 @@ fn part<M: Maps, F: Frame>(
     client::acknowledge(frame, work, flow, now, Verdict::HeadPart)
 }
 
+/// The body of the present request is not followed any further: from here on the flow stays where it is.
+#[inline(always)]
+pub(super) fn unframe<M: Maps>(maps: &M, flow: &mut Flow, reason: Scanned) {
+    maps.note(crate::verdict::unframed(reason));
+    flow.flags |= REQUESTS_UNFRAMED;
+    let next = flow.request.next;
+    body::known(&mut flow.request, next, STRIDE);
+}
+
 /// More of a request whose leg is being opened: its body, as far as there is room.
 #[inline(always)]
 pub(super) fn append_body<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &mut Flow) -> Step {
     let segment = &work.segment;
-    let wanted = flow.request_next.since(segment.seq);
-    if flow.request_next.before(segment.seq) || wanted == 0 {
+    let (from, room) = (segment.seq, (BUFFER_BYTES as u32).saturating_sub(flow.stash_len));
+    let take = segment.payload.min(room);
+    if flow.request.next.before(from) {
         return (Next::Done, Verdict::BeyondHead);
     }
-    let room = (BUFFER_BYTES as u32).saturating_sub(flow.stash_len);
-    let take = segment.payload.min(wanted).min(room);
     if take == 0 {
         return (Next::Done, Verdict::BeyondStash);
     }
+    if flow.request.chunked != 0 {
+        let outcome = frame.follow(maps, work, &mut flow.request, from, from.plus(take));
+        if !matches!(outcome, Scanned::Complete | Scanned::Incomplete) {
+            unframe(maps, flow, outcome);
+        }
+    }
+    let take = take.min(flow.request.next.since(from));
+    if take == 0 {
+        return (Next::Done, Verdict::BeyondHead);
+    }
+    let segment = &work.segment;
     let Some(mut stash) = maps.stash(flow.stash) else { return (Next::Done, Verdict::NoConfig) };
     if !frame.load(segment.payload_at(), take, &mut stash.data, flow.stash_len) {
         return (Next::Done, Verdict::Unwritable);
@@ -377,13 +517,14 @@ pub fn claim_stash<M: Maps>(maps: &M, globals: &Globals, owner: u64) -> u32 {
     claim.index
 }
 
-/// Takes a stash and puts `len` bytes of the frame from `at` on into it. The flow's next request begins with them.
+/// Takes a stash and puts `len` bytes of the frame from `at` on into it, the first of which has the number `first`.
 #[inline(always)]
 pub(super) fn stash<M: Maps, F: Frame>(
     maps: &M,
     frame: &mut F,
     globals: &Globals,
     flow: &mut Flow,
+    first: Seq,
     at: u32,
     len: u32,
 ) -> bool {
@@ -394,7 +535,7 @@ pub(super) fn stash<M: Maps, F: Frame>(
         }
     }
     let Some(mut stash) = maps.stash(flow.stash) else { return false };
-    flow.stash_first = flow.request_next;
+    flow.stash_first = first;
     flow.flags &= !(STASH_OWNED | STASH_HEAD | STASH_RESPONSE);
     let stash: &mut Stash = &mut stash;
     frame.load(at, len, &mut stash.data, 0)

@@ -1,28 +1,21 @@
 //! Response heads: where responses end, and what they say of sessions.
 
-use super::{Next, Now, Step, backend, count_in_flight, open, send, traffic};
-use crate::host::{Cpu, Maps, Step as LoopStep};
-use crate::http::{Body, ChunkState, HEAD_CLOSE, Scan, Scanned};
+use super::{Next, Now, Step, backend, body, count_in_flight, open, send, traffic};
+use crate::host::{Cpu, Maps};
+use crate::http::{Body, HEAD_AUTH_CONNECTION, HEAD_CLOSE, Scan, Scanned};
 use crate::layout::{
-    BUFFER_BYTES, Binding, Buffer, CHUNK_BYTES, Flow, Globals, HAS_PRESENTED, KIND_ISSUED, LAST_RESPONSE, NONE, Policy,
-    REQUESTS_UNFRAMED, RESPONSE_BODY, RESPONSE_CHUNKED, RESPONSES_UNFRAMED, STASH_RESPONSE, ServiceWord, SessionHash,
+    BUFFER_BYTES, Binding, Buffer, Flow, Globals, HAS_PRESENTED, KIND_ISSUED, LAST_RESPONSE, LEG_OWN, NONE, Policy,
+    REQUESTS_UNFRAMED, RESPONSE_BODY, RESPONSES_UNFRAMED, STASH_RESPONSE, ServiceWord, SessionHash,
 };
 use crate::net::{Frame, Seq};
 use crate::sessions::{Bound, Shelf};
 use crate::verdict::{Note, Verdict};
 use crate::work::Work;
 
-/// Sequence numbers that a cursor may run ahead.
-const STRIDE: u64 = 1 << 29;
 /// Heads in one segment that are followed: a 100, a final one, and the next.
 const HEADS: u32 = 3;
 /// Bytes of a segment in which a head is looked for first.
 const HEAD_GUESS: u32 = 1024;
-
-/// Bytes in which a chunk header is looked for first.
-const CHUNK_GUESS: u32 = 16;
-/// Chunks in one segment that are followed: of 64 KiB, those that a server writes 512 bytes at a time.
-const CHUNKS: u32 = 128;
 
 /// A segment with payload that is not known to lie inside a body; it begins at `from` in the client's numbers.
 #[inline(always)]
@@ -36,14 +29,10 @@ pub(super) fn response<M: Maps, F: Frame>(
     now: Now,
 ) -> Step {
     let until = from.plus(work.segment.payload);
-    if flow.response_left != 0 && until.plus(1 << 28).after(flow.response_next) {
-        let step = flow.response_left.min(STRIDE);
-        flow.response_next = flow.response_next.plus(step as u32);
-        flow.response_left -= step;
-    }
+    body::advance(&mut flow.response, until);
     for _ in 0..HEADS {
         chunks(maps, frame, work, flow, from, until);
-        if !until.after(flow.response_next) || flow.flags & (RESPONSES_UNFRAMED | RESPONSE_CHUNKED) != 0 {
+        if !until.after(flow.response.next) || flow.response.chunked != 0 || flow.flags & RESPONSES_UNFRAMED != 0 {
             break;
         }
         if let Some(step) = head(maps, frame, work, globals, flow, from, until, now) {
@@ -51,8 +40,8 @@ pub(super) fn response<M: Maps, F: Frame>(
         }
     }
     chunks(maps, frame, work, flow, from, until);
-    if until.after(flow.response_next) && flow.flags & RESPONSES_UNFRAMED == 0 {
-        if from.after(flow.response_next) {
+    if until.after(flow.response.next) && flow.flags & RESPONSES_UNFRAMED == 0 {
+        if from.after(flow.response.next) {
             return (Next::Done, Verdict::BeyondResponseHead);
         }
         if flow.stash != NONE && flow.flags & STASH_RESPONSE != 0 {
@@ -64,7 +53,7 @@ pub(super) fn response<M: Maps, F: Frame>(
             return (Next::Done, Verdict::NeedsGrowth);
         }
         maps.note(Note::Trimmed.counter());
-        let len = flow.response_next.since(from);
+        let len = flow.response.next.since(from);
         flow.sent = flow.sent.max(from.plus(len));
         completed(maps, flow);
         return send::trimmed_to_client(frame, work, flow, len);
@@ -76,67 +65,23 @@ pub(super) fn response<M: Maps, F: Frame>(
 #[inline(always)]
 pub(super) fn reach(flow: &Flow) -> Seq {
     let kept = if flow.stash != NONE && flow.flags & STASH_RESPONSE != 0 { flow.stash_len } else { 0 };
-    flow.response_next.plus(kept)
-}
-
-/// The chunks of a segment.
-struct Chunks<'a, M: Maps, F: Frame> {
-    maps: &'a M,
-    frame: &'a mut F,
-    work: &'a mut Work,
-    flow: &'a mut Flow,
-    from: Seq,
-    until: Seq,
+    flow.response.next.plus(kept)
 }
 
 /// Follows chunk headers through the segment, as far as they go.
 #[inline(always)]
 fn chunks<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &mut Flow, from: Seq, until: Seq) {
-    if flow.flags & RESPONSE_CHUNKED != 0 && flow.response_left == 0 {
-        let mut chunks = Chunks { maps, frame, work, flow, from, until };
-        M::Cpu::repeat::<_, OneChunk>(&mut chunks, CHUNKS);
+    if flow.response.chunked == 0 || !until.after(flow.response.next) {
+        return;
     }
-}
-
-struct OneChunk;
-impl<M: Maps, F: Frame> LoopStep<Chunks<'_, M, F>> for OneChunk {
-    #[inline(always)]
-    fn step(chunks: &mut Chunks<'_, M, F>) -> bool {
-        let flow = &mut *chunks.flow;
-        let work = &mut *chunks.work;
-        let next = flow.response_next;
-        if !chunks.until.after(next) || chunks.from.after(next) {
-            return false;
+    match frame.follow(maps, work, &mut flow.response, from, until) {
+        // The body has ended, and with it the response.
+        Scanned::Complete => flow.flags |= RESPONSE_BODY,
+        Scanned::Incomplete => {}
+        reason => {
+            maps.note(crate::verdict::unframed(reason));
+            unframe(maps, flow);
         }
-        let guess = if flow.chunk.spent == 0 { CHUNK_GUESS } else { CHUNK_BYTES as u32 };
-        let take = chunks.until.since(next).min(guess);
-        let at = work.segment.payload_at() + next.since(chunks.from);
-        if !chunks.frame.load(at, take, &mut work.buffer, 0) {
-            unframe(chunks.maps, flow);
-            return false;
-        }
-        work.chunk.state = flow.chunk;
-        let scanned = chunks.maps.scan_chunk(&mut work.chunk, &work.buffer, 0, take);
-        flow.chunk = work.chunk.state;
-        if scanned as u32 == Scanned::Incomplete as u32 {
-            flow.response_next = flow.response_next.plus(take);
-            return true;
-        }
-        if scanned as u32 != Scanned::Complete as u32 {
-            chunks.maps.note(crate::verdict::unframed(scanned));
-            unframe(chunks.maps, flow);
-            return false;
-        }
-        let size = u64::from(flow.chunk.size);
-        let near = size.min(STRIDE);
-        flow.response_next = flow.response_next.plus(work.chunk.at).plus(near as u32);
-        flow.response_left = size - near;
-        if size == 0 {
-            // The body has ended, and with it the response.
-            flow.flags = flow.flags & !RESPONSE_CHUNKED | RESPONSE_BODY;
-            return false;
-        }
-        flow.response_left == 0
     }
 }
 
@@ -153,9 +98,9 @@ fn head<M: Maps, F: Frame>(
     until: Seq,
     now: Now,
 ) -> Option<Step> {
-    if flow.flags & RESPONSE_BODY != 0 && flow.response_left == 0 {
+    if flow.flags & RESPONSE_BODY != 0 && flow.response.left == 0 {
         // The segment holds the end of the previous response as well.
-        flow.sent = flow.sent.max(flow.response_next);
+        flow.sent = flow.sent.max(flow.response.next);
     }
     completed(maps, flow);
     if flow.outstanding == 0 {
@@ -170,7 +115,7 @@ fn head<M: Maps, F: Frame>(
     }
     let stashed = flow.stash != NONE && flow.flags & STASH_RESPONSE != 0;
     let before = if stashed { flow.stash_len } else { 0 };
-    let cursor = flow.response_next.plus(before);
+    let cursor = flow.response.next.plus(before);
     if from.after(cursor) {
         return Some((Next::Done, Verdict::BeyondResponseHead));
     }
@@ -240,12 +185,16 @@ fn head<M: Maps, F: Frame>(
 #[inline(always)]
 fn frame_body<M: Maps>(maps: &M, scan: &Scan, flow: &mut Flow) {
     let head = &scan.head;
-    let start = flow.response_next;
-    flow.response_next = start.plus(head.len);
+    let start = flow.response.next;
+    flow.response.next = start.plus(head.len);
     if head.status == 101 {
         // Another protocol from here on, in both directions.
         flow.flags |= REQUESTS_UNFRAMED | RESPONSES_UNFRAMED;
         return;
+    }
+    if head.flags & HEAD_AUTH_CONNECTION != 0 {
+        // Who is authenticated is the connection, and others must not be taken for its user.
+        flow.flags |= LEG_OWN;
     }
     if head.status < 200 {
         return;
@@ -256,7 +205,9 @@ fn frame_body<M: Maps>(maps: &M, scan: &Scan, flow: &mut Flow) {
         flow.flags &= !LAST_RESPONSE;
     }
     let early = flow.flags & REQUESTS_UNFRAMED == 0
-        && (flow.request_left != 0 || flow.received.before(flow.request_next) && flow.outstanding == 1);
+        && (flow.request.left != 0
+            || flow.request.chunked != 0
+            || flow.received.before(flow.request.next) && flow.outstanding == 1);
     let body = head.response_body(flow.heads & 1 != 0);
     if body == Body::Unknown {
         maps.note(Note::ResponseUnframed.counter());
@@ -270,15 +221,12 @@ fn frame_body<M: Maps>(maps: &M, scan: &Scan, flow: &mut Flow) {
         unframe(maps, flow);
         return;
     }
+    let start = flow.response.next;
     let Body::Length(len) = body else {
-        flow.flags |= RESPONSE_CHUNKED;
-        flow.chunk = ChunkState::START;
-        flow.response_left = 0;
+        body::chunked(&mut flow.response, start);
         return;
     };
-    let near = len.min(STRIDE);
-    flow.response_next = flow.response_next.plus(near as u32);
-    flow.response_left = len - near;
+    body::known(&mut flow.response, start, len);
     flow.flags |= RESPONSE_BODY;
 }
 
@@ -314,12 +262,12 @@ fn part<M: Maps, F: Frame>(
         }
         // A request's stash has done its duty: the backend answers it.
         super::end::drop_stash(maps, flow);
-        if !super::request::stash(maps, frame, globals, flow, at, have) {
+        if !super::request::stash(maps, frame, globals, flow, flow.response.next, at, have) {
             return Some((Next::Done, Verdict::StashesFull));
         }
         flow.flags |= STASH_RESPONSE;
     }
-    flow.stash_first = flow.response_next;
+    flow.stash_first = flow.response.next;
     flow.stash_len = have;
     Some(backend::passed(maps, frame, work, flow, from))
 }
@@ -369,9 +317,9 @@ fn learn<M: Maps>(
 #[inline(always)]
 pub(super) fn completed<M: Maps>(maps: &M, flow: &mut Flow) {
     if flow.flags & RESPONSE_BODY != 0
-        && flow.response_left == 0
+        && flow.response.left == 0
         && flow.outstanding != 0
-        && !flow.sent.before(flow.response_next)
+        && !flow.sent.before(flow.response.next)
     {
         flow.flags &= !RESPONSE_BODY;
         flow.outstanding -= 1;

@@ -2,7 +2,7 @@
 
 use super::{Next, Step};
 use crate::host::{Cpu as _, Maps, Step as LoopStep};
-use crate::layout::{Buffer, CLIENT_TIMESTAMPS, Flow, NONE};
+use crate::layout::{Buffer, CLIENT_TIMESTAMPS, Flow, LEG_OWN, NONE};
 use crate::net::{ACK, Crafted, Draft, Egress, FIN, Frame, Hop, PSH, Segment, Seq, Sum, diff, diff16};
 use crate::verdict::{Note, Verdict};
 use crate::work::Work;
@@ -81,7 +81,15 @@ pub fn finish<M: Maps, F: Frame>(
     (next, verdict): Step,
 ) -> Verdict {
     match next {
-        Next::Done => verdict,
+        // Whatever decides or opens has been turned into one of the others.
+        Next::Done
+        | Next::Request
+        | Next::Decide
+        | Next::Open
+        | Next::OpenRebind
+        | Next::OpenAgain
+        | Next::Refused
+        | Next::Reopen => verdict,
         Next::ToLeg | Next::ToClient => {
             let translation = if next as u32 == Next::ToLeg as u32 { to_leg(flow) } else { to_client(flow) };
             work.egress = translation.hop.egress;
@@ -244,11 +252,23 @@ pub(super) fn from_buffer(work: &mut Work, flow: &Flow, first: Seq, len: u32, ve
     (Next::Emit, verdict)
 }
 
+/// Only the acknowledgement of the client's segment goes to the leg.
+#[inline(always)]
+pub(super) fn ack_alone(work: &mut Work, flow: &Flow) -> Step {
+    draft_to_leg(work, flow, flow.received);
+    work.draft.flags = u32::from(ACK);
+    (Next::Draft, Verdict::AckAlone)
+}
+
 /// Only the first `len` bytes of the client's segment go to the leg.
 #[inline(always)]
 pub(super) fn trimmed<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &mut Flow, len: u32) -> Step {
     if !frame.can_grow() {
         return (Next::Done, Verdict::NeedsGrowth);
+    }
+    if len > crate::layout::BUFFER_BYTES as u32 {
+        // What is cut off was framed, and comes again unread.
+        flow.flags |= LEG_OWN;
     }
     let len = len.min(crate::layout::BUFFER_BYTES as u32);
     if !frame.load(work.segment.payload_at(), len, &mut work.buffer, 0) {

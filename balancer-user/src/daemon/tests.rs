@@ -76,8 +76,15 @@ impl Dataplane for Fake {
         Ok(())
     }
     fn backend(&self, id: u16) -> anyhow::Result<Backend> {
-        let free =
-            Backend { address: [0; 4], port: [0; 2], zero: [0; 2], flags: 0, weight: 0, shunned_until: Cell::new(0) };
+        let free = Backend {
+            address: [0; 4],
+            port: [0; 2],
+            zero: [0; 2],
+            flags: 0,
+            weight: 0,
+            shunned_until: Cell::new(0),
+            legs: Cell::new(0),
+        };
         Ok(self.0.lock().unwrap().backends.get(&id).cloned().unwrap_or(free))
     }
     fn set_backend(&mut self, id: u16, backend: &Backend) -> anyhow::Result<()> {

@@ -107,6 +107,7 @@ impl Daemon {
             flags: BACKEND_UP | BACKEND_USED,
             weight: 100,
             shunned_until: Cell::new(0),
+            legs: Cell::new(0),
         }
     }
 

@@ -301,8 +301,8 @@ impl Director {
                     let mut flow = flow.borrow_mut();
                     let key = (flow.key.client, u16::from_be_bytes(flow.key.client_port));
                     if known(&flow) && key == (view.source, view.source_port) {
-                        flow.request_next = Seq(view.seq);
-                        flow.request_left = 0;
+                        flow.request.next = Seq(view.seq);
+                        flow.request.left = 0;
                     }
                 }
             }
@@ -310,8 +310,8 @@ impl Director {
                 if let Some(slot) = slot_of(view.destination, view.destination_port) {
                     let mut flow = self.maps.flows[slot as usize].borrow_mut();
                     if known(&flow) {
-                        flow.response_next = Seq(view.seq.wrapping_add(flow.leg.to_client));
-                        flow.response_left = 0;
+                        flow.response.next = Seq(view.seq.wrapping_add(flow.leg.to_client));
+                        flow.response.left = 0;
                     }
                 }
             }

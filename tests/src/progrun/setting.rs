@@ -74,6 +74,7 @@ impl Setting {
             flags: BACKEND_UP | BACKEND_USED,
             weight: 100,
             shunned_until: Cell::new(0),
+            legs: Cell::new(0),
         };
         self.versions.iter().flatten().map(backend).collect()
     }

@@ -6,12 +6,15 @@ use std::collections::HashMap;
 use balancer_ebpf::decide::Backends;
 use balancer_ebpf::host::{Entered, Machine, Maps};
 use balancer_ebpf::layout::{
-    Backend, Bucket, Flow, FlowKey, Globals, Hands, Listener, ListenerKey, MAX_VERSIONS, Policy, SERVICE_BLOCKS, Stash,
-    Traffic,
+    Backend, Bucket, Flow, FlowKey, Globals, Hands, LEG_CLASSES, Leg, LegSlot, Listener, ListenerKey, MAX_VERSIONS,
+    Policy, SERVICE_BLOCKS, Stash, Traffic,
 };
 use balancer_ebpf::plain::Plain;
 use balancer_ebpf::sessions::Table;
 use balancer_ebpf::verdict::COUNTERS;
+
+/// Backends that have pools: more than a simulation has backends.
+const POOLED_BACKENDS: usize = 64;
 
 /// What the kernel's maps hold, for one service on one listener.
 pub struct SimMaps {
@@ -29,6 +32,9 @@ pub struct SimMaps {
     pub keys: RefCell<HashMap<FlowKey, u32>>,
     pub flows: Vec<RefCell<Flow>>,
     pub stashes: Vec<RefCell<Stash>>,
+    pub legs: Vec<RefCell<LegSlot>>,
+    /// As long as there are backends.
+    pub pools: Vec<Cell<u64>>,
     /// Nanoseconds since boot.
     pub now: Cell<u64>,
     pub counters: Vec<Cell<u64>>,
@@ -49,11 +55,12 @@ impl SimMaps {
             times: Cell::new(0),
             bucket_hash: Cell::new(0),
         };
+        let leg = LegSlot { owner: Cell::new(0), below: Cell::new(0), leg: Leg::default() };
         let bucket = Bucket { entries: std::array::from_fn(|_| entry.clone()) };
         let traffic =
             Traffic { in_flight: Cell::new(0), requests: Cell::new(0), issued: Cell::new(0), flows: Cell::new(0) };
         Self {
-            hands: Hands { flow: Cell::new(0), stash: Cell::new(0), reset_budget: Cell::new(0), zero: 0 },
+            hands: Hands { flow: Cell::new(0), stash: Cell::new(0), reset_budget: Cell::new(0), leg: Cell::new(0) },
             roles,
             listener,
             word: Cell::new(0),
@@ -64,6 +71,8 @@ impl SimMaps {
             keys: RefCell::default(),
             flows: (0..globals.flows).map(|_| RefCell::default()).collect(),
             stashes: (0..globals.stashes).map(|_| RefCell::new(stash.clone())).collect(),
+            legs: (0..globals.flows).map(|_| RefCell::new(leg.clone())).collect(),
+            pools: vec![Cell::new(0); POOLED_BACKENDS * LEG_CLASSES as usize],
             now: Cell::new(0),
             counters: vec![Cell::new(0); COUNTERS as usize],
             globals,
@@ -96,6 +105,7 @@ impl Table for SimMaps {
 impl Maps for SimMaps {
     type Flow<'a> = RefMut<'a, Flow>;
     type Stash<'a> = RefMut<'a, Stash>;
+    type Leg<'a> = RefMut<'a, LegSlot>;
 
     fn globals(&self) -> Option<&Globals> {
         Some(&self.globals)
@@ -151,6 +161,14 @@ impl Maps for SimMaps {
 
     fn stash(&self, index: u32) -> Option<Self::Stash<'_>> {
         self.stashes.get(index as usize)?.try_borrow_mut().ok()
+    }
+
+    fn leg(&self, slot: u32) -> Option<Self::Leg<'_>> {
+        self.legs.get(slot as usize)?.try_borrow_mut().ok()
+    }
+
+    fn pool(&self, index: u32) -> Option<&Cell<u64>> {
+        self.pools.get(index as usize)
     }
 
     fn now(&self) -> u64 {

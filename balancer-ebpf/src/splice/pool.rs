@@ -1,0 +1,369 @@
+//! The pool: legs that no request needs wait for other flows' requests.
+//!
+//! Each backend has a stack of idle legs for every class of options, last in, first out: so a quiet hour lets the lowest ones
+//! grow cold until the backend closes them, and the topmost stay warm. The stacks are lists through the slots of the legs, with
+//! one word for the top that is changed by compare-and-swap. A leg that its backend closes stays where it is, marked dead,
+//! until somebody comes upon it.
+//!
+//! What goes in: legs whose last response was complete by its own framing and acknowledged by the client, whose backend has
+//! acknowledged the request, and on which every byte went out as it was framed. Never those of flows that are not framed, that
+//! changed protocols, whose client closed in mid-request, or with authentication bound to the connection.
+//!
+//! What comes out serves a request of a safe method that is there as a whole, with a copy in the stash until the first byte of
+//! the response: if the backend closed the leg at that very moment, the copy goes out on a new one.
+
+use super::{Next, Now, Step, begin, body, count_flow, count_leg, end, framed, has_leg, send};
+use crate::decide::Choice;
+use crate::host::{Cpu, Maps, Step as LoopStep};
+use crate::layout::{
+    BACKEND_FIN, CLASS_MSS, CLIENT_FIN, CLIENT_SACK, CLIENT_TIMESTAMPS, FLOW_SPLICED, Flow, Globals, LAST_RESPONSE,
+    LEG_DEAD, LEG_IDLE, LEG_OWN, LEG_REUSED, Leg, NONE, POLICY_POOL, Policy, PoolWord, RESPONSE_BODY, ServiceWord,
+    pool,
+};
+use crate::net::{ACK, FIN, Frame, NO_SCALE, RST, Seq, read_timestamp};
+use crate::verdict::{Note, Verdict};
+use crate::work::Work;
+
+/// Legs looked at for one that is alive.
+const TAKES: u32 = 64;
+/// Attempts to put one in while other CPUs do the same.
+const PUSHES: u32 = 16;
+/// Slots looked at for a free leg.
+const PROBES: u32 = 64;
+/// The window of the director's own acknowledgements to a backend that has nothing to send.
+const IDLE_WINDOW: u32 = 0x7fff;
+
+/// The class of the legs that a flow may use.
+#[inline(always)]
+pub(super) fn class(flow: &Flow) -> u32 {
+    let mut mss = 0;
+    for (index, limit) in CLASS_MSS.iter().enumerate() {
+        if flow.client_mss >= *limit {
+            mss = index as u32;
+        }
+    }
+    u32::from(flow.flags & CLIENT_TIMESTAMPS != 0)
+        | u32::from(flow.flags & CLIENT_SACK != 0) << 1
+        | u32::from(flow.client_scale != NO_SCALE) << 2
+        | mss << 3
+}
+
+/// How many idle legs a service keeps for each backend; 0 if none.
+#[inline(always)]
+pub(super) fn limit(policy: &Policy) -> u32 {
+    if policy.flags & POLICY_POOL != 0 { policy.pool_limit } else { 0 }
+}
+
+/// The same, of a flow's service.
+#[inline(always)]
+pub(super) fn limit_of<M: Maps>(maps: &M, flow: &Flow) -> u32 {
+    match maps.policy(ServiceWord(maps.service_word(flow.service)).block()) {
+        Some(policy) => limit(policy),
+        None => 0,
+    }
+}
+
+/// Whether a flow's leg may go to the pool at this moment.
+#[inline(always)]
+pub(super) fn parkable(flow: &Flow) -> bool {
+    const NEVER: u32 = CLIENT_FIN | BACKEND_FIN | LAST_RESPONSE | LEG_OWN | LEG_REUSED | RESPONSE_BODY;
+    flow.state == FLOW_SPLICED
+        && has_leg(flow)
+        && framed(flow)
+        && flow.outstanding == 0
+        && flow.flags & NEVER == 0
+        && flow.acked == flow.sent
+        && flow.response.next == flow.sent
+        && flow.response.chunked == 0
+        && flow.request.chunked == 0
+        && flow.received == flow.request.next
+        && flow.upstream_acked == flow.request.next
+}
+
+struct Push<'a, M: Maps> {
+    maps: &'a M,
+    index: u32,
+    slot: u32,
+    limit: u32,
+    done: bool,
+}
+
+struct OnePush;
+impl<M: Maps> LoopStep<Push<'_, M>> for OnePush {
+    #[inline(always)]
+    fn step(push: &mut Push<'_, M>) -> bool {
+        let Some(word) = push.maps.pool(push.index) else { return false };
+        let old = PoolWord(M::Cpu::load(word));
+        if old.count() >= push.limit {
+            return false;
+        }
+        {
+            let Some(leg) = push.maps.leg(push.slot) else { return false };
+            M::Cpu::store(&leg.below, u64::from(old.top()));
+        }
+        push.done = M::Cpu::compare_exchange(word, old.0, old.with(push.slot + 1, old.count() + 1).0);
+        !push.done
+    }
+}
+
+/// Puts an idle leg on top of a pool; false if that is full.
+#[inline(always)]
+fn push<M: Maps>(maps: &M, index: u32, slot: u32, limit: u32) -> bool {
+    let mut push = Push { maps, index, slot, limit, done: false };
+    M::Cpu::repeat::<_, OnePush>(&mut push, PUSHES);
+    push.done
+}
+
+/// Puts the leg of a flow for which [`parkable`] holds into its pool. The flow has none then.
+#[inline(always)]
+pub fn park<M: Maps>(maps: &M, flow: &mut Flow, limit: u32) -> bool {
+    let leg = &mut flow.leg;
+    leg.next = flow.received.plus(leg.to_leg);
+    leg.expected = flow.sent.minus(leg.to_client);
+    leg.clock = Seq(leg.clock).max(Seq(flow.tsval.wrapping_add(leg.clock_to_leg))).0;
+    let (slot, index) = (leg.slot, pool(leg.backend, leg.class));
+    {
+        let Some(mut parked) = maps.leg(slot) else { return false };
+        parked.leg = *leg;
+        M::Cpu::store(&parked.owner, LEG_IDLE);
+    }
+    if !push(maps, index, slot, limit) {
+        if let Some(parked) = maps.leg(slot) {
+            M::Cpu::store(&parked.owner, u64::from(flow.slot) + 1);
+        }
+        return false;
+    }
+    end::leave_leg(maps, flow);
+    flow.leg.backend = NONE;
+    flow.leg.version = NONE;
+    maps.note(Note::LegParked.counter());
+    true
+}
+
+struct Take<'a, M: Maps> {
+    maps: &'a M,
+    globals: &'a Globals,
+    index: u32,
+    backend: u32,
+    owner: u64,
+    slot: u32,
+}
+
+struct OneTake;
+impl<M: Maps> LoopStep<Take<'_, M>> for OneTake {
+    #[inline(always)]
+    fn step(take: &mut Take<'_, M>) -> bool {
+        let Some(word) = take.maps.pool(take.index) else { return false };
+        let old = PoolWord(M::Cpu::load(word));
+        let slot = old.top().wrapping_sub(1);
+        if slot >= take.globals.flows {
+            return false;
+        }
+        let Some(leg) = take.maps.leg(slot) else { return false };
+        let below = M::Cpu::load(&leg.below) as u32;
+        if !M::Cpu::compare_exchange(word, old.0, old.with(below, old.count().wrapping_sub(1)).0) {
+            return true;
+        }
+        // The backend's number may have been given to another one since.
+        let same = match take.maps.backend(take.backend) {
+            Some(backend) => backend.address == leg.leg.address && backend.port == leg.leg.port,
+            None => false,
+        };
+        if same && M::Cpu::compare_exchange(&leg.owner, LEG_IDLE, take.owner) {
+            take.slot = slot;
+            return false;
+        }
+        M::Cpu::store(&leg.owner, 0);
+        true
+    }
+}
+
+/// Takes an idle leg to `backend` out of its pool; its slot, or [`NONE`]. It belongs to `owner` then.
+#[inline(always)]
+pub fn take<M: Maps>(maps: &M, globals: &Globals, backend: u32, class: u32, owner: u64) -> u32 {
+    let mut take = Take { maps, globals, index: pool(backend, class), backend, owner, slot: NONE };
+    M::Cpu::repeat::<_, OneTake>(&mut take, TAKES);
+    take.slot
+}
+
+/// Puts back what was taken a moment ago and is not needed after all.
+#[inline(always)]
+pub(super) fn give_back<M: Maps>(maps: &M, backend: u32, class: u32, slot: u32) {
+    if let Some(leg) = maps.leg(slot) {
+        M::Cpu::store(&leg.owner, LEG_IDLE);
+    }
+    if !push(maps, pool(backend, class), slot, u32::MAX)
+        && let Some(leg) = maps.leg(slot)
+    {
+        M::Cpu::store(&leg.owner, 0);
+    }
+}
+
+/// Joins a flow and a leg that was taken for its request, which begins at `flow.request_first`.
+#[inline(always)]
+pub(super) fn join<M: Maps>(maps: &M, flow: &mut Flow, slot: u32, choice: &Choice, now: Now) {
+    if let Some(parked) = maps.leg(slot) {
+        flow.leg = parked.leg;
+    }
+    let first = flow.request_first;
+    let sent = flow.sent;
+    let leg = &mut flow.leg;
+    leg.version = choice.version;
+    leg.generation = choice.generation;
+    leg.position = choice.position;
+    leg.first = first;
+    leg.begins = sent;
+    leg.to_leg = leg.next.since(first);
+    leg.to_client = sent.since(leg.expected);
+    // Neither end sees a clock go back, whoever was joined to the leg before (PAWS, RFC 7323, section 5).
+    leg.clock = Seq(now.clock()).max(Seq(leg.clock)).0;
+    leg.clock_to_leg = leg.clock.wrapping_sub(flow.tsval);
+    let clock = Seq(now.clock()).max(Seq(flow.clock)).0;
+    leg.clock_to_client = clock.wrapping_sub(leg.tsval);
+    shifts(leg, flow.client_scale, flow.our_scale);
+    flow.clock = clock;
+    flow.upstream_acked = first;
+    flow.tried = 0;
+    flow.tries = 0;
+    flow.asked = now.ms;
+    flow.state = FLOW_SPLICED;
+    flow.flags = flow.flags & !LEG_OWN | LEG_REUSED;
+    spliced(flow);
+    count_flow(maps, flow.service, choice.version, 1);
+    count_leg(maps, choice.backend, 1);
+}
+
+/// Sets the window shifts between a client and a leg. A side that does not scale has windows of 64 KiB at most.
+#[inline(always)]
+pub(super) fn shifts(leg: &mut Leg, client_scale: u32, our_scale: u32) {
+    let scale = |of: u32| if of == NO_SCALE { 0 } else { of & 15 };
+    // Both scale or neither (RFC 7323, section 1.3).
+    let both = leg.scale != NO_SCALE && leg.backend_scale != NO_SCALE;
+    let backend = if both { scale(leg.backend_scale) } else { 0 };
+    let ours = if both { scale(leg.scale) } else { 0 };
+    leg.shift_to_client = (16 + backend).wrapping_sub(scale(our_scale));
+    leg.shift_to_leg = (16 + scale(client_scale)).wrapping_sub(ours);
+}
+
+/// What every flow forgets that gets another leg: where it was in the responses of the last one.
+#[inline(always)]
+pub(super) fn spliced(flow: &mut Flow) {
+    body::known(&mut flow.response, flow.sent, 0);
+    flow.flags &= !(RESPONSE_BODY | LAST_RESPONSE);
+}
+
+/// Drafts the director's own acknowledgement of everything on a leg that is about to be idle: the client's came with its FIN,
+/// which stays here.
+#[inline(always)]
+pub(super) fn last_word(work: &mut Work, flow: &Flow) {
+    let leg = &flow.leg;
+    let draft = &mut work.farewell;
+    draft.on_leg(leg);
+    draft.seq = flow.request.next.plus(leg.to_leg);
+    draft.ack = flow.sent.minus(leg.to_client);
+    draft.flags = u32::from(ACK);
+    draft.window = IDLE_WINDOW;
+    draft.timestamps = u32::from(flow.flags & CLIENT_TIMESTAMPS != 0);
+    draft.tsval = flow.tsval.wrapping_add(leg.clock_to_leg);
+    draft.tsecr = leg.tsval;
+    work.farewell_egress = leg.hop.egress;
+}
+
+/// A segment of a leg that no flow has: of an idle one, or of one that is no more.
+#[inline(always)]
+pub fn idle_step<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, slot: u32) -> Verdict {
+    if !read_timestamp::<M::Cpu, F>(frame, &mut work.segment, &mut work.options) {
+        return Verdict::Unwritable;
+    }
+    let step = idle(maps, frame, work, slot);
+    send::finish_stateless(maps, frame, work, step)
+}
+
+#[inline(always)]
+fn idle<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, slot: u32) -> Step {
+    let Some(parked) = maps.leg(slot) else { return (Next::Done, Verdict::NoConfig) };
+    let segment = &work.segment;
+    let leg = &parked.leg;
+    let ours =
+        M::Cpu::load(&parked.owner) == LEG_IDLE && leg.address == segment.source && leg.port == segment.source_port;
+    if !ours {
+        return super::backend::stray(frame, work);
+    }
+    if !frame.can_grow() {
+        return (Next::Done, Verdict::NeedsGrowth);
+    }
+    let (next, expected, scale) = (leg.next, leg.expected, leg.clock);
+    let end = segment.end();
+    if segment.has(RST) {
+        // Exactly what is expected, or anybody could close it (RFC 5961, section 3).
+        if segment.seq != expected || !M::Cpu::compare_exchange(&parked.owner, LEG_IDLE, LEG_DEAD) {
+            return (Next::Done, Verdict::ForgedReset);
+        }
+        return (Next::Done, Verdict::IdleLegReset);
+    }
+    let speaks = end.after(expected);
+    if speaks || segment.has(FIN) && end == expected {
+        if !M::Cpu::compare_exchange(&parked.owner, LEG_IDLE, LEG_DEAD) {
+            // A flow has just taken it: what was lost comes again, and finds a flow.
+            return (Next::Done, Verdict::Busy);
+        }
+        drop(parked);
+        super::backend::back(frame, work);
+        return (Next::Draft, if speaks { Verdict::IdleLegSpoke } else { Verdict::IdleLegClosed });
+    }
+    if segment.payload == 0 && segment.seq == expected {
+        return (Next::Done, Verdict::IdleLegQuiet);
+    }
+    // Bytes that the client has acknowledged, because the acknowledgement was lost; or a keep-alive probe.
+    let (timestamps, tsval) = (segment.timestamp_at != 0, segment.tsval);
+    drop(parked);
+    begin::answer(frame, work);
+    let draft = &mut work.draft;
+    draft.seq = next;
+    draft.ack = expected;
+    draft.flags = u32::from(ACK);
+    draft.window = IDLE_WINDOW;
+    draft.timestamps = u32::from(timestamps);
+    draft.tsval = Seq(Now::at(maps.now()).clock()).max(Seq(scale)).0;
+    draft.tsecr = tsval;
+    (Next::Draft, Verdict::IdleLegProbed)
+}
+
+struct Claim<'a, M: Maps> {
+    maps: &'a M,
+    globals: &'a Globals,
+    owner: u64,
+    slot: u32,
+}
+
+struct Probe;
+impl<M: Maps> LoopStep<Claim<'_, M>> for Probe {
+    #[inline(always)]
+    fn step(claim: &mut Claim<'_, M>) -> bool {
+        let Some(hands) = claim.maps.hands() else { return false };
+        let hand = M::Cpu::fetch_add(&hands.leg, 1) as u32;
+        let Some(slot) = hand.checked_rem(claim.globals.flows) else { return false };
+        let Some(leg) = claim.maps.leg(slot) else { return true };
+        if M::Cpu::compare_exchange(&leg.owner, 0, claim.owner) {
+            claim.slot = slot;
+            return false;
+        }
+        true
+    }
+}
+
+/// Finds a slot for a new leg of the flow in `flow`: the one of the same number, if no other leg lies in it, else by the
+/// clock hand. [`NONE`] if there is none.
+#[inline(always)]
+pub fn claim_leg<M: Maps>(maps: &M, globals: &Globals, flow: u32) -> u32 {
+    let owner = u64::from(flow) + 1;
+    {
+        let Some(leg) = maps.leg(flow) else { return NONE };
+        if M::Cpu::compare_exchange(&leg.owner, 0, owner) {
+            return flow;
+        }
+    }
+    let mut claim = Claim { maps, globals, owner, slot: NONE };
+    M::Cpu::repeat::<_, Probe>(&mut claim, PROBES);
+    claim.slot
+}
