@@ -282,10 +282,11 @@ fn frame_body<M: Maps>(maps: &M, scan: &Scan, flow: &mut Flow) {
     flow.flags |= RESPONSE_BODY;
 }
 
-/// From here on responses are not followed: the flow stays where it is.
+/// From here on responses are not followed: the flow stays where it is. Nor are requests, for behind a 101 that nobody sees the
+/// client's bytes are none.
 #[inline(always)]
 fn unframe<M: Maps>(maps: &M, flow: &mut Flow) {
-    flow.flags |= RESPONSES_UNFRAMED;
+    flow.flags |= REQUESTS_UNFRAMED | RESPONSES_UNFRAMED;
     if flow.stash != NONE && flow.flags & STASH_RESPONSE != 0 {
         super::end::drop_stash(maps, flow);
     }
