@@ -112,6 +112,10 @@ fn many(options: &Options, mutation: Mutation) -> ExitCode {
     for (name, count) in report.totals() {
         println!("{count:>12}  {name}");
     }
+    println!("{:>12} {:>9}  requests", "answered", "excused");
+    for (name, answers, failures) in report.tally.rows() {
+        println!("{answers:>12} {failures:>9}  {name}");
+    }
     let missed = report.missed();
     if !missed.is_empty() {
         println!("never taken: {}", missed.join(", "));
