@@ -148,6 +148,8 @@ impl Oracle {
         deletes: Option<String>,
         early: bool,
     ) {
+        let from = self.records[number].from;
+        let followed = self.records[number + 1..].iter().any(|later| later.from == from && !later.over);
         let record = &mut self.records[number];
         let attempt = &mut record.attempts[attempt];
         if let Some(Some(id)) = &reply.cookie {
@@ -159,13 +161,13 @@ impl Oracle {
             // Gone as soon as the response has passed the director, and nobody can tell when that will be.
             bound.wild = true;
         }
-        if let Some(why) = Why::of_reply(&reply, early) {
+        if let Some(why) = Why::of_reply(&reply, early, followed) {
             let stay = Stay { backend: attempt.backend, why, surely: false };
-            self.stays.entry(record.from).or_insert(stay);
+            self.stays.entry(from).or_insert(stay);
         }
         attempt.executed = true;
         attempt.deletes = deletes;
-        let (closes, from) = (reply.closes && early, record.from);
+        let closes = reply.closes && early;
         attempt.reply = reply;
         if closes {
             self.excuse(from, "the backend has answered and closes, whatever may still come");

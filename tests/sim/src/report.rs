@@ -1,5 +1,6 @@
 //! Totals over many seeds, and whether they have been everywhere.
 
+use balancer_ebpf::http::Scanned;
 use balancer_ebpf::verdict::{Note, Verdict};
 
 use crate::{Outcome, Tally};
@@ -69,7 +70,7 @@ impl Report {
 
     /// Every counter by its name.
     pub fn totals(&self) -> Vec<(&'static str, u64)> {
-        let names = Verdict::NAMES.iter().chain(Note::NAMES).copied();
+        let names = Verdict::NAMES.iter().chain(Note::NAMES).chain(Scanned::NAMES).copied();
         names.zip(self.counters.iter().copied()).collect()
     }
 

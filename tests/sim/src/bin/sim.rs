@@ -54,6 +54,13 @@ fn main() -> ExitCode {
     };
     if let Some(seed) = options.seed {
         let outcome = simulate(seed, mutation, options.trace);
+        if options.trace {
+            let mut report = Report::default();
+            report.add(&outcome);
+            let counted: Vec<String> =
+                report.totals().into_iter().filter(|(_, count)| *count != 0).map(|(name, count)| format!("{count} {name}")).collect();
+            println!("{}", counted.join(", "));
+        }
         println!(
             "seed {seed}: {} packets, {} requests, trace {:016x}",
             outcome.packets, outcome.requests, outcome.hash

@@ -7,8 +7,8 @@ use crate::tally::Feature;
 
 /// *Leniency*: the core does not follow requests in chunks. Their connection stays, and nothing heals it.
 const CHUNKED_REQUESTS: bool = true;
-/// *Leniency*: the core does not follow extensions and trailers of chunks in answers.
-const CHUNK_DETAILS: bool = true;
+/// *Leniency*: a flow has one stash. Where the next request's head lies in it, an answer's head in pieces is not followed.
+const ONE_STASH: bool = true;
 /// *Leniency*: the core sends any request again to another leg if its backend is said to be down and has not acknowledged
 /// it, so that one that is not safe may be executed twice.
 pub(super) const REPEATS_UNHEARD: bool = true;
@@ -31,8 +31,10 @@ pub(crate) enum Why {
     Opaque,
     /// A final answer came before the request's body, and nobody knows what the client makes of it.
     EarlyAnswer,
+    /// A 205 in chunks: some clients read them, some believe the status.
+    Disputed,
     ChunkedRequest,
-    ChunkDetails,
+    OneStash,
 }
 
 impl Why {
@@ -49,13 +51,16 @@ impl Why {
         }
     }
 
-    /// Why perhaps nothing is decided behind an answer.
-    pub(super) fn of_reply(reply: &Reply, early: bool) -> Option<Self> {
-        let details = reply.features.has(Feature::AnswerExtensions) || reply.features.has(Feature::AnswerTrailers);
+    /// Why perhaps nothing is decided behind an answer. `early`: it came before the request's body; `followed`: the client
+    /// had asked for more by then.
+    pub(super) fn of_reply(reply: &Reply, early: bool, followed: bool) -> Option<Self> {
+        let has = |feature| reply.features.has(feature);
         if early {
             Some(Self::EarlyAnswer)
-        } else if CHUNK_DETAILS && details {
-            Some(Self::ChunkDetails)
+        } else if has(Feature::ResetContent) && has(Feature::AnswerChunks) {
+            Some(Self::Disputed)
+        } else if ONE_STASH && followed && (has(Feature::AnswerPieces) || has(Feature::AnswerLongHead)) {
+            Some(Self::OneStash)
         } else {
             None
         }
