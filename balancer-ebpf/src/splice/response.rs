@@ -359,7 +359,8 @@ fn learn<M: Maps>(
     } else if head.deletes != 0
         // Of several requests under way only the last one's id is kept, and it need not be this response's.
         && flow.outstanding == 1
-        && flow.flags & HAS_PRESENTED != 0
+        // And where requests are not followed, nobody knows what this one presented.
+        && flow.flags & (HAS_PRESENTED | REQUESTS_UNFRAMED) == HAS_PRESENTED
         && maps.forget(globals, &flow.presented, shelf)
     {
         maps.note(Note::SessionDeleted.counter());
