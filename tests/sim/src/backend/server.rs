@@ -253,7 +253,7 @@ impl Server {
     /// Makes the answer to the present request, and plans when it is written.
     fn answer(&mut self, shared: &mut Shared, index: usize, sessions: &mut Sessions, style: Style) {
         let Some(current) = &mut self.current else { return };
-        let Shared { random, plan, oracle, now, .. } = shared;
+        let Shared { random, plan, oracle, now, said, .. } = shared;
         let request = &oracle.records[current.number].request;
         let (cookie, deletes) = if request.tunnels { (None, None) } else { session(random, sessions, &request.ids) };
         let who = Who { number: current.number, backend: index, attempt: current.attempt };
@@ -277,6 +277,8 @@ impl Server {
         self.last = current.reply.closes || current.reply.until_close;
         self.deaf = style == Style::EarlyCloses;
         let early = style != Style::Usual;
+        let (ids, cookie, closes) = (&request.ids, &current.reply.cookie, current.reply.closes);
+        said.push(format!("--- {} at {index}, {style:?}, of {ids:?}: {cookie:?}, closes {closes}", current.number));
         oracle.answers(current.number, current.attempt, current.reply.clone(), deletes, early);
     }
 }

@@ -54,7 +54,7 @@ impl Client {
             && may
             && shared.random.random_bool(shared.plan.stalls)
         {
-            let longest = if shared.random.random_bool(0.1) { 20_000_000 } else { 300_000 };
+            let longest = if shared.random.random_bool(0.1) { 8_000_000 } else { 300_000 };
             tab.pause = shared.now + shared.random.random_range(1_000..longest);
             shared.oracle.records[front.number].request.features.add(Feature::Stalled);
         }
