@@ -434,6 +434,11 @@ fn part<M: Maps, F: Frame>(
         // pipelines sends this again when that is over.
         return (Next::Done, Verdict::RebindWaits);
     }
+    if has_leg(flow) && !client::head_in_stash(flow) && flow.upstream_acked.before(flow.request_next) {
+        // Whoever acknowledges this acknowledges what lies before it, and of a body whose answer came early the backend may not
+        // have all.
+        return (Next::Done, Verdict::RebindWaits);
+    }
     if !client::head_in_stash(flow) && flow.flags & STASH_OWNED != 0 {
         // The stash still answers for the previous request.
         return (Next::Done, Verdict::BeyondStash);

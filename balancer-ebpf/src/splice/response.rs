@@ -230,10 +230,11 @@ fn frame_body<M: Maps>(maps: &M, scan: &Scan, flow: &mut Flow) {
     flow.flags |= RESPONSE_BODY;
 }
 
-/// From here on responses are not followed: the flow stays where it is.
+/// From here on responses are not followed: the flow stays where it is. Nor are requests, for behind a 101 that nobody sees the
+/// client's bytes are none.
 #[inline(always)]
 fn unframe<M: Maps>(maps: &M, flow: &mut Flow) {
-    flow.flags |= RESPONSES_UNFRAMED;
+    flow.flags |= REQUESTS_UNFRAMED | RESPONSES_UNFRAMED;
     if flow.stash != NONE && flow.flags & STASH_RESPONSE != 0 {
         super::end::drop_stash(maps, flow);
     }
@@ -306,7 +307,8 @@ fn learn<M: Maps>(
     } else if head.deletes != 0
         // Of several requests under way only the last one's id is kept, and it need not be this response's.
         && flow.outstanding == 1
-        && flow.flags & HAS_PRESENTED != 0
+        // And where requests are not followed, nobody knows what this one presented.
+        && flow.flags & (HAS_PRESENTED | REQUESTS_UNFRAMED) == HAS_PRESENTED
         && maps.forget(globals, &flow.presented, shelf)
     {
         maps.note(Note::SessionDeleted.counter());

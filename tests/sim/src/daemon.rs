@@ -11,7 +11,7 @@ use balancer_ebpf::layout::{
 use rand::RngExt as _;
 
 use crate::edge::SimMaps;
-use crate::http::COOKIE;
+use crate::message::COOKIE;
 use crate::oracle::{Oracle, Rules};
 use crate::plan::Random;
 

@@ -7,7 +7,9 @@
 //! | `edge` | what the core runs on: maps, frames, a CPU |
 //! | `director` | the core in its hooks, and what may be said of it packet by packet |
 //! | `host`, `monitor` | an end: smoltcp, and what an end may expect of the other |
-//! | `client`, `backend`, `http` | applications: browsers with cookie jars, servers with sessions in memory |
+//! | `client`, `backend` | applications: browsers with cookie jars, servers with sessions in memory |
+//! | `message` | what they say to each other: every kind of request and answer |
+//! | `tally` | which kinds there were, and how they ended |
 //! | `daemon` | flips, versions, health |
 //! | `oracle` | which backend a request should have reached, which errors are excusable |
 //! | `world`, `events` | what happens, and when |
@@ -21,18 +23,20 @@ mod director;
 pub mod edge;
 mod events;
 mod host;
-mod http;
+mod message;
 mod monitor;
 mod oracle;
 mod packet;
 pub mod pattern;
 mod plan;
 mod report;
+mod tally;
 mod trace;
 mod world;
 
 pub use edge::Mutation;
 pub use report::Report;
+pub use tally::{Feature, Tally};
 
 use trace::Trace;
 use world::World;
@@ -49,6 +53,8 @@ pub struct Outcome {
     pub requests: u64,
     /// The core's counters.
     pub counters: Vec<u64>,
+    /// How requests of every kind ended.
+    pub tally: Tally,
 }
 
 /// Simulates one seed, and prints a packet trace if `print` says so.
@@ -61,6 +67,7 @@ pub fn simulate(seed: u64, mutation: Mutation, print: bool) -> Outcome {
         hash: world.trace.hash(),
         packets: world.packets,
         requests: world.shared.oracle.records.len() as u64,
+        tally: world.shared.oracle.tally(),
         counters: world.director.maps.counters.iter().map(std::cell::Cell::get).collect(),
     }
 }

@@ -71,8 +71,17 @@ pub(crate) struct Plan {
     pub(crate) keep_alive: u64,
     /// How often a connection ends behind a response.
     pub(crate) closing: f64,
-    /// Responses in chunks now and then, which are not followed.
-    pub(crate) unframed: bool,
+    /// How often requests with a body come in chunks, or with `Expect: 100-continue`; how often requests are HTTP/1.0, or
+    /// make a tunnel of their connection.
+    pub(crate) chunks: f64,
+    pub(crate) expects: f64,
+    pub(crate) old: f64,
+    pub(crate) tunnels: f64,
+    /// How often interim answers go before a final one, and how often that comes before the request's body has.
+    pub(crate) interim: f64,
+    pub(crate) early: f64,
+    /// How often a peer does not read for a while.
+    pub(crate) stalls: f64,
     /// Ports that a client has for its connections.
     pub(crate) ports: u16,
 }
@@ -121,7 +130,13 @@ impl Plan {
             big_bodies: if r.random_bool(0.3) { 0.15 } else { 0.02 },
             keep_alive: if r.random_bool(0.3) { r.random_range(50..2_000) } else { 0 },
             closing: if r.random_bool(0.5) { r.random_range(0.0..0.15) } else { 0.0 },
-            unframed: r.random_bool(0.1),
+            chunks: often(r, 0.5),
+            expects: often(r, 0.3),
+            old: often(r, 0.3),
+            tunnels: often(r, 0.1),
+            interim: often(r, 0.2),
+            early: often(r, 0.1),
+            stalls: often(r, 0.03),
             ports: r.random_range(4..=40),
             clients,
             backends,
@@ -133,6 +148,11 @@ impl Plan {
     pub(crate) fn clean(&self) -> bool {
         self.front.loss == 0.0 && self.back.loss == 0.0
     }
+}
+
+/// How often something happens: in half of the worlds never.
+fn often(r: &mut Random, most: f64) -> f64 {
+    if r.random_bool(0.5) { r.random_range(0.0..most) } else { 0.0 }
 }
 
 fn stack(r: &mut Random, nops: bool, timestamps: Option<bool>) -> Stack {

@@ -1,8 +1,9 @@
 //! Totals over many seeds, and whether they have been everywhere.
 
+use balancer_ebpf::http::Scanned;
 use balancer_ebpf::verdict::{Note, Verdict};
 
-use crate::Outcome;
+use crate::{Outcome, Tally};
 
 /// What no run of some hundred seeds may miss: the paths that are hard to reach otherwise.
 const WANTED: &[&str] = &[
@@ -50,6 +51,8 @@ pub struct Report {
     pub packets: u64,
     pub requests: u64,
     counters: Vec<u64>,
+    /// How requests of every kind ended.
+    pub tally: Tally,
 }
 
 impl Report {
@@ -58,6 +61,7 @@ impl Report {
         self.seeds += 1;
         self.packets += outcome.packets;
         self.requests += outcome.requests;
+        self.tally.add(&outcome.tally);
         self.counters.resize(outcome.counters.len(), 0);
         for (total, count) in self.counters.iter_mut().zip(&outcome.counters) {
             *total += count;
@@ -66,14 +70,15 @@ impl Report {
 
     /// Every counter by its name.
     pub fn totals(&self) -> Vec<(&'static str, u64)> {
-        let names = Verdict::NAMES.iter().chain(Note::NAMES).copied();
+        let names = Verdict::NAMES.iter().chain(Note::NAMES).chain(Scanned::NAMES).copied();
         names.zip(self.counters.iter().copied()).collect()
     }
 
-    /// Paths that were wanted and never taken.
+    /// Paths that were wanted and never taken, and kinds of messages that never got or were an answer.
     pub fn missed(&self) -> Vec<&'static str> {
         let totals = self.totals();
         let taken = |name: &&str| totals.iter().any(|(known, count)| known == name && *count != 0);
-        WANTED.iter().copied().filter(|name| !taken(name)).collect()
+        let paths = WANTED.iter().copied().filter(|name| !taken(name));
+        paths.chain(self.tally.rows().filter(|(_, answers, _)| *answers == 0).map(|(name, ..)| name)).collect()
     }
 }

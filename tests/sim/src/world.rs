@@ -138,7 +138,7 @@ impl World {
         let health = if self.shared.random.random_bool(0.6) { Health::Refuses } else { Health::Silent };
         self.trace.note(now, &format!("backend {index} dies: {health:?}"));
         self.shared.oracle.trouble(index, now, u64::MAX, "is dead");
-        for (_, port) in self.backends[index].die(now, health) {
+        for (_, port) in self.backends[index].die(&mut self.shared, health) {
             if let Some(client) = self.director.client_of(port) {
                 self.shared.oracle.excuse(client, "the backend died");
             }

@@ -54,6 +54,13 @@ fn main() -> ExitCode {
     };
     if let Some(seed) = options.seed {
         let outcome = simulate(seed, mutation, options.trace);
+        if options.trace {
+            let mut report = Report::default();
+            report.add(&outcome);
+            let counted: Vec<String> =
+                report.totals().into_iter().filter(|(_, count)| *count != 0).map(|(name, count)| format!("{count} {name}")).collect();
+            println!("{}", counted.join(", "));
+        }
         println!(
             "seed {seed}: {} packets, {} requests, trace {:016x}",
             outcome.packets, outcome.requests, outcome.hash
@@ -111,6 +118,10 @@ fn many(options: &Options, mutation: Mutation) -> ExitCode {
     );
     for (name, count) in report.totals() {
         println!("{count:>12}  {name}");
+    }
+    println!("{:>12} {:>9}  requests", "answered", "excused");
+    for (name, answers, failures) in report.tally.rows() {
+        println!("{answers:>12} {failures:>9}  {name}");
     }
     let missed = report.missed();
     if !missed.is_empty() {

@@ -25,7 +25,7 @@ impl World {
         // A browser gives up on a server that died before it had answered.
         for index in 0..self.clients.len() {
             for tab in 0..self.clients[index].tabs.len() {
-                if self.clients[index].gives_up(&self.shared, tab) {
+                if self.clients[index].gives_up(&self.shared, tab).map_err(|why| format!("client {index}: {why}"))? {
                     self.step(index, Some(tab), None)?;
                 }
             }
@@ -55,7 +55,7 @@ impl World {
             }
         }
         for index in 0..self.backends.len() {
-            for peer in self.backends[index].revive(self.shared.now) {
+            for peer in self.backends[index].revive(&mut self.shared) {
                 if let Some(client) = self.director.client_of(peer.1) {
                     self.shared.oracle.excuse(client, "smoltcp forgot its other half");
                 }
