@@ -12,7 +12,7 @@ use crate::layout::{
 };
 use crate::net::{Crafted, Draft, Seq, Sum};
 use crate::sessions::{Bound, Shelf, Table};
-use crate::splice::Lookup;
+use crate::splice::{Lookup, Now};
 
 /// One step of a bounded loop over a context `C`.
 pub trait Step<C> {
@@ -198,6 +198,14 @@ pub trait Maps: Backends + Table {
         Self: Sized,
     {
         crate::splice::park(self, flow, limit)
+    }
+    /// [`crate::splice::join`].
+    #[inline(always)]
+    fn join(&self, flow: &mut Flow, slot: u32, choice: &Choice, now: Now)
+    where
+        Self: Sized,
+    {
+        crate::splice::join(self, flow, slot, choice, now);
     }
     /// [`crate::net::craft`].
     #[inline(always)]

@@ -24,6 +24,9 @@ pub struct Work {
     /// Where the packet leaves.
     pub egress: Egress,
     pub shelf: Shelf,
+    /// Bytes of the segment that belong to requests that were decided for the leg at hand, while the next one is looked at.
+    pub accepted: u32,
+    pub zero: u32,
     /// Which of the presented ids is known.
     pub lookup: crate::splice::Lookup,
     /// What was decided.

@@ -9,7 +9,7 @@ use balancer_ebpf::layout::{Buffer, Flow, FlowKey, Globals, NONE, Policy, Sessio
 use balancer_ebpf::net::{Crafted, Draft, Seq, Sum, craft, sum};
 use balancer_ebpf::sessions::{Bound, Shelf, bind, forget};
 use balancer_ebpf::sip::session_hash;
-use balancer_ebpf::splice::{Lookup, Next, Step, claim_leg, claim_slot, claim_stash, look_up, park, take};
+use balancer_ebpf::splice::{Lookup, Next, Now, Step, claim_leg, claim_slot, claim_stash, join, look_up, park, take};
 
 use balancer_ebpf::verdict::Verdict;
 
@@ -178,6 +178,14 @@ pub(super) extern "C" fn balancer_take(globals: *const Globals, backend: u32, cl
 pub(super) extern "C" fn balancer_park(flow: *mut Flow, limit: u32) -> u32 {
     references!(0;; flow);
     u32::from(park(&Kernel, flow, limit))
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn balancer_join(flow: *mut Flow, slot: u32, choice: *const Choice, ns: u64) -> u32 {
+    references!(0; choice; flow);
+    join(&Kernel, flow, slot, choice, Now::at(ns));
+    0
 }
 
 /// Where a verdict is packed rather than a slot.

@@ -17,7 +17,7 @@ use balancer_ebpf::layout::{
 };
 use balancer_ebpf::net::{Crafted, Draft, Seq, Sum};
 use balancer_ebpf::sessions::{Bound, Shelf, Table};
-use balancer_ebpf::splice::Lookup;
+use balancer_ebpf::splice::{Lookup, Now};
 use balancer_ebpf::verdict::COUNTERS as COUNTER_COUNT;
 use balancer_ebpf::work::Work;
 
@@ -336,6 +336,10 @@ impl Maps for Kernel {
     #[inline(always)]
     fn park(&self, flow: &mut Flow, limit: u32) -> bool {
         functions::balancer_park(flow, limit) != 0
+    }
+    #[inline(always)]
+    fn join(&self, flow: &mut Flow, slot: u32, choice: &Choice, now: Now) {
+        functions::balancer_join(flow, slot, choice, now.ns);
     }
     #[inline(always)]
     fn craft(&self, draft: &Draft, crafted: &mut Crafted) {

@@ -71,6 +71,11 @@ pub const LEG_REUSED: u32 = 1 << 17;
 /// what comes on it for one user's.
 pub const LEG_OWN: u32 = 1 << 18;
 
+/// The last request's method is safe (RFC 9110, section 9.2.1): it may be done twice.
+pub const SAFE_REQUEST: u32 = 1 << 19;
+/// The last request asked for another protocol, and a 101 may answer it.
+pub const UPGRADE_ASKED: u32 = 1 << 20;
+
 /// No leg, or no stash.
 pub const NONE: u32 = u32::MAX;
 

@@ -6,8 +6,8 @@ use crate::host::Maps;
 use crate::http::Scanned;
 use crate::layout::{
     BACKEND_FIN, BACKEND_UP, CLIENT_FIN, CLIENT_TIMESTAMPS, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_SPLICED,
-    FLOW_UNBOUND, Flow, Globals, LEG_OWN, LEG_RESET, LEG_REUSED, NONE, REQUESTS_UNFRAMED, STASH_HEAD, STASH_OWNED,
-    STASH_RESPONSE,
+    FLOW_UNBOUND, Flow, Globals, LEG_OWN, LEG_RESET, LEG_REUSED, NONE, REQUESTS_UNFRAMED, SAFE_REQUEST, STASH_HEAD,
+    STASH_OWNED, STASH_RESPONSE,
 };
 use crate::net::{ACK, FIN, Frame, RST, SYN, Seq, read_timestamp};
 use crate::verdict::Verdict;
@@ -218,6 +218,10 @@ fn joined<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &mu
     if silent(maps, work, flow, now) {
         if !frame.can_grow() {
             return (Next::Done, Verdict::NeedsGrowth);
+        }
+        if flow.flags & SAFE_REQUEST == 0 {
+            // Its host may have done it before it died. The client has to know that nobody can tell.
+            return open::give_up(maps, work, flow, now, Verdict::NoBackend);
         }
         if owned(flow) {
             return (Next::Reopen, Verdict::LegLost);

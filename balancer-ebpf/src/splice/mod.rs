@@ -35,7 +35,7 @@ pub use begin::claim_slot;
 pub use body::follow;
 pub use client::{arrival, client_step};
 pub use open::open_step;
-pub use pool::{claim_leg, idle_step, park, take};
+pub use pool::{claim_leg, idle_step, join, park, take};
 pub use request::{Lookup, claim_stash, decide_step, look_up, request_step};
 pub use send::{Emission, finish};
 
@@ -68,6 +68,8 @@ pub enum Next {
     Request,
     /// Decide the request that was read.
     Decide,
+    /// It goes to the leg at hand, and so may the next one, which begins in the same segment.
+    More,
     /// Open a leg to the backend of the work's choice, for the request in the stash.
     Open,
     /// The same, and reset the leg that there is.
@@ -92,11 +94,12 @@ impl Next {
             5 => Self::Emit,
             6 => Self::Request,
             7 => Self::Decide,
-            8 => Self::Open,
-            9 => Self::OpenRebind,
-            10 => Self::OpenAgain,
-            11 => Self::Refused,
-            12 => Self::Reopen,
+            8 => Self::More,
+            9 => Self::Open,
+            10 => Self::OpenRebind,
+            11 => Self::OpenAgain,
+            12 => Self::Refused,
+            13 => Self::Reopen,
             _ => Self::Done,
         }
     }
@@ -110,6 +113,38 @@ impl Next {
     }
 }
 
+/// Requests of one segment that are decided in one go; more are cut off and come again.
+const PIPELINED: u32 = 6;
+
+/// The request that begins or goes on in a segment, and those behind it for as long as they go to the same leg.
+#[inline(always)]
+fn requests<M: Maps, F: Frame>(
+    maps: &M,
+    frame: &mut F,
+    work: &mut Work,
+    globals: &Globals,
+    flow: &mut Flow,
+    now: Now,
+) -> Step {
+    work.accepted = 0;
+    let mut step = (Next::More, Verdict::RequestSame);
+    for _ in 0..PIPELINED {
+        step = frame.request_step(maps, work, globals, flow, now);
+        if step.0 as u32 == Next::Decide as u32 {
+            step = frame.decide_step(maps, work, globals, flow, now);
+        }
+        if step.0 as u32 != Next::More as u32 {
+            break;
+        }
+    }
+    if work.accepted == 0 || step.0 as u32 == Next::ToLeg as u32 {
+        return step;
+    }
+    // What was decided goes. What follows it has to wait for its turn, or for its rest.
+    let len = work.accepted;
+    send::trimmed(maps, frame, work, flow, len)
+}
+
 /// Carries out what the step of a packet wants done with its flow.
 #[inline(always)]
 fn carry_out<M: Maps, F: Frame>(
@@ -121,10 +156,8 @@ fn carry_out<M: Maps, F: Frame>(
     now: Now,
     step: Step,
 ) -> Verdict {
-    let reads = step.0 as u32 == Next::Request as u32;
-    let step = if reads { frame.request_step(maps, work, globals, flow, now) } else { step };
-    let decides = step.0 as u32 == Next::Decide as u32;
-    let step = if decides { frame.decide_step(maps, work, globals, flow, now) } else { step };
+    let step =
+        if step.0 as u32 == Next::Request as u32 { requests(maps, frame, work, globals, flow, now) } else { step };
     let step = if matches!(step.1, Verdict::BeyondHead | Verdict::RebindWaits) && client::wants_ack(flow) {
         send::ack_alone(work, flow)
     } else {

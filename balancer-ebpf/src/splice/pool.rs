@@ -201,7 +201,7 @@ pub(super) fn give_back<M: Maps>(maps: &M, backend: u32, class: u32, slot: u32) 
 
 /// Joins a flow and a leg that was taken for its request, which begins at `flow.request_first`.
 #[inline(always)]
-pub(super) fn join<M: Maps>(maps: &M, flow: &mut Flow, slot: u32, choice: &Choice, now: Now) {
+pub fn join<M: Maps>(maps: &M, flow: &mut Flow, slot: u32, choice: &Choice, now: Now) {
     if let Some(parked) = maps.leg(slot) {
         flow.leg = parked.leg;
     }

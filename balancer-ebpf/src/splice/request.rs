@@ -10,8 +10,8 @@ use crate::http::{
 };
 use crate::layout::{
     BUFFER_BYTES, Binding, Buffer, FLOW_SPLICED, Flow, Globals, HAS_PRESENTED, KIND_PRESENTED, LEG_OWN, NONE,
-    POLICY_KEEP_UNFRAMED, Policy, REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, STASH_HEAD, STASH_OWNED, STASH_RESPONSE,
-    ServiceWord, SessionHash, Stash,
+    POLICY_KEEP_UNFRAMED, Policy, REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, SAFE_REQUEST, STASH_HEAD, STASH_OWNED,
+    STASH_RESPONSE, ServiceWord, SessionHash, Stash, UPGRADE_ASKED,
 };
 use crate::net::{FIN, Frame, Seq};
 use crate::sessions::{self, Shelf};
@@ -187,8 +187,10 @@ pub fn decide_step<M: Maps, F: Frame>(
     let Some(policy) = maps.policy(word.block()) else { return (Next::Done, Verdict::NoConfig) };
     let complete = scanned as u32 == Scanned::Complete as u32;
     let head_flags = work.scan.head.flags;
-    // What a tunnel carries is nobody's business: the flow goes where its head says, and stays there.
-    let mut opaque = !complete || head_flags & METHOD_CONNECT != 0;
+    // What a tunnel carries is nobody's business: the flow goes where its head says, and stays there. So with a request for
+    // another protocol whose answer nobody will see.
+    let unseen = flow.flags & RESPONSES_UNFRAMED != 0 && head_flags & HEAD_UPGRADE != 0;
+    let mut opaque = !complete || head_flags & METHOD_CONNECT != 0 || unseen;
     let mut reason = scanned;
     if flow.outstanding >= MAX_OUTSTANDING && flow.flags & RESPONSES_UNFRAMED == 0 {
         return (Next::Done, Verdict::RebindWaits);
@@ -251,7 +253,7 @@ pub fn decide_step<M: Maps, F: Frame>(
         NONE
     };
     let direct = all && !stashed && offset == 0;
-    if !frame.can_grow() && !(same && all || leg != NONE && direct) {
+    if !frame.can_grow() && !(same && !stashed || leg != NONE && direct) {
         withdraw(maps, work, flow, first, leg);
         return (Next::Done, Verdict::NeedsGrowth);
     }
@@ -286,7 +288,7 @@ pub fn decide_step<M: Maps, F: Frame>(
     }
     account(maps, work, flow, version, first, opaque, complete);
     if leg != NONE {
-        pool::join(maps, flow, leg, &choice, now);
+        maps.join(flow, leg, &work.choice, now);
         flow.received = flow.received.max(first.plus(keep));
         if direct {
             return (Next::ToLeg, Verdict::RequestPooled);
@@ -312,17 +314,9 @@ pub fn decide_step<M: Maps, F: Frame>(
         return send::from_stash(work, flow, first, keep, Verdict::RequestFromStash);
     }
     if !all {
-        maps.note(Note::Trimmed.counter());
-        if ends > have {
-            // What is cut off was framed, and comes again unread.
-            flow.flags |= LEG_OWN;
-        }
-        // Following the body has used the buffer.
-        if !frame.load(at, keep, &mut work.buffer, 0) {
-            return (Next::Done, Verdict::Unwritable);
-        }
-        flow.received = flow.received.max(first.plus(keep));
-        return send::from_buffer(work, flow, first, keep, Verdict::RequestSame);
+        // The next request begins in the same segment. Whoever decides that one sends this one as well.
+        work.accepted = flow.request.next.since(work.segment.seq);
+        return (Next::More, Verdict::RequestSame);
     }
     flow.received = flow.received.max(flow.request_first.plus(there));
     if work.segment.has(FIN) {
@@ -393,7 +387,15 @@ fn account<M: Maps>(maps: &M, work: &Work, flow: &mut Flow, version: u32, first:
             flow.flags |= RESPONSES_UNFRAMED;
         }
     }
-    if work.scan.head.flags & HEAD_AUTH_CONNECTION != 0 {
+    let head = work.scan.head.flags;
+    flow.flags &= !(SAFE_REQUEST | UPGRADE_ASKED);
+    if head & METHOD_SAFE != 0 {
+        flow.flags |= SAFE_REQUEST;
+    }
+    if head & HEAD_UPGRADE != 0 {
+        flow.flags |= UPGRADE_ASKED;
+    }
+    if head & HEAD_AUTH_CONNECTION != 0 {
         flow.flags |= LEG_OWN;
     }
     if flow.flags & RESPONSES_UNFRAMED != 0 && flow.outstanding != 0 {
@@ -426,15 +428,15 @@ fn part<M: Maps, F: Frame>(
     have: u32,
     now: Now,
 ) -> Step {
-    if !frame.can_grow() {
+    if !frame.can_grow() && work.accepted == 0 {
         return (Next::Done, Verdict::NeedsGrowth);
     }
-    if flow.outstanding != 0 && flow.flags & RESPONSES_UNFRAMED == 0 {
+    if work.accepted != 0 || flow.outstanding != 0 && flow.flags & RESPONSES_UNFRAMED == 0 {
         // The stash may still answer for the previous request, or be needed for the head of its response. A client that
         // pipelines sends this again when that is over.
         return (Next::Done, Verdict::RebindWaits);
     }
-    if has_leg(flow) && !client::head_in_stash(flow) && flow.upstream_acked.before(flow.request_next) {
+    if has_leg(flow) && !client::head_in_stash(flow) && flow.upstream_acked.before(flow.request.next) {
         // Whoever acknowledges this acknowledges what lies before it, and of a body whose answer came early the backend may not
         // have all.
         return (Next::Done, Verdict::RebindWaits);

@@ -5,7 +5,7 @@ use crate::host::{Cpu, Maps};
 use crate::http::{Body, HEAD_AUTH_CONNECTION, HEAD_CLOSE, Scan, Scanned};
 use crate::layout::{
     BUFFER_BYTES, Binding, Buffer, Flow, Globals, HAS_PRESENTED, KIND_ISSUED, LAST_RESPONSE, LEG_OWN, NONE, Policy,
-    REQUESTS_UNFRAMED, RESPONSE_BODY, RESPONSES_UNFRAMED, STASH_RESPONSE, ServiceWord, SessionHash,
+    REQUESTS_UNFRAMED, RESPONSE_BODY, RESPONSES_UNFRAMED, STASH_RESPONSE, ServiceWord, SessionHash, UPGRADE_ASKED,
 };
 use crate::net::{Frame, Seq};
 use crate::sessions::{Bound, Shelf};
@@ -234,7 +234,11 @@ fn frame_body<M: Maps>(maps: &M, scan: &Scan, flow: &mut Flow) {
 /// client's bytes are none.
 #[inline(always)]
 fn unframe<M: Maps>(maps: &M, flow: &mut Flow) {
-    flow.flags |= REQUESTS_UNFRAMED | RESPONSES_UNFRAMED;
+    flow.flags |= RESPONSES_UNFRAMED;
+    if flow.flags & UPGRADE_ASKED != 0 {
+        // Nobody will see whether the answer is a 101.
+        flow.flags |= REQUESTS_UNFRAMED;
+    }
     if flow.stash != NONE && flow.flags & STASH_RESPONSE != 0 {
         super::end::drop_stash(maps, flow);
     }

@@ -85,6 +85,7 @@ pub fn finish<M: Maps, F: Frame>(
         Next::Done
         | Next::Request
         | Next::Decide
+        | Next::More
         | Next::Open
         | Next::OpenRebind
         | Next::OpenAgain

@@ -75,9 +75,7 @@ impl Backend {
             connection.wary_until = self.used.get(&peer).map_or(0, |used| used + LATE);
             self.connections.insert(peer, (connection, server));
         }
-        let late = |(connection, server): &(Connection, Server)| {
-            server.is_deaf_to(connection, view)
-        };
+        let late = |(connection, server): &(Connection, Server)| server.is_deaf_to(connection, view);
         if self.connections.get(&peer).is_some_and(late) {
             // Whoever has closed a socket reads no more: the kernel answers data with a RST that acknowledges nothing.
             self.connections.remove(&peer);

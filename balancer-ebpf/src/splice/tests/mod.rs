@@ -22,6 +22,8 @@ fn work() -> Box<Work> {
         chunk: Chunk::default(),
         egress: Default::default(),
         shelf: Default::default(),
+        accepted: 0,
+        zero: 0,
         lookup: Default::default(),
         choice: Default::default(),
         search: Default::default(),

@@ -57,8 +57,12 @@ fn main() -> ExitCode {
         if options.trace {
             let mut report = Report::default();
             report.add(&outcome);
-            let counted: Vec<String> =
-                report.totals().into_iter().filter(|(_, count)| *count != 0).map(|(name, count)| format!("{count} {name}")).collect();
+            let counted: Vec<String> = report
+                .totals()
+                .into_iter()
+                .filter(|(_, count)| *count != 0)
+                .map(|(name, count)| format!("{count} {name}"))
+                .collect();
             println!("{}", counted.join(", "));
         }
         println!(

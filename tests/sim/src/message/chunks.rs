@@ -16,11 +16,7 @@ pub(super) struct Chunks {
 impl Chunks {
     /// Extensions, trailers and small chunks, each now and then.
     pub(super) fn draw(random: &mut Random) -> Self {
-        Self {
-            tiny: random.random_bool(0.2),
-            extensions: random.random_bool(0.3),
-            trailers: random.random_bool(0.3),
-        }
+        Self { tiny: random.random_bool(0.2), extensions: random.random_bool(0.3), trailers: random.random_bool(0.3) }
     }
 
     /// Writes a body.

@@ -206,10 +206,7 @@ fn write_head(random: &mut Random, plan: &Plan, request: &mut Request) {
         request.pieces = (0..request.head).map(|_| Piece { len: 1, wait: Wait::For(gap) }).collect();
     } else if random.random_bool(plan.pieces) {
         let wait = |random: &mut Random| Wait::For(random.random_range(0..gap));
-        request.pieces = cuts(random, request.head)
-            .into_iter()
-            .map(|len| Piece { len, wait: wait(random) })
-            .collect();
+        request.pieces = cuts(random, request.head).into_iter().map(|len| Piece { len, wait: wait(random) }).collect();
     } else {
         request.pieces = vec![Piece { len: request.head, wait: Wait::For(0) }];
     }
