@@ -434,7 +434,7 @@ fn part<M: Maps, F: Frame>(
         // pipelines sends this again when that is over.
         return (Next::Done, Verdict::RebindWaits);
     }
-    if has_leg(flow) && !client::head_in_stash(flow) && flow.upstream_acked.before(flow.request_next) {
+    if has_leg(flow) && !client::head_in_stash(flow) && flow.upstream_acked.before(flow.request.next) {
         // Whoever acknowledges this acknowledges what lies before it, and of a body whose answer came early the backend may not
         // have all.
         return (Next::Done, Verdict::RebindWaits);
