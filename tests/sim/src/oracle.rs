@@ -163,7 +163,9 @@ impl Oracle {
         }
         if let Some(why) = Why::of_reply(&reply, early, followed) {
             let stay = Stay { backend: attempt.backend, why, surely: false };
-            self.stays.entry(from).or_insert(stay);
+            // Had it stayed with another backend before, this one had not answered.
+            let old = self.stays.entry(from).or_insert(stay);
+            *old = if old.surely { *old } else { stay };
         }
         attempt.executed = true;
         attempt.deletes = deletes;
