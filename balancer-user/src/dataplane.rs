@@ -2,11 +2,17 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
+
 use balancer_ebpf::layout::{Backend, Bucket, Globals, Listener, ListenerKey, Policy, Traffic};
 
 /// The maps of a running director.
 pub trait Dataplane: Send {
     fn globals(&self) -> anyhow::Result<Globals>;
+
+    /// Addresses (in network order) and what they are to the director: `ROLE_*`.
+    fn addresses(&self) -> anyhow::Result<BTreeMap<[u8; 4], u32>>;
+    fn set_addresses(&mut self, wanted: &BTreeMap<[u8; 4], u32>) -> anyhow::Result<()>;
 
     fn listeners(&self) -> anyhow::Result<Vec<(ListenerKey, Listener)>>;
     fn set_listener(&mut self, key: ListenerKey, listener: Listener) -> anyhow::Result<()>;

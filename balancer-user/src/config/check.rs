@@ -5,10 +5,12 @@ use std::{collections::BTreeSet, ops::Range, path::PathBuf, time::Duration};
 use balancer_ebpf::layout::{MAX_NAME, MAX_SERVICES, MAX_SOURCES, MAX_VERSIONS, VERSION_BACKENDS};
 use toml::Spanned;
 
-use super::{Config, ConfigError, Health, Service, Version, raw};
+use super::{Config, ConfigError, Health, Pool, ReturnPath, Service, Version, raw};
 
 /// Room for flows, unless the config says otherwise.
 const FLOWS: u32 = 262_144;
+/// Idle legs that are kept for a backend, unless the config says otherwise.
+const POOL_LEGS: u32 = 64;
 /// Room for sessions, unless the config says otherwise.
 const SESSIONS: u32 = 1_048_576;
 
@@ -94,6 +96,7 @@ fn check_service(text: &str, raw: raw::Service) -> Result<Service, ConfigError> 
     let parameter_default = if cookie == "JSESSIONID" { "jsessionid" } else { &cookie };
     let parameter = token(text, "parameter", raw.parameter, parameter_default)?;
     let idle = seconds(text, "idle", raw.idle, Duration::from_secs(30 * 60))?;
+    let (pool, pool_legs) = check_pool(text, raw.return_path, raw.pool, raw.pool_legs)?;
     let health = check_health(text, raw.health)?;
 
     if raw.version.len() > MAX_VERSIONS as usize {
@@ -128,9 +131,43 @@ fn check_service(text: &str, raw: raw::Service) -> Result<Service, ConfigError> 
         cookie,
         parameter,
         idle,
+        return_path: raw.return_path,
+        pool,
+        pool_legs,
+        on_unframed: raw.on_unframed,
         health,
         versions,
     })
+}
+
+fn check_pool(
+    text: &str,
+    return_path: ReturnPath,
+    pool: Option<Spanned<Pool>>,
+    legs: Option<Spanned<u32>>,
+) -> Result<(Pool, u32), ConfigError> {
+    let chosen = pool.as_ref().map(|pool| *pool.as_ref());
+    let pool = match (return_path, chosen, pool) {
+        // A leg that has a client's address is this client's alone.
+        (ReturnPath::Gateway, Some(Pool::Safe), Some(pool)) => {
+            let what = "`pool` = \"safe\" does not go with `return` = \"gateway\": a leg has its client's address";
+            return Err(ConfigError::at(text, pool.span(), what, "write pool = \"off\", or return = \"snat\""));
+        }
+        (ReturnPath::Gateway, ..) => Pool::Off,
+        (ReturnPath::Snat, chosen, _) => chosen.unwrap_or(Pool::Safe),
+    };
+    match (pool, legs) {
+        (Pool::Off, Some(legs)) => {
+            let what = "`pool_legs` is set, but no legs are pooled";
+            let fix = match return_path {
+                ReturnPath::Gateway => "remove it: legs in `gateway` are not pooled",
+                ReturnPath::Snat => "remove it, or write pool = \"safe\"",
+            };
+            Err(ConfigError::at(text, legs.span(), what, fix))
+        }
+        (Pool::Off, None) => Ok((pool, 0)),
+        (Pool::Safe, legs) => Ok((pool, number(text, "pool_legs", legs, POOL_LEGS, 1..=65_535)?)),
+    }
 }
 
 fn check_health(text: &str, raw: Option<Spanned<raw::Health>>) -> Result<Health, ConfigError> {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    Hook, Select,
+    Hook, OnUnframed, Pool, ReturnPath, Select,
     value::{Backend, Duration, Listen, Name, Path, Source},
 };
 use crate::{label::Label, order::Order};
@@ -41,6 +41,12 @@ pub(super) struct Service {
     pub(super) cookie: Option<Spanned<String>>,
     pub(super) parameter: Option<Spanned<String>>,
     pub(super) idle: Option<Spanned<Duration>>,
+    #[serde(default, rename = "return")]
+    pub(super) return_path: ReturnPath,
+    pub(super) pool: Option<Spanned<Pool>>,
+    pub(super) pool_legs: Option<Spanned<u32>>,
+    #[serde(default)]
+    pub(super) on_unframed: OnUnframed,
     pub(super) health: Option<Spanned<Health>>,
     #[serde(default)]
     pub(super) version: Vec<Version>,

@@ -193,6 +193,8 @@ impl Director {
         }
         let old = std::mem::replace(&mut self.state, state);
         self.reset_new_versions(&old, service)?;
+        // Before a policy names a new backend: its first answer has to be known for what it is.
+        self.sync_addresses()?;
         self.sync_service(service)?;
         self.free_backends(&old)?;
         self.counted = None;

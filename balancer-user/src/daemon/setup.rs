@@ -9,9 +9,7 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use aya_obj::programs::XdpAttachType;
-use balancer_ebpf::layout::{
-    BACKEND_UP, BACKEND_USED, Globals, INTERFACE_PEER, MAX_SOURCES, ROLE_LISTENER, ROLE_SOURCE,
-};
+use balancer_ebpf::layout::{BACKEND_UP, BACKEND_USED, Globals, INTERFACE_PEER, MAX_SOURCES};
 use log::{info, warn};
 
 use super::{
@@ -96,7 +94,6 @@ pub(super) fn director(
     let stored = store.load()?;
     let changed = stored.as_ref().and_then(|state| state.object) != Some(fingerprint);
     write_globals(&mut maps, &config, &sizes, &store)?;
-    write_addresses(&mut maps, &config)?;
     let peers: BTreeMap<u32, u32> =
         interfaces.iter().map(|i| (i.index, if i.peer_elsewhere { INTERFACE_PEER } else { 0 })).collect();
     let former = maps.interfaces().into_iter().filter(|index| !peers.contains_key(index)).collect();
@@ -173,12 +170,6 @@ fn write_globals(maps: &mut Maps, config: &Config, sizes: &Sizes, store: &Store)
         sources,
     })?;
     Ok(())
-}
-
-fn write_addresses(maps: &mut Maps, config: &Config) -> anyhow::Result<()> {
-    let listeners = config.services.iter().map(|service| (service.listen.ip().octets(), ROLE_LISTENER));
-    let sources = (0u32..).zip(&config.sources).map(|(index, source)| (source.octets(), ROLE_SOURCE | index));
-    maps.set_addresses(&listeners.chain(sources).collect::<BTreeMap<_, _>>())
 }
 
 /// A director without a state begins with the config's versions.

@@ -5,14 +5,14 @@ use std::{cell::Cell, collections::BTreeMap, sync::Mutex as StdMutex, time::Dura
 use balancer_ebpf::{
     layout::{
         BACKEND_UP, BUCKET_WAYS, Backend, Binding, Bucket, Entry, Globals, KIND_ISSUED, KIND_PRESENTED, Key, Listener,
-        ListenerKey, MAX_SOURCES, OFFER_SACK, Policy, Traffic,
+        ListenerKey, MAX_SOURCES, OFFER_SACK, Policy, ROLE_BACKEND, Traffic,
     },
     sip::hash_id,
 };
 
 use super::*;
 use crate::{
-    config::Config,
+    config::{Config, ReturnPath},
     dataplane::Dataplane,
     model::{Condition, Conditions, Mode, Sessions, State, Verb},
     plan::{Offers, UNLEARNED},
@@ -26,6 +26,7 @@ const KEY: Key = Key { k0: 1, k1: 2 };
 /// What the kernel would hold.
 #[derive(Default)]
 struct Memory {
+    addresses: BTreeMap<[u8; 4], u32>,
     listeners: Vec<(ListenerKey, Listener)>,
     backends: BTreeMap<u16, Backend>,
     policies: BTreeMap<u32, Policy>,
@@ -61,6 +62,13 @@ impl Dataplane for Fake {
             zero: 0,
             sources: [[0; 4]; MAX_SOURCES],
         })
+    }
+    fn addresses(&self) -> anyhow::Result<BTreeMap<[u8; 4], u32>> {
+        Ok(self.0.lock().unwrap().addresses.clone())
+    }
+    fn set_addresses(&mut self, wanted: &BTreeMap<[u8; 4], u32>) -> anyhow::Result<()> {
+        self.0.lock().unwrap().addresses.clone_from(wanted);
+        Ok(())
     }
     fn listeners(&self) -> anyhow::Result<Vec<(ListenerKey, Listener)>> {
         Ok(self.0.lock().unwrap().listeners.clone())
@@ -272,6 +280,27 @@ fn verbs_change_the_policy_and_dry_runs_do_not() {
     assert_eq!((bench.policy().active, bench.policy().versions[1].generation), (0, 0));
     assert_eq!(bench.fake.backend(1).unwrap().flags, 0, "its backends are free");
     assert_eq!(bench.director.targets().len(), 1);
+}
+
+/// What a removed backend still sends has to be known for what it is, until another has its place.
+#[test]
+fn a_backend_of_a_gateway_service_keeps_its_role_beyond_its_end() {
+    let mut bench = bench();
+    bench.director.config.services[0].return_path = ReturnPath::Gateway;
+    bench.attach();
+    let roles = |bench: &Bench| {
+        let addresses = bench.fake.addresses().unwrap();
+        [[10, 60, 1, 2], [10, 60, 2, 2], [10, 60, 3, 2]].map(|address| addresses.get(&address).copied())
+    };
+    let backend = Some(ROLE_BACKEND);
+    assert_eq!(roles(&bench), [backend, backend, None]);
+    bench.verb(Verb::Remove { label: "001".parse().unwrap() }).unwrap();
+    assert_eq!(roles(&bench), [backend, backend, None]);
+    let add = Verb::Add { label: "003".parse().unwrap(), backends: vec!["10.60.3.2:8080".parse().unwrap()] };
+    bench.director.state.next_backend = 0;
+    bench.verb(add).unwrap();
+    bench.director.sync_all().unwrap();
+    assert_eq!(roles(&bench), [None, backend, backend]);
 }
 
 #[test]

@@ -88,12 +88,6 @@ impl Maps {
         self.globals.set(0, to_bytes(globals), 0).context("write GLOBALS")
     }
 
-    /// Makes the map say `wanted`: new entries first, so that nothing is missing meanwhile.
-    pub fn set_addresses(&mut self, wanted: &BTreeMap<[u8; 4], u32>) -> anyhow::Result<()> {
-        sync(&mut self.addresses, wanted).context("write ADDRESSES")
-    }
-
-    /// The same for interfaces.
     pub fn set_interfaces(&mut self, wanted: &BTreeMap<u32, u32>) -> anyhow::Result<()> {
         sync(&mut self.interfaces, wanted).context("write INTERFACES")
     }
@@ -131,6 +125,7 @@ fn mapped(pins: &Pins, name: &str, value_size: usize, access: Access) -> anyhow:
     map().with_context(|| format!("map {name} into memory"))
 }
 
+/// Makes a map say `wanted`: new entries first, so that nothing is missing meanwhile.
 fn sync<K: aya::Pod + Ord>(map: &mut HashMap<MapData, K, u32>, wanted: &BTreeMap<K, u32>) -> anyhow::Result<()> {
     for (key, value) in wanted {
         if !matches!(map.get(key, 0), Ok(present) if present == *value) {
@@ -147,6 +142,14 @@ fn sync<K: aya::Pod + Ord>(map: &mut HashMap<MapData, K, u32>, wanted: &BTreeMap
 impl Dataplane for Maps {
     fn globals(&self) -> anyhow::Result<Globals> {
         Ok(from_bytes(&self.globals.get(&0, 0).context("read GLOBALS")?))
+    }
+
+    fn addresses(&self) -> anyhow::Result<BTreeMap<[u8; 4], u32>> {
+        self.addresses.iter().collect::<Result<_, _>>().context("read ADDRESSES")
+    }
+
+    fn set_addresses(&mut self, wanted: &BTreeMap<[u8; 4], u32>) -> anyhow::Result<()> {
+        sync(&mut self.addresses, wanted).context("write ADDRESSES")
     }
 
     fn listeners(&self) -> anyhow::Result<Vec<(ListenerKey, Listener)>> {
