@@ -2,9 +2,26 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use balancer_ebpf::layout::{Backend, Bucket, Globals, Listener, ListenerKey, Policy, Traffic};
+
+/// An entry of the session table, as it was at one instant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Image {
+    pub tag: u64,
+    /// A [`balancer_ebpf::layout::Binding`].
+    pub binding: u64,
+    /// Seconds: last seen (low half), made (high half).
+    pub times: u64,
+    pub bucket_hash: u64,
+}
+
+/// The session table, to be read while the programs change it.
+pub trait SessionTable: Send + Sync {
+    /// Visits the entries in use, each whole.
+    fn each(&self, visit: &mut dyn FnMut(Image));
+}
 
 /// The maps of a running director.
 pub trait Dataplane: Send {
@@ -37,8 +54,8 @@ pub trait Dataplane: Send {
     fn buckets(&self) -> u32;
     /// A copy of a bucket.
     fn bucket(&self, index: u32) -> Option<Bucket>;
-    /// Visits the entries in use: tag, binding, times.
-    fn each_session(&self, visit: &mut dyn FnMut(u64, u64, u64));
+    /// All of the table, for whoever does not want to keep the director waiting.
+    fn sessions(&self) -> Arc<dyn SessionTable>;
 
     /// Takes links and pins away; answers what was removed.
     fn detach(&mut self) -> anyhow::Result<Vec<String>>;

@@ -8,7 +8,7 @@ use crate::{
     exit::Failure,
     model::Condition,
     sizes::human,
-    wire::{ServiceStatus, Status, VersionStatus},
+    wire::{Restored, ServiceStatus, SnapshotStatus, Status, VersionStatus},
 };
 
 #[derive(Debug, clap::Args)]
@@ -78,6 +78,7 @@ fn status_text(status: &Status) -> String {
         status.sessions_limit,
         human(status.memory_bytes),
     );
+    text.push_str(&snapshots_text(&status.snapshots));
     for service in &status.services {
         text.push('\n');
         text.push_str(&service_text(service));
@@ -91,6 +92,31 @@ fn status_text(status: &Status) -> String {
         text.push('\n');
         text.push_str(&table::text(&counters));
     }
+    text
+}
+
+/// What a reboot now would bring back, and what the start brought back.
+fn snapshots_text(status: &SnapshotStatus) -> String {
+    let mut text = match (&status.last, status.age_seconds) {
+        (Some(last), Some(age)) => {
+            format!("snapshot: {} sessions, {} ago, in {}", last.sessions, table::seconds(age), last.path.display())
+        }
+        _ => "snapshot: none since the start".to_owned(),
+    };
+    if let Some(Restored { from, sessions, expired, gone, no_room, problem }) = &status.restored {
+        if !from.is_empty() {
+            text.push_str(&format!(
+                "\nrestored: {sessions} sessions from {from} ({expired} expired, {gone} of versions that are gone, {no_room} without room)"
+            ));
+        }
+        if let Some(problem) = problem {
+            text.push_str(&format!("\nwarning: {problem}"));
+        }
+    }
+    if let Some(problem) = &status.problem {
+        text.push_str(&format!("\nwarning: {problem}"));
+    }
+    text.push('\n');
     text
 }
 

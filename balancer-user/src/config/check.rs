@@ -9,6 +9,8 @@ use super::{Config, ConfigError, Health, Pool, ReturnPath, Service, Version, raw
 
 /// Room for flows, unless the config says otherwise.
 const FLOWS: u32 = 262_144;
+/// How often the sessions are written to disk, unless the config says otherwise.
+const SNAPSHOT_EVERY: Duration = Duration::from_secs(10);
 /// Idle legs that are kept for a backend, unless the config says otherwise.
 const POOL_LEGS: u32 = 64;
 /// Room for sessions, unless the config says otherwise.
@@ -39,6 +41,8 @@ pub(super) fn check(text: &str, raw: raw::Config) -> Result<Config, ConfigError>
     let flows = number(text, "flows", raw.flows, FLOWS, 64..=4_194_304)?;
     let sessions = number(text, "sessions", raw.sessions, SESSIONS, 64..=268_435_456)?;
     let flow_idle = seconds(text, "flow_idle", raw.flow_idle, Duration::from_secs(15 * 60))?;
+
+    let snapshot_every = every(text, raw.snapshot.every)?;
 
     if raw.service.is_empty() {
         return Err(ConfigError::whole("there is no [[service]]", "add one, with `name` and `listen`"));
@@ -85,6 +89,7 @@ pub(super) fn check(text: &str, raw: raw::Config) -> Result<Config, ConfigError>
         flows,
         sessions,
         flow_idle,
+        snapshot_every,
         services,
     })
 }
@@ -226,6 +231,18 @@ fn number(
     }
     let fix = format!("write a number from {} to {}", range.start(), range.end());
     Err(ConfigError::at(text, value.span(), format!("`{key}` = {} is out of range", value.as_ref()), fix))
+}
+
+/// How often there is a snapshot.
+fn every(text: &str, value: Option<Spanned<super::value::Every>>) -> Result<Option<Duration>, ConfigError> {
+    let Some(value) = value else { return Ok(Some(SNAPSHOT_EVERY)) };
+    match value.as_ref().0 {
+        Some(every) if every < Duration::from_millis(100) => {
+            let what = "`every` is below 100ms";
+            Err(ConfigError::at(text, value.span(), what, "write at least \"100ms\", or \"never\""))
+        }
+        every => Ok(every),
+    }
 }
 
 /// A time that the data path counts in whole seconds.

@@ -42,6 +42,8 @@ pub struct Config {
     /// Sessions that there is room for.
     pub sessions: u32,
     pub flow_idle: Duration,
+    /// How often the sessions are written to the state directory; `None`: only when the daemon ends, and when asked.
+    pub snapshot_every: Option<Duration>,
     pub services: Vec<Service>,
 }
 

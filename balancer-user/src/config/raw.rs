@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::{
     Hook, OnUnframed, Pool, ReturnPath, Select,
-    value::{Backend, Duration, Listen, Name, Path, Source},
+    value::{Backend, Duration, Every, Listen, Name, Path, Source},
 };
 use crate::{label::Label, order::Order};
 
@@ -26,7 +26,15 @@ pub(super) struct Config {
     pub(super) sessions: Option<Spanned<u32>>,
     pub(super) flow_idle: Option<Spanned<Duration>>,
     #[serde(default)]
+    pub(super) snapshot: Snapshot,
+    #[serde(default)]
     pub(super) service: Vec<Spanned<Service>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Snapshot {
+    pub(super) every: Option<Spanned<Every>>,
 }
 
 #[derive(Deserialize)]

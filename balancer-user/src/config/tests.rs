@@ -28,6 +28,7 @@ fn defaults() {
     );
     assert_eq!((config.flows, config.sessions), (262_144, 1_048_576));
     assert_eq!(config.flow_idle, Duration::from_secs(900));
+    assert_eq!(config.snapshot_every, Some(Duration::from_secs(10)));
     let shop = config.service("shop").unwrap();
     assert_eq!((shop.select, shop.order), (Select::Highest, Order::String));
     assert_eq!((shop.cookie.as_str(), shop.parameter.as_str()), ("JSESSIONID", "jsessionid"));
@@ -108,6 +109,9 @@ fn errors_name_the_key_the_line_and_the_fix() {
         ),
         ("name = \"shop\"", "name = \"shop\"\nreturn = \"dsr\"", 8, "`dsr` is not a possible value", "\"gateway\""),
         ("name = \"shop\"", "name = \"shop\"\non_unframed = \"drop\"", 8, "`drop` is not", "\"keep\""),
+        ("[[service]]", "[snapshot]\nevery = \"often\"\n[[service]]", 7, "`often` is not a time", "or \"never\""),
+        ("[[service]]", "[snapshot]\nevery = \"9ms\"\n[[service]]", 7, "`every` is below 100ms", "at least"),
+        ("[[service]]", "[snapshot]\nfile = \"x\"\n[[service]]", 7, "unknown key `file`", "every"),
         ("name = \"lab\"", "name = \"lab", 2, "", ""),
     ];
     for (from, to, line, what, fix) in table {
@@ -118,6 +122,16 @@ fn errors_name_the_key_the_line_and_the_fix() {
         assert!(error.fix.contains(fix), "{to}: {error:?}");
         assert_eq!(error.line, Some(*line), "{to}: {error:?}");
     }
+}
+
+#[test]
+fn snapshots_can_be_left_to_the_end() {
+    let every = |value: &str| {
+        let text = GOOD.replace("[[service]]", &format!("[snapshot]\nevery = {value:?}\n[[service]]"));
+        Config::parse(&text).unwrap().snapshot_every
+    };
+    assert_eq!(every("1m"), Some(Duration::from_secs(60)));
+    assert_eq!(every("never"), None);
 }
 
 #[test]

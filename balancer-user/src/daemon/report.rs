@@ -11,11 +11,13 @@ use rustix::time::{ClockId, clock_gettime};
 use super::{Director, counters};
 use crate::{
     config,
+    dataplane::Image,
     exit::Failure,
     explain::{self, short_hash},
     label::Label,
     model::{self, Condition},
     order::padding_trap,
+    snapshot::age,
     wire::{
         BackendStatus, Counter, ExplainRequest, Explanation, ServiceStatus, Session, SessionCount, SessionList, Status,
         VersionState, VersionStatus,
@@ -55,6 +57,7 @@ impl Director {
             sessions_limit: self.config.sessions,
             memory_bytes: self.limits.memory,
             services,
+            snapshots: self.keeper().status(),
             counters: self.counters()?,
         })
     }
@@ -216,14 +219,15 @@ impl Director {
                 services.insert(u32::from(backend.id), (service, u32::try_from(idle).unwrap_or(u32::MAX)));
             }
         }
-        self.plane.each_session(&mut |tag, binding, times| {
-            let binding = Binding(binding);
+        self.plane.sessions().each(&mut |image| {
+            let Image { tag, times, .. } = image;
+            let binding = Binding(image.binding);
             let Some((service, limit)) = services.get(&binding.backend()) else { return };
             let version = service.versions.iter().find(|version| version.index == binding.version());
             let (seen, made) = (times as u32, (times >> 32) as u32);
-            let idle = now.saturating_sub(seen);
+            let idle = age(now, seen);
             if version.is_some_and(|version| version.generation == binding.generation()) && idle <= *limit {
-                visit(Bound { tag, service: service.id, binding, age: now.saturating_sub(made), idle });
+                visit(Bound { tag, service: service.id, binding, age: age(now, made), idle });
             }
         });
     }

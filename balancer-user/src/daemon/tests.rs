@@ -13,9 +13,10 @@ use balancer_ebpf::{
 use super::*;
 use crate::{
     config::{Config, ReturnPath},
-    dataplane::Dataplane,
+    dataplane::{Dataplane, Image, SessionTable},
     model::{Condition, Conditions, Mode, Sessions, State, Verb},
     plan::{Offers, UNLEARNED},
+    snapshot::Keeper,
     store::Store,
     wire::{ExplainRequest, VersionState},
 };
@@ -45,6 +46,14 @@ impl Fake {
         let bucket = hash.bucket as u32 & (BUCKETS - 1);
         let entry = [hash.tag, binding.0, now | now << 32, hash.bucket];
         self.0.lock().unwrap().buckets.entry(bucket).or_default().push(entry);
+    }
+}
+
+impl SessionTable for Fake {
+    fn each(&self, visit: &mut dyn FnMut(Image)) {
+        for [tag, binding, times, bucket_hash] in self.0.lock().unwrap().buckets.values().flatten().copied() {
+            visit(Image { tag, binding, times, bucket_hash });
+        }
     }
 }
 
@@ -131,10 +140,8 @@ impl Dataplane for Fake {
         };
         Some(Bucket { entries: std::array::from_fn::<_, BUCKET_WAYS, _>(entry) })
     }
-    fn each_session(&self, visit: &mut dyn FnMut(u64, u64, u64)) {
-        for [tag, binding, times, _] in self.0.lock().unwrap().buckets.values().flatten() {
-            visit(*tag, *binding, *times);
-        }
+    fn sessions(&self) -> Arc<dyn SessionTable> {
+        Arc::new(self.clone())
     }
     fn detach(&mut self) -> anyhow::Result<Vec<String>> {
         self.0.lock().unwrap().detached = true;
@@ -177,7 +184,8 @@ fn start(dir: &std::path::Path, fake: &Fake, state: State, conditions: Condition
     config.state = dir.join("state");
     let store = Store::open(&config.state).unwrap();
     let limits = director::Limits::default();
-    let mut director = Director::new(config, state, conditions, Box::new(fake.clone()), store, limits).unwrap();
+    let keeper = Keeper::new(&config, KEY, fake.sessions(), None);
+    let mut director = Director::new(config, state, conditions, Box::new(fake.clone()), store, keeper, limits).unwrap();
     director.fill_services().unwrap();
     director
 }

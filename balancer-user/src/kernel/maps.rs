@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     mem::{self, size_of},
     os::fd::AsFd as _,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -18,14 +19,14 @@ use balancer_ebpf::layout::{
 use super::{
     mmap::{Access, MappedArray},
     pins::Pins,
+    table::{LiveTable, WORDS},
     values::{from_bytes, to_bytes},
 };
-use crate::dataplane::Dataplane;
+use crate::dataplane::{Dataplane, SessionTable};
 
 /// A block is written again only when no CPU can still be reading it: a program runs for microseconds.
 const GRACE: Duration = Duration::from_millis(100);
 const BUCKET_WORDS: usize = size_of::<Bucket>() / 8;
-const ENTRY_WORDS: usize = size_of::<Entry>() / 8;
 const BACKEND_WORDS: usize = size_of::<Backend>() / 8;
 // Of a backend's words: each is stored in one piece.
 const ADDRESS_WORD: usize = mem::offset_of!(Backend, address) / 8;
@@ -48,7 +49,7 @@ pub struct Maps {
     counters: PerCpuArray<MapData, u64>,
     /// Service words: a flip is one store here.
     services: MappedArray,
-    sessions: MappedArray,
+    sessions: Arc<MappedArray>,
     /// When a policy block was replaced, by its index.
     replaced: BTreeMap<u32, Instant>,
     started: Instant,
@@ -66,7 +67,7 @@ impl Maps {
         }
         let services = mapped(&pins, map::SERVICES, size_of::<u64>(), Access::ReadWrite)?;
         let backends = mapped(&pins, map::BACKENDS, size_of::<Backend>(), Access::ReadWrite)?;
-        let sessions = mapped(&pins, map::SESSIONS, size_of::<Bucket>(), Access::Read)?;
+        let sessions = mapped(&pins, map::SESSIONS, size_of::<Bucket>(), Access::Read)?.into();
         Ok(Self {
             globals: open(&pins, map::GLOBALS, Map::Array)?,
             listeners: open(&pins, map::LISTENERS, Map::HashMap)?,
@@ -105,6 +106,11 @@ impl Maps {
         let bytes = self.policies.get(&block, 0).with_context(|| format!("read policy block {block}"))?;
         Ok(from_bytes(&bytes))
     }
+}
+
+/// The session table, to be filled.
+pub fn open_table(pins: &Pins) -> anyhow::Result<LiveTable> {
+    Ok(LiveTable::new(mapped(pins, map::SESSIONS, size_of::<Bucket>(), Access::ReadWrite)?))
 }
 
 /// Where a backend begins.
@@ -251,23 +257,16 @@ impl Dataplane for Maps {
         self.sessions.load(first)?;
         let word = |at: usize| Cell::new(self.sessions.load(first + at).unwrap_or_default());
         let entries: [Entry; BUCKET_WAYS] = std::array::from_fn(|way| Entry {
-            tag: word(way * ENTRY_WORDS),
-            binding: word(way * ENTRY_WORDS + 1),
-            times: word(way * ENTRY_WORDS + 2),
-            bucket_hash: word(way * ENTRY_WORDS + 3),
+            tag: word(way * WORDS.entry + WORDS.tag),
+            binding: word(way * WORDS.entry + WORDS.binding),
+            times: word(way * WORDS.entry + WORDS.times),
+            bucket_hash: word(way * WORDS.entry + WORDS.hash),
         });
         Some(Bucket { entries })
     }
 
-    fn each_session(&self, visit: &mut dyn FnMut(u64, u64, u64)) {
-        for first in (0..self.sessions.words()).step_by(ENTRY_WORDS) {
-            let word = |at: usize| self.sessions.load(first + at).unwrap_or_default();
-            match word(0) {
-                // Free, or being written.
-                0 | u64::MAX => {}
-                tag => visit(tag, word(1), word(2)),
-            }
-        }
+    fn sessions(&self) -> Arc<dyn SessionTable> {
+        self.sessions.clone()
     }
 
     fn detach(&mut self) -> anyhow::Result<Vec<String>> {

@@ -67,6 +67,13 @@ impl MappedArray {
         }
     }
 
+    /// A pointer to so many words, all of which lie in the array, if they may be written.
+    pub fn range(&self, first: usize, words: usize) -> Option<NonNull<AtomicU64>> {
+        let inside = first.checked_add(words).is_some_and(|end| end <= self.words);
+        // SAFETY: `first` lies within the mapping.
+        (inside && self.access == Access::ReadWrite).then(|| unsafe { self.base.add(first) })
+    }
+
     pub fn words(&self) -> usize {
         self.words
     }
