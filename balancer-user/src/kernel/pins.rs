@@ -137,8 +137,17 @@ pub fn detach(pins: &Pins, interfaces: &[u32]) -> anyhow::Result<Vec<String>> {
     Ok(removed)
 }
 
-/// The same for pins that no daemon holds.
+/// The same for pins that no daemon holds, whichever layout they have.
 pub fn detach_pinned(pins: &Pins) -> anyhow::Result<Vec<String>> {
+    let mut removed = Vec::new();
+    for (_, other) in pins.other_layouts()? {
+        removed.extend(detach_one(&other)?);
+    }
+    removed.extend(detach_one(pins)?);
+    Ok(removed)
+}
+
+fn detach_one(pins: &Pins) -> anyhow::Result<Vec<String>> {
     use aya::maps::{HashMap, Map, MapData};
     let path = pins.map(balancer_ebpf::layout::map::INTERFACES);
     let interfaces: Vec<u32> = MapData::from_pin(path)

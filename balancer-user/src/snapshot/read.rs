@@ -118,7 +118,7 @@ impl Snapshot {
 
 /// Reads so many entries, some at a time.
 fn pieces(file: &mut File, sessions: u64, mut take: impl FnMut(&[u8])) -> io::Result<()> {
-    let mut piece = vec![0; PIECE * ENTRY_BYTES];
+    let mut piece = vec![0; sessions.min(PIECE as u64) as usize * ENTRY_BYTES];
     let mut left = sessions;
     while left > 0 {
         let now = left.min(PIECE as u64);
