@@ -39,6 +39,11 @@ pub trait Dataplane: Send {
     /// Writes a backend, but for what the programs keep in it.
     fn set_backend(&mut self, id: u16, backend: &Backend) -> anyhow::Result<()>;
 
+    /// Legs to a backend that wait for a request.
+    fn idle_legs(&self, id: u16) -> u64;
+    /// Gives a backend's idle legs up: each is reset when its slot is used again.
+    fn empty_pools(&mut self, id: u16) -> anyhow::Result<()>;
+
     /// The policy that decides the service's requests now.
     fn policy(&self, service: u32) -> anyhow::Result<Option<Policy>>;
     /// Makes `policy` decide from one instant on; false if it does already.

@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::{Hook, Select},
+    config::{Hook, OnUnframed, Pool, ReturnPath, Select},
     label::Label,
     model::{Change, Condition, Mode, Sessions},
     order::Order,
@@ -103,6 +103,12 @@ pub struct ServiceStatus {
     pub order: Order,
     pub cookie: String,
     pub parameter: String,
+    #[serde(rename = "return")]
+    pub return_path: ReturnPath,
+    pub pool: Pool,
+    /// Idle legs that are kept for each backend at most.
+    pub pool_legs: u32,
+    pub on_unframed: OnUnframed,
     pub active: Option<Label>,
     /// Where a rollback would go.
     pub previous: Option<Label>,
@@ -142,6 +148,10 @@ pub struct BackendStatus {
     pub condition: Condition,
     /// What the last check said.
     pub detail: String,
+    /// Flows that have a leg to it now.
+    pub legs_busy: u64,
+    /// Legs to it that wait for a request of any flow.
+    pub legs_idle: u64,
 }
 
 /// A version's state, as shown.

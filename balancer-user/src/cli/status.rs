@@ -133,7 +133,8 @@ fn service_text(service: &ServiceStatus) -> String {
 
 /// The versions of a service, lowest first.
 pub(super) fn versions(versions: &[VersionStatus]) -> comfy_table::Table {
-    let headings = ["version", "state", "backends", ">sessions", ">new", ">flows", ">in flight", ">requests"];
+    let headings =
+        ["version", "state", "backends", ">sessions", ">new", ">flows", ">idle legs", ">in flight", ">requests"];
     let mut table = table::new(&headings);
     for version in versions {
         let up = version.backends.iter().filter(|backend| backend.condition == Condition::Up).count();
@@ -147,6 +148,7 @@ pub(super) fn versions(versions: &[VersionStatus]) -> comfy_table::Table {
             comfy_table::Cell::new(sessions.presented),
             comfy_table::Cell::new(sessions.issued),
             comfy_table::Cell::new(version.flows),
+            comfy_table::Cell::new(version.backends.iter().map(|backend| backend.legs_idle).sum::<u64>()),
             comfy_table::Cell::new(version.in_flight),
             comfy_table::Cell::new(version.requests),
         ]);

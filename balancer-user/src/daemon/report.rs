@@ -81,6 +81,10 @@ impl Director {
             order: config.order,
             cookie: config.cookie.clone(),
             parameter: config.parameter.clone(),
+            return_path: config.return_path,
+            pool: config.pool,
+            pool_legs: config.pool_legs,
+            on_unframed: config.on_unframed,
             active: service.active.clone(),
             previous: service.past.last().cloned(),
             versions,
@@ -96,18 +100,22 @@ impl Director {
     ) -> Result<VersionStatus, Failure> {
         let traffic = self.plane.traffic(service.id, version.index)?;
         let counted = self.counted.as_ref().filter(|_| with_sessions);
-        let backends = version.backends.iter().map(|backend| BackendStatus {
-            id: backend.id,
-            address: backend.address,
-            condition: self.conditions.of_backend(backend.id),
-            detail: self.details.get(&backend.id).cloned().unwrap_or_default(),
+        let backends = version.backends.iter().map(|backend| {
+            Ok::<_, Failure>(BackendStatus {
+                id: backend.id,
+                address: backend.address,
+                condition: self.conditions.of_backend(backend.id),
+                detail: self.details.get(&backend.id).cloned().unwrap_or_default(),
+                legs_busy: self.plane.backend(backend.id)?.legs.get(),
+                legs_idle: self.plane.idle_legs(backend.id),
+            })
         });
         Ok(VersionStatus {
             label: version.label.clone(),
             state: self.version_state(service, version),
             index: version.index,
             generation: version.generation,
-            backends: backends.collect(),
+            backends: backends.collect::<Result<_, _>>()?,
             sessions: counted
                 .map(|counts| counts.by_version.get(&(service.id, version.index)).copied().unwrap_or_default()),
             flows: traffic.flows.get(),

@@ -121,6 +121,7 @@ impl Director {
                 // The address stays until the id is used again: flows that are ending may still ask for it.
                 let freed = Backend { flags: 0, ..self.plane.backend(id)? };
                 self.plane.set_backend(id, &freed)?;
+                self.plane.empty_pools(id)?;
                 self.conditions.0.remove(&id);
                 self.learned.remove(&id);
                 self.details.remove(&id);

@@ -30,6 +30,7 @@ struct Memory {
     addresses: BTreeMap<[u8; 4], u32>,
     listeners: Vec<(ListenerKey, Listener)>,
     backends: BTreeMap<u16, Backend>,
+    idle_legs: BTreeMap<u16, u64>,
     policies: BTreeMap<u32, Policy>,
     published: u32,
     buckets: BTreeMap<u32, Vec<[u64; 4]>>,
@@ -106,6 +107,13 @@ impl Dataplane for Fake {
     }
     fn set_backend(&mut self, id: u16, backend: &Backend) -> anyhow::Result<()> {
         self.0.lock().unwrap().backends.insert(id, backend.clone());
+        Ok(())
+    }
+    fn idle_legs(&self, id: u16) -> u64 {
+        self.0.lock().unwrap().idle_legs.get(&id).copied().unwrap_or_default()
+    }
+    fn empty_pools(&mut self, id: u16) -> anyhow::Result<()> {
+        self.0.lock().unwrap().idle_legs.remove(&id);
         Ok(())
     }
     fn policy(&self, service: u32) -> anyhow::Result<Option<Policy>> {
@@ -309,6 +317,25 @@ fn a_backend_of_a_gateway_service_keeps_its_role_beyond_its_end() {
     bench.verb(add).unwrap();
     bench.director.sync_all().unwrap();
     assert_eq!(roles(&bench), [None, backend, backend]);
+}
+
+#[test]
+fn legs_are_shown_and_those_of_a_removed_backend_given_up() {
+    let mut bench = bench();
+    bench.attach();
+    bench.fake.0.lock().unwrap().idle_legs = [(0, 5), (1, 7)].into();
+    let legs = |bench: &mut Bench| {
+        let status = bench.director.service_status("shop", false).unwrap();
+        let backends = status.versions.into_iter().flat_map(|version| version.backends);
+        backends.map(|backend| (backend.id, backend.legs_busy, backend.legs_idle)).collect::<Vec<_>>()
+    };
+    assert_eq!(legs(&mut bench), [(0, 0, 5), (1, 0, 7), (2, 0, 0)]);
+    let busy = Backend { legs: Cell::new(3), ..bench.fake.backend(2).unwrap() };
+    bench.fake.0.lock().unwrap().backends.insert(2, busy);
+    assert_eq!(legs(&mut bench), [(0, 0, 5), (1, 0, 7), (2, 3, 0)]);
+    bench.verb(Verb::Remove { label: "002".parse().unwrap() }).unwrap();
+    assert_eq!(legs(&mut bench), [(0, 0, 5)]);
+    assert_eq!(bench.fake.0.lock().unwrap().idle_legs.keys().copied().collect::<Vec<_>>(), [0]);
 }
 
 #[test]

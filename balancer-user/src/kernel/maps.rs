@@ -12,8 +12,8 @@ use std::{
 use anyhow::Context as _;
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
 use balancer_ebpf::layout::{
-    BUCKET_WAYS, Backend, Bucket, Entry, Globals, Listener, ListenerKey, MAX_VERSIONS, Policy, SERVICE_BLOCKS,
-    ServiceWord, Traffic, map,
+    BUCKET_WAYS, Backend, Bucket, Entry, Globals, LEG_CLASSES, Listener, ListenerKey, MAX_VERSIONS, Policy, PoolWord,
+    SERVICE_BLOCKS, ServiceWord, Traffic, map, pool,
 };
 
 use super::{
@@ -44,6 +44,8 @@ pub struct Maps {
     interfaces: HashMap<MapData, u32, u32>,
     /// Health is one store here, which leaves alone what the programs keep beside it.
     backends: MappedArray,
+    /// Lists of idle legs, which the programs change all the time.
+    pools: MappedArray,
     policies: Bytes<{ size_of::<Policy>() }>,
     traffic: Bytes<{ size_of::<Traffic>() }>,
     counters: PerCpuArray<MapData, u64>,
@@ -67,6 +69,7 @@ impl Maps {
         }
         let services = mapped(&pins, map::SERVICES, size_of::<u64>(), Access::ReadWrite)?;
         let backends = mapped(&pins, map::BACKENDS, size_of::<Backend>(), Access::ReadWrite)?;
+        let pools = mapped(&pins, map::POOLS, size_of::<PoolWord>(), Access::ReadWrite)?;
         let sessions = mapped(&pins, map::SESSIONS, size_of::<Bucket>(), Access::Read)?.into();
         Ok(Self {
             globals: open(&pins, map::GLOBALS, Map::Array)?,
@@ -74,6 +77,7 @@ impl Maps {
             addresses: open(&pins, map::ADDRESSES, Map::HashMap)?,
             interfaces: open(&pins, map::INTERFACES, Map::HashMap)?,
             backends,
+            pools,
             policies: open(&pins, map::POLICIES, Map::Array)?,
             traffic: open(&pins, map::TRAFFIC, Map::Array)?,
             counters: open(&pins, map::COUNTERS, Map::PerCpuArray)?,
@@ -111,6 +115,11 @@ impl Maps {
 /// The session table, to be filled.
 pub fn open_table(pins: &Pins) -> anyhow::Result<LiveTable> {
     Ok(LiveTable::new(mapped(pins, map::SESSIONS, size_of::<Bucket>(), Access::ReadWrite)?))
+}
+
+/// Where the words of a backend's pools are, one for each class of legs.
+fn pools(id: u16) -> impl Iterator<Item = usize> {
+    (0..LEG_CLASSES).map(move |class| pool(u32::from(id), class) as usize)
 }
 
 /// Where a backend begins.
@@ -195,6 +204,22 @@ impl Dataplane for Maps {
             store(ADDRESS_WORD)?;
         }
         store(FLAGS_WORD)
+    }
+
+    fn idle_legs(&self, id: u16) -> u64 {
+        pools(id).filter_map(|at| self.pools.load(at)).map(|word| u64::from(PoolWord(word).count())).sum()
+    }
+
+    fn empty_pools(&mut self, id: u16) -> anyhow::Result<()> {
+        for at in pools(id) {
+            // A program that puts a leg back at this instant wins, and is met again.
+            while let Some(word) = self.pools.load(at).filter(|word| PoolWord(*word).count() != 0) {
+                self.pools
+                    .exchange(at, word, PoolWord(word).with(0, 0).0)
+                    .with_context(|| format!("empty the pools of backend {id}"))?;
+            }
+        }
+        Ok(())
     }
 
     fn policy(&self, service: u32) -> anyhow::Result<Option<Policy>> {

@@ -97,9 +97,10 @@ impl<'a, T: Table> Filler<'a, T> {
 
     /// A time of the former table on the present boot clock. Before the boot it wraps, as the programs expect it to.
     fn moved(&self, then: u32) -> u32 {
-        let elapsed = u32::try_from(self.now.since(&self.taken)).unwrap_or(u32::MAX);
-        let age = age(self.taken.seconds(), then).saturating_add(elapsed).min(i32::MAX as u32);
-        self.now.seconds().wrapping_sub(age)
+        let elapsed = i64::try_from(self.now.since(&self.taken)).unwrap_or(i64::MAX);
+        let distance = i64::from(then.wrapping_sub(self.taken.seconds()).cast_signed());
+        let distance = distance.saturating_sub(elapsed).max(i64::from(-i32::MAX));
+        self.now.seconds().wrapping_add_signed(distance as i32)
     }
 
     /// `bind` takes an id for one that was made and seen now.
