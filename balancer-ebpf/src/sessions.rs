@@ -9,7 +9,7 @@ use crate::host::{Cpu, Machine};
 use crate::layout::{BUCKET_WAYS, Binding, Bucket, Entry, Globals, KIND_ISSUED, KIND_PRESENTED, SessionHash};
 
 /// A tag that belongs to nobody: its entry is being written.
-const RESERVED: u64 = u64::MAX;
+pub const RESERVED: u64 = u64::MAX;
 
 /// How the core reaches buckets.
 pub trait Table: Machine {

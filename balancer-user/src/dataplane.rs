@@ -2,11 +2,34 @@
 
 #![forbid(unsafe_code)]
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use balancer_ebpf::layout::{Backend, Bucket, Globals, Listener, ListenerKey, Policy, Traffic};
+
+/// An entry of the session table, as it was at one instant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Image {
+    pub tag: u64,
+    /// A [`balancer_ebpf::layout::Binding`].
+    pub binding: u64,
+    /// Seconds: last seen (low half), made (high half).
+    pub times: u64,
+    pub bucket_hash: u64,
+}
+
+/// The session table, to be read while the programs change it.
+pub trait SessionTable: Send + Sync {
+    /// Visits the entries in use, each whole.
+    fn each(&self, visit: &mut dyn FnMut(Image));
+}
 
 /// The maps of a running director.
 pub trait Dataplane: Send {
     fn globals(&self) -> anyhow::Result<Globals>;
+
+    /// Addresses (in network order) and what they are to the director: `ROLE_*`.
+    fn addresses(&self) -> anyhow::Result<BTreeMap<[u8; 4], u32>>;
+    fn set_addresses(&mut self, wanted: &BTreeMap<[u8; 4], u32>) -> anyhow::Result<()>;
 
     fn listeners(&self) -> anyhow::Result<Vec<(ListenerKey, Listener)>>;
     fn set_listener(&mut self, key: ListenerKey, listener: Listener) -> anyhow::Result<()>;
@@ -15,6 +38,11 @@ pub trait Dataplane: Send {
     fn backend(&self, id: u16) -> anyhow::Result<Backend>;
     /// Writes a backend, but for what the programs keep in it.
     fn set_backend(&mut self, id: u16, backend: &Backend) -> anyhow::Result<()>;
+
+    /// Legs to a backend that wait for a request.
+    fn idle_legs(&self, id: u16) -> u64;
+    /// Gives a backend's idle legs up: each is reset when its slot is used again.
+    fn empty_pools(&mut self, id: u16) -> anyhow::Result<()>;
 
     /// The policy that decides the service's requests now.
     fn policy(&self, service: u32) -> anyhow::Result<Option<Policy>>;
@@ -31,8 +59,8 @@ pub trait Dataplane: Send {
     fn buckets(&self) -> u32;
     /// A copy of a bucket.
     fn bucket(&self, index: u32) -> Option<Bucket>;
-    /// Visits the entries in use: tag, binding, times.
-    fn each_session(&self, visit: &mut dyn FnMut(u64, u64, u64));
+    /// All of the table, for whoever does not want to keep the director waiting.
+    fn sessions(&self) -> Arc<dyn SessionTable>;
 
     /// Takes links and pins away; answers what was removed.
     fn detach(&mut self) -> anyhow::Result<Vec<String>>;

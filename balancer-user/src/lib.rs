@@ -2,7 +2,7 @@
 //!
 //! What is wanted is planned purely ([`config`], [`model`], [`order`], [`plan`]): it needs no kernel, no root and no
 //! clock, and is tested as tables. What touches the world is thin: [`kernel`] (maps, pins, links), [`store`] (the state
-//! file), [`health`] (checks), [`api`] (the socket), [`cli`] (one file a verb). [`daemon`] ties them together. No request
+//! file), [`snapshot`] (the sessions, for a reboot), [`health`] (checks), [`api`] (the socket), [`cli`] (one file a verb). [`daemon`] ties them together. No request
 //! of a client passes through any of it.
 
 #![deny(unsafe_code)]
@@ -23,5 +23,6 @@ pub mod model;
 pub mod order;
 pub mod plan;
 pub mod sizes;
+pub mod snapshot;
 pub mod store;
 pub mod wire;

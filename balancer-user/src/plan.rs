@@ -2,16 +2,17 @@
 
 #![forbid(unsafe_code)]
 
-use std::cell::Cell;
+use std::{cell::Cell, collections::BTreeMap};
 
 use balancer_ebpf::layout::{
     BACKEND_UP, BACKEND_USED, Backend, Listener, ListenerKey, MAX_VERSIONS, Name, OFFER_SACK, OFFER_SCALE,
-    OFFER_TIMESTAMPS, Policy, SessionRule, VERSION_BACKENDS, VERSION_SERVES, VersionPolicy,
+    OFFER_TIMESTAMPS, POLICY_GATEWAY, POLICY_KEEP_UNFRAMED, POLICY_POOL, Policy, ROLE_BACKEND, ROLE_LISTENER,
+    ROLE_SOURCE, SessionRule, VERSION_BACKENDS, VERSION_SERVES, VersionPolicy,
 };
 
 use crate::{
-    config::{self, Select},
-    model::{self, Condition, Conditions},
+    config::{self, Config, OnUnframed, Pool, ReturnPath, Select},
+    model::{self, Condition, Conditions, State},
 };
 
 /// What a listener promises before anything was learned of the backends.
@@ -72,11 +73,33 @@ pub fn policy(service: &model::Service, config: &config::Service, conditions: &C
         active: service.active().map_or(0, |version| version.index),
         idle_seconds: u32::try_from(config.idle.as_secs()).unwrap_or(u32::MAX),
         fallback: fallback(service, config, conditions).map_or(0, |version| version.index),
-        flags: 0,
-        pool_limit: 0,
+        flags: policy_flags(config),
+        pool_limit: config.pool_legs,
         rule: SessionRule { cookie: name(&config.cookie), parameter: name(&config.parameter) },
         versions,
     }
+}
+
+fn policy_flags(config: &config::Service) -> u32 {
+    let flag = |set: bool, bit: u32| if set { bit } else { 0 };
+    flag(config.pool == Pool::Safe, POLICY_POOL)
+        | flag(config.on_unframed == OnUnframed::Keep, POLICY_KEEP_UNFRAMED)
+        | flag(config.return_path == ReturnPath::Gateway, POLICY_GATEWAY)
+}
+
+/// What addresses are to the director: listeners', legs' sources, and the backends of services whose answers come back
+/// to the clients' addresses.
+pub fn addresses(config: &Config, state: &State) -> BTreeMap<[u8; 4], u32> {
+    let listeners = config.services.iter().map(|service| (*service.listen.ip(), ROLE_LISTENER));
+    let sources = (0u32..).zip(&config.sources).map(|(index, source)| (*source, ROLE_SOURCE | index));
+    let gateways = config.services.iter().filter(|service| service.return_path == ReturnPath::Gateway);
+    let versions = gateways.filter_map(|service| state.service(&service.name)).flat_map(|service| &service.versions);
+    let backends = versions.flat_map(|version| &version.backends).map(|backend| (*backend.address.ip(), ROLE_BACKEND));
+    let mut addresses = BTreeMap::new();
+    for (address, role) in listeners.chain(sources).chain(backends) {
+        *addresses.entry(address.octets()).or_default() |= role;
+    }
+    addresses
 }
 
 /// The version that stands in while the active one has no backend that takes work and the daemon has not noticed yet, or
@@ -133,7 +156,7 @@ pub fn backend(backend: &model::Backend, up: bool) -> Backend {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Rules, State, Verb, apply};
+    use crate::model::{Rules, Verb, apply};
 
     const TOML: &str = r#"
         name = "lab"
@@ -147,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_policy_says_what_the_state_says() {
-        let config = config::Config::parse(TOML).unwrap();
+        let config = Config::parse(TOML).unwrap();
         let mut state = State::default();
         state.ensure_service("shop").unwrap();
         let rules = Rules { select: config.services[0].select, order: config.services[0].order };
@@ -176,6 +199,39 @@ mod tests {
         assert_eq!(backend.flags, BACKEND_USED | BACKEND_UP);
         let key = listener_key(&config.services[0]);
         assert_eq!((key.address, key.port), ([10, 60, 255, 1], [0, 80]));
+    }
+
+    #[test]
+    fn a_service_says_how_its_legs_are_used() {
+        let flags = |line: &str| {
+            let config = Config::parse(&format!("{TOML}{line}")).unwrap();
+            let mut state = State::default();
+            let service = state.ensure_service("shop").unwrap();
+            let policy = policy(service, &config.services[0], &Conditions::default());
+            (policy.flags, policy.pool_limit)
+        };
+        assert_eq!(flags(""), (POLICY_POOL, 64));
+        assert_eq!(flags("pool_legs = 7"), (POLICY_POOL, 7));
+        assert_eq!(flags("pool = \"off\"\non_unframed = \"keep\""), (POLICY_KEEP_UNFRAMED, 0));
+        assert_eq!(flags("return = \"gateway\""), (POLICY_GATEWAY, 0));
+    }
+
+    #[test]
+    fn backends_have_a_role_where_they_answer_through_the_director() {
+        let backends = ["10.60.1.2:8080".parse().unwrap(), "10.60.1.2:8081".parse().unwrap()];
+        let roles = |line: &str| {
+            let config = Config::parse(&format!("{TOML}{line}")).unwrap();
+            let mut state = State::default();
+            state.ensure_service("shop").unwrap();
+            let rules = Rules { select: config.services[0].select, order: config.services[0].order };
+            let verb = Verb::Add { label: "001".parse().unwrap(), backends: backends.to_vec() };
+            apply(&mut state, "shop", rules, &Conditions::default(), &verb).unwrap();
+            addresses(&config, &state)
+        };
+        let always = [([10, 60, 254, 1], ROLE_SOURCE), ([10, 60, 255, 1], ROLE_LISTENER)];
+        assert_eq!(roles(""), always.into());
+        let with_backend = [([10, 60, 1, 2], ROLE_BACKEND)].into_iter().chain(always).collect();
+        assert_eq!(roles("return = \"gateway\""), with_backend);
     }
 
     #[test]

@@ -21,6 +21,9 @@ use crate::{
     model::{FORMAT, State},
 };
 
+/// How the names of files end that are not complete yet.
+const NEW: &str = ".new";
+
 /// The state directory, locked: there is one daemon per directory.
 #[derive(Debug)]
 pub struct Store {
@@ -66,7 +69,14 @@ impl Store {
             write!(lock, "{}", std::process::id())
         };
         written().map_err(|error| Failure::other(format!("{} cannot be written: {error}", path.display()), ""))?;
+        remove_unfinished(dir)
+            .map_err(|error| Failure::other(format!("{} cannot be tidied up: {error}", dir.display()), ""))?;
         Ok(Self { dir: dir.to_owned(), _lock: lock })
+    }
+
+    /// Where the snapshot of the sessions is, too.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// The state, if there is one.
@@ -92,7 +102,7 @@ impl Store {
         let bytes: [u8; 48] = bytes.try_into().map_err(|bytes: Vec<u8>| {
             Failure::other(
                 format!("{} has {} bytes instead of 48", path.display(), bytes.len()),
-                "remove it: the director makes new keys, and sessions that are known now begin anew",
+                "remove it: the director takes the session key from its snapshot of sessions, or else makes a new one",
             )
         })?;
         Ok(Some(Keys::from_bytes(&bytes)))
@@ -148,19 +158,66 @@ pub fn load(dir: &Path) -> Result<Option<State>, Failure> {
 }
 
 fn replace(dir: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
-    let (path, temporary) = (dir.join(name), dir.join(format!(".{name}.new")));
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)
-        .with_context(|| format!("make {}", temporary.display()))?;
-    file.write_all(bytes).with_context(|| format!("write {}", temporary.display()))?;
-    file.sync_all().with_context(|| format!("sync {}", temporary.display()))?;
-    fs::rename(&temporary, &path).with_context(|| format!("rename to {}", path.display()))?;
-    // The rename itself is in the directory.
-    File::open(dir).and_then(|dir| dir.sync_all()).with_context(|| format!("sync {}", dir.display()))
+    let mut replacement = Replacement::begin(dir, name)?;
+    replacement.file().write_all(bytes).with_context(|| format!("write {name} in {}", dir.display()))?;
+    replacement.finish()
+}
+
+/// A private file that takes another's place once it is complete, and goes away if it never is.
+#[derive(Debug)]
+pub(crate) struct Replacement {
+    dir: PathBuf,
+    path: PathBuf,
+    temporary: PathBuf,
+    file: File,
+    finished: bool,
+}
+
+impl Replacement {
+    pub(crate) fn begin(dir: &Path, name: &str) -> anyhow::Result<Self> {
+        let temporary = dir.join(format!(".{name}{NEW}"));
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)
+            .with_context(|| format!("make {}", temporary.display()))?;
+        Ok(Self { dir: dir.to_owned(), path: dir.join(name), temporary, file, finished: false })
+    }
+
+    pub(crate) fn file(&mut self) -> &mut File {
+        &mut self.file
+    }
+
+    pub(crate) fn finish(mut self) -> anyhow::Result<()> {
+        self.file.sync_all().with_context(|| format!("sync {}", self.temporary.display()))?;
+        fs::rename(&self.temporary, &self.path).with_context(|| format!("rename to {}", self.path.display()))?;
+        self.finished = true;
+        // The rename itself is in the directory.
+        File::open(&self.dir).and_then(|dir| dir.sync_all()).with_context(|| format!("sync {}", self.dir.display()))
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        if !self.finished {
+            // What stays behind goes at the next start.
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+/// Removes what a daemon that was killed was writing.
+fn remove_unfinished(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.to_string_lossy().starts_with('.') && name.to_string_lossy().ends_with(NEW) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -202,6 +259,22 @@ mod tests {
         assert_eq!(store.load_keys().unwrap(), Some(keys));
         let mode = fs::metadata(dir.path().join("keys")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_was_not_finished_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let there = |name: &str| dir.path().join(name).exists();
+        let mut given_up = Replacement::begin(dir.path(), "a").unwrap();
+        given_up.file().write_all(b"half").unwrap();
+        assert!(there(".a.new"));
+        drop(given_up);
+        assert!(!there(".a.new") && !there("a"));
+        // As after SIGKILL.
+        std::mem::forget(Replacement::begin(dir.path(), "b").unwrap());
+        assert!(there(".b.new"));
+        Store::open(dir.path()).unwrap();
+        assert!(!there(".b.new"));
     }
 
     #[test]

@@ -2,12 +2,15 @@
 
 #![forbid(unsafe_code)]
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::{
+    net::{Ipv4Addr, SocketAddrV4},
+    path::PathBuf,
+};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::{Hook, Select},
+    config::{Hook, OnUnframed, Pool, ReturnPath, Select},
     label::Label,
     model::{Change, Condition, Mode, Sessions},
     order::Order,
@@ -27,8 +30,50 @@ pub struct Status {
     pub sessions_limit: u32,
     pub memory_bytes: u64,
     pub services: Vec<ServiceStatus>,
+    pub snapshots: SnapshotStatus,
     /// How often each verdict was given, without those that never were.
     pub counters: Vec<Counter>,
+}
+
+/// What a reboot now would bring back, and what the start brought back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotStatus {
+    /// `None`: only when the daemon ends, and when asked.
+    pub every_milliseconds: Option<u64>,
+    /// The last one that this daemon took.
+    pub last: Option<Snapshot>,
+    pub age_seconds: Option<u64>,
+    /// Why there was none since.
+    pub problem: Option<String>,
+    /// `None` where the table was in the kernel.
+    pub restored: Option<Restored>,
+}
+
+/// `POST /v1/snapshot`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    pub at: String,
+    pub path: PathBuf,
+    pub sessions: u64,
+    pub bytes: u64,
+    pub milliseconds: u64,
+}
+
+/// What became of the sessions of a table that is gone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restored {
+    /// Where they came from, for a person.
+    pub from: String,
+    /// Those that are known again.
+    pub sessions: u64,
+    /// Those that nobody used for too long.
+    pub expired: u64,
+    /// Those of versions, or of backends, that are not there any more.
+    pub gone: u64,
+    /// Those that a smaller table had no place for.
+    pub no_room: u64,
+    /// Why there are none, or not all.
+    pub problem: Option<String>,
 }
 
 /// An interface and what hangs on it.
@@ -58,6 +103,12 @@ pub struct ServiceStatus {
     pub order: Order,
     pub cookie: String,
     pub parameter: String,
+    #[serde(rename = "return")]
+    pub return_path: ReturnPath,
+    pub pool: Pool,
+    /// Idle legs that are kept for each backend at most.
+    pub pool_legs: u32,
+    pub on_unframed: OnUnframed,
     pub active: Option<Label>,
     /// Where a rollback would go.
     pub previous: Option<Label>,
@@ -97,6 +148,10 @@ pub struct BackendStatus {
     pub condition: Condition,
     /// What the last check said.
     pub detail: String,
+    /// Flows that have a leg to it now.
+    pub legs_busy: u64,
+    /// Legs to it that wait for a request of any flow.
+    pub legs_idle: u64,
 }
 
 /// A version's state, as shown.

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::lab::Lab;
+use rustix::process::Signal;
+
 use crate::lab::process::Process;
+use crate::lab::{Lab, remove_pins};
 
 /// The variable that tells the CLI which daemon to talk to.
 pub const SOCKET_VARIABLE: &str = "BALANCER_SOCKET";
@@ -23,19 +25,35 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Balancer<'a> {
     lab: &'a Lab,
     program: PathBuf,
+    config: PathBuf,
     process: Process,
 }
 
 impl<'a> Balancer<'a> {
     /// Writes the configuration, starts `program run` and waits until the daemon answers.
     pub fn start(lab: &'a Lab, program: impl AsRef<Path>, config: &str) -> Result<Self> {
-        let path = lab.write_config(config)?;
-        let mut command = lab.director().command(program.as_ref());
-        command.arg("run").arg("--config").arg(&path);
-        let process = lab.director().spawn("balancer", &mut command)?;
-        let mut balancer = Self { lab, program: program.as_ref().to_owned(), process };
+        let config = lab.write_config(config)?;
+        let process = spawn(lab, program.as_ref(), &config)?;
+        let mut balancer = Self { lab, program: program.as_ref().to_owned(), config, process };
         balancer.wait_until_it_answers().context("start the balancer")?;
         Ok(balancer)
+    }
+
+    /// What a power cut does to the director: the daemon is gone at once, and all that was in the kernel with it. What is
+    /// on the disk stays.
+    pub fn power_off(&mut self) -> Result<()> {
+        if self.process.ended()?.is_none() {
+            self.process.signal(Signal::KILL)?;
+            self.process.wait(Duration::from_secs(5))?.context("the daemon does not die")?;
+        }
+        remove_pins(self.lab.name())
+    }
+
+    /// A reboot of the director: off, and on again.
+    pub fn reboot(&mut self) -> Result<()> {
+        self.power_off()?;
+        self.process = spawn(self.lab, &self.program, &self.config)?;
+        self.wait_until_it_answers().context("start the balancer after the reboot")
     }
 
     /// The daemon's socket.
@@ -94,8 +112,14 @@ impl<'a> Balancer<'a> {
     }
 }
 
+fn spawn(lab: &Lab, program: &Path, config: &Path) -> Result<Process> {
+    let mut command = lab.director().command(program);
+    command.arg("run").arg("--config").arg(config);
+    lab.director().spawn("balancer", &mut command)
+}
+
 /// Whether somebody speaks HTTP on the socket; which path there is does not matter.
-fn answers(socket: &Path) -> bool {
+pub fn answers(socket: &Path) -> bool {
     let ask = || -> std::io::Result<bool> {
         let mut stream = UnixStream::connect(socket)?;
         stream.set_read_timeout(Some(Duration::from_secs(1)))?;

@@ -132,6 +132,11 @@ impl Lab {
     }
 }
 
+/// Removes all that a director of that name has pinned, and with it what it attached and what it knew.
+pub(crate) fn remove_pins(name: &str) -> Result<()> {
+    remains::remove_pins(Path::new("/sys/fs/bpf"), name, 2)
+}
+
 /// What is to be taken away at the end.
 #[derive(Debug)]
 struct Remains(Claim);

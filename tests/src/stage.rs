@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::balancer::Balancer;
-use crate::lab::config::{Select, Shop};
+use crate::lab::config::{ReturnPath, Select, Shop};
 use crate::lab::{Hook, Lab};
 use anyhow::Result;
 
@@ -18,6 +18,7 @@ pub struct Stage<'a> {
     hosts: usize,
     clients: u8,
     select: Select,
+    return_path: ReturnPath,
     versions: &'a [(&'a str, &'a [usize])],
 }
 
@@ -31,6 +32,7 @@ impl<'a> Stage<'a> {
             hosts: 2,
             clients: 1,
             select: Select::Highest,
+            return_path: ReturnPath::Snat,
             versions: &[("001", &[1])],
         }
     }
@@ -50,6 +52,11 @@ impl<'a> Stage<'a> {
         Self { clients, ..self }
     }
 
+    /// Backends see the clients' own addresses.
+    pub fn gateway(self) -> Self {
+        Self { return_path: ReturnPath::Gateway, ..self }
+    }
+
     /// Only flips change the active version.
     pub fn explicit(self) -> Self {
         Self { select: Select::Explicit, ..self }
@@ -66,7 +73,7 @@ impl<'a> Stage<'a> {
             Lab::builder(self.label).hook(self.hook).backends(self.hosts).client_addresses(self.clients).build()?;
         let running = self.versions.iter().flat_map(|(label, hosts)| hosts.iter().map(move |host| (*host, *label)));
         let applications = self.kind.start_all(&lab, &running.collect::<Vec<_>>())?;
-        let config = Shop::new(self.versions).select(self.select).to_toml(&lab);
+        let config = Shop::new(self.versions).select(self.select).return_path(self.return_path).to_toml(&lab);
         let balancer = Balancer::start(&lab, programs::balancer()?, &config)?;
         let mut scene = Scene { lab: &lab, kind: self.kind, config, balancer, applications };
         // Caught, so that the balancer still lives when it is asked what it saw.

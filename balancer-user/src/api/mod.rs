@@ -12,6 +12,7 @@
 //! | `GET /v1/services/S/sessions[?limit=N]` | `session ls` |
 //! | `POST /v1/services/S/explain` | `explain` |
 //! | `GET /v1/history` | changes, oldest first |
+//! | `POST /v1/snapshot` | `snapshot` |
 //! | `POST /v1/detach` | `detach`; the daemon ends |
 //!
 //! Changes take `"dry_run": true`. An error is `{"error", "hint", "code"}`.

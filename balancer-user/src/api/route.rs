@@ -16,6 +16,7 @@ pub(super) enum Route {
     Sessions { service: String, limit: usize },
     Explain { service: String },
     History,
+    Snapshot,
     Detach,
 }
 
@@ -30,6 +31,7 @@ impl Route {
         let (wanted, route) = match parts.as_slice() {
             ["v1", "status"] => (Method::GET, Self::Status { sessions }),
             ["v1", "history"] => (Method::GET, Self::History),
+            ["v1", "snapshot"] => (Method::POST, Self::Snapshot),
             ["v1", "detach"] => (Method::POST, Self::Detach),
             ["v1", "services", _] => (Method::GET, Self::Service { service: service(), sessions }),
             ["v1", "services", _, "versions"] => (Method::POST, Self::AddVersion { service: service() }),
@@ -87,6 +89,8 @@ mod tests {
                 Some("a=b&limit=7"),
                 Ok(Route::Sessions { service: shop(), limit: 7 }),
             ),
+            ("POST", "/v1/snapshot", None, Ok(Route::Snapshot)),
+            ("GET", "/v1/snapshot", None, Err(405)),
             ("GET", "/v1/services/shop/flip", None, Err(405)),
             ("DELETE", "/v1/services/shop/versions/0 1", None, Err(400)),
             ("GET", "/v2/status", None, Err(404)),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use log::warn;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -52,7 +53,16 @@ pub(super) async fn answer(route: Route, body: &[u8], caller: &Caller, context: 
             let verb = Verb::Rollback { sessions: request.sessions };
             value(director.change(&service, &verb, caller, request.dry_run)?)
         }
+        Route::Snapshot => {
+            let keeper = director.keeper();
+            drop(director);
+            value(keeper.take().await?)
+        }
         Route::Detach => {
+            // The sessions are not over: the next start knows them.
+            if let Err(failure) = director.keeper().take().await {
+                warn!("{}", failure.error);
+            }
             let removed = director.detach()?;
             context.stop.notify_one();
             value(Detached { removed })

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use super::{Format, print};
 use crate::{
-    config::{Config, Hook},
+    config::{Config, Hook, ReturnPath},
     exit::{Code, Failure},
     host,
     kernel::{
@@ -122,6 +122,7 @@ async fn config_findings(config: &Config) -> Result<Vec<Finding>, Failure> {
             }
         }
     }
+    findings.extend(gateway_findings(config));
     findings.extend(config.sources.iter().map(|source| local("source", *source)));
     findings.extend(config.services.iter().map(|service| local("listener", *service.listen.ip())));
     for service in &config.services {
@@ -168,6 +169,43 @@ fn interface_findings(hook: Hook, interface: &Interface) -> Vec<Finding> {
                 "on its other end: ethtool -K PEER tx off gro on; or hook = \"tc\", which is faster on veth ({name})"
             ),
         ));
+    }
+    findings
+}
+
+/// What answers to clients' own addresses need of this host. What they need of the backends cannot be seen from here.
+fn gateway_findings(config: &Config) -> Vec<Finding> {
+    let gateways = config.services.iter().filter(|service| service.return_path == ReturnPath::Gateway);
+    let mut findings: Vec<Finding> = gateways
+        .map(|service| {
+            Finding::warn(
+                format!(
+                    "{} has return = \"gateway\": whether its backends route to clients through this host cannot be seen here",
+                    service.name
+                ),
+                "on each backend: ip route get CLIENT, which has to name an address of this host; requests that time out \
+                 while health checks are good mean that it does not",
+            )
+        })
+        .collect();
+    if findings.is_empty() {
+        return findings;
+    }
+    for interface in &config.interfaces {
+        // The stricter of the two counts (Documentation/networking/ip-sysctl.rst).
+        let filter = |scope: &str| host::ipv4_sysctl(scope, "rp_filter").and_then(|text| text.parse::<u32>().ok());
+        let strict = |filter: Option<u32>| filter == Some(1);
+        findings.push(match (filter("all"), filter(interface)) {
+            (Some(2), _) | (_, Some(2)) => Finding::ok(format!("{interface} filters reverse paths loosely")),
+            (all, own) if strict(all) || strict(own) => Finding::warn(
+                format!(
+                    "{interface} filters reverse paths strictly: what backends send to clients and no flow knows is \
+                     dropped where clients are reached by another interface than their packets came in by"
+                ),
+                format!("sysctl -w net.ipv4.conf.{interface}.rp_filter=2"),
+            ),
+            _ => Finding::ok(format!("{interface} does not filter reverse paths")),
+        });
     }
     findings
 }

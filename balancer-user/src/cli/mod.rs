@@ -13,6 +13,7 @@ mod print;
 mod rollback;
 mod run;
 mod session;
+mod snapshot;
 mod status;
 mod table;
 mod version;
@@ -57,6 +58,8 @@ enum Command {
     /// Show sessions.
     #[command(subcommand)]
     Session(session::Verb),
+    /// Write the sessions to the state directory now, for the next reboot.
+    Snapshot,
     /// Say which version and backend a request would get, and why.
     Explain(explain::Args),
     /// Show what was changed, when and by whom.
@@ -109,6 +112,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Rollback(args) => rollback::run(&client()?, args).await,
             Command::Wait(args) => wait::run(&client()?, args).await,
             Command::Session(verb) => session::run(&client()?, verb).await,
+            Command::Snapshot => snapshot::run(&client()?).await,
             Command::Explain(args) => explain::run(&client()?, args).await,
             Command::History(args) => history::run(&client()?, args).await,
             Command::Doctor(args) => doctor::run(args, format).await,

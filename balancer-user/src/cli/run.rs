@@ -14,6 +14,9 @@ const EXAMPLE: &str = r#"A small balancer.toml:
     interfaces = ["client0", "b1"]
     sources = ["10.60.254.1"]       # where legs to backends come from; backends must answer to it
 
+    [snapshot]
+    every = "10s"                   # how often sessions are written to disk, for a reboot; or "never"
+
     [[service]]
     name = "shop"
     listen = "10.60.255.1:80"
@@ -21,6 +24,9 @@ const EXAMPLE: &str = r#"A small balancer.toml:
     order = "string"                # or "numeric", "semver", "explicit"
     cookie = "JSESSIONID"
     idle = "30m"
+    return = "snat"                 # or "gateway": backends see clients' addresses, and route to them through us
+    pool = "safe"                   # or "off"; pool_legs = 64 idle legs are kept for each backend at most
+    on_unframed = "close"           # or "keep": what becomes of connections whose requests cannot be told apart
     health = { path = "/health", interval = "1s", timeout = "1s", rise = 1, fall = 2 }
 
     [[service.version]]             # for the first start; afterwards `balancer version add`

@@ -8,7 +8,7 @@ use crate::{
     exit::Failure,
     model::Condition,
     sizes::human,
-    wire::{ServiceStatus, Status, VersionStatus},
+    wire::{Restored, ServiceStatus, SnapshotStatus, Status, VersionStatus},
 };
 
 #[derive(Debug, clap::Args)]
@@ -78,6 +78,7 @@ fn status_text(status: &Status) -> String {
         status.sessions_limit,
         human(status.memory_bytes),
     );
+    text.push_str(&snapshots_text(&status.snapshots));
     for service in &status.services {
         text.push('\n');
         text.push_str(&service_text(service));
@@ -94,6 +95,31 @@ fn status_text(status: &Status) -> String {
     text
 }
 
+/// What a reboot now would bring back, and what the start brought back.
+fn snapshots_text(status: &SnapshotStatus) -> String {
+    let mut text = match (&status.last, status.age_seconds) {
+        (Some(last), Some(age)) => {
+            format!("snapshot: {} sessions, {} ago, in {}", last.sessions, table::seconds(age), last.path.display())
+        }
+        _ => "snapshot: none since the start".to_owned(),
+    };
+    if let Some(Restored { from, sessions, expired, gone, no_room, problem }) = &status.restored {
+        if !from.is_empty() {
+            text.push_str(&format!(
+                "\nrestored: {sessions} sessions from {from} ({expired} expired, {gone} of versions that are gone, {no_room} without room)"
+            ));
+        }
+        if let Some(problem) = problem {
+            text.push_str(&format!("\nwarning: {problem}"));
+        }
+    }
+    if let Some(problem) = &status.problem {
+        text.push_str(&format!("\nwarning: {problem}"));
+    }
+    text.push('\n');
+    text
+}
+
 fn service_text(service: &ServiceStatus) -> String {
     let active = service.active.as_ref().map_or("none", |label| label.as_str());
     let previous = service.previous.as_ref().map_or(String::new(), |label| format!(", before it {label}"));
@@ -107,7 +133,8 @@ fn service_text(service: &ServiceStatus) -> String {
 
 /// The versions of a service, lowest first.
 pub(super) fn versions(versions: &[VersionStatus]) -> comfy_table::Table {
-    let headings = ["version", "state", "backends", ">sessions", ">new", ">flows", ">in flight", ">requests"];
+    let headings =
+        ["version", "state", "backends", ">sessions", ">new", ">flows", ">idle legs", ">in flight", ">requests"];
     let mut table = table::new(&headings);
     for version in versions {
         let up = version.backends.iter().filter(|backend| backend.condition == Condition::Up).count();
@@ -121,6 +148,7 @@ pub(super) fn versions(versions: &[VersionStatus]) -> comfy_table::Table {
             comfy_table::Cell::new(sessions.presented),
             comfy_table::Cell::new(sessions.issued),
             comfy_table::Cell::new(version.flows),
+            comfy_table::Cell::new(version.backends.iter().map(|backend| backend.legs_idle).sum::<u64>()),
             comfy_table::Cell::new(version.in_flight),
             comfy_table::Cell::new(version.requests),
         ]);

@@ -5,10 +5,14 @@ use std::{collections::BTreeSet, ops::Range, path::PathBuf, time::Duration};
 use balancer_ebpf::layout::{MAX_NAME, MAX_SERVICES, MAX_SOURCES, MAX_VERSIONS, VERSION_BACKENDS};
 use toml::Spanned;
 
-use super::{Config, ConfigError, Health, Service, Version, raw};
+use super::{Config, ConfigError, Health, Pool, ReturnPath, Service, Version, raw};
 
 /// Room for flows, unless the config says otherwise.
 const FLOWS: u32 = 262_144;
+/// How often the sessions are written to disk, unless the config says otherwise.
+const SNAPSHOT_EVERY: Duration = Duration::from_secs(10);
+/// Idle legs that are kept for a backend, unless the config says otherwise.
+const POOL_LEGS: u32 = 64;
 /// Room for sessions, unless the config says otherwise.
 const SESSIONS: u32 = 1_048_576;
 
@@ -37,6 +41,8 @@ pub(super) fn check(text: &str, raw: raw::Config) -> Result<Config, ConfigError>
     let flows = number(text, "flows", raw.flows, FLOWS, 64..=4_194_304)?;
     let sessions = number(text, "sessions", raw.sessions, SESSIONS, 64..=268_435_456)?;
     let flow_idle = seconds(text, "flow_idle", raw.flow_idle, Duration::from_secs(15 * 60))?;
+
+    let snapshot_every = every(text, raw.snapshot.every)?;
 
     if raw.service.is_empty() {
         return Err(ConfigError::whole("there is no [[service]]", "add one, with `name` and `listen`"));
@@ -83,6 +89,7 @@ pub(super) fn check(text: &str, raw: raw::Config) -> Result<Config, ConfigError>
         flows,
         sessions,
         flow_idle,
+        snapshot_every,
         services,
     })
 }
@@ -94,6 +101,7 @@ fn check_service(text: &str, raw: raw::Service) -> Result<Service, ConfigError> 
     let parameter_default = if cookie == "JSESSIONID" { "jsessionid" } else { &cookie };
     let parameter = token(text, "parameter", raw.parameter, parameter_default)?;
     let idle = seconds(text, "idle", raw.idle, Duration::from_secs(30 * 60))?;
+    let (pool, pool_legs) = check_pool(text, raw.return_path, raw.pool, raw.pool_legs)?;
     let health = check_health(text, raw.health)?;
 
     if raw.version.len() > MAX_VERSIONS as usize {
@@ -128,9 +136,43 @@ fn check_service(text: &str, raw: raw::Service) -> Result<Service, ConfigError> 
         cookie,
         parameter,
         idle,
+        return_path: raw.return_path,
+        pool,
+        pool_legs,
+        on_unframed: raw.on_unframed,
         health,
         versions,
     })
+}
+
+fn check_pool(
+    text: &str,
+    return_path: ReturnPath,
+    pool: Option<Spanned<Pool>>,
+    legs: Option<Spanned<u32>>,
+) -> Result<(Pool, u32), ConfigError> {
+    let chosen = pool.as_ref().map(|pool| *pool.as_ref());
+    let pool = match (return_path, chosen, pool) {
+        // A leg that has a client's address is this client's alone.
+        (ReturnPath::Gateway, Some(Pool::Safe), Some(pool)) => {
+            let what = "`pool` = \"safe\" does not go with `return` = \"gateway\": a leg has its client's address";
+            return Err(ConfigError::at(text, pool.span(), what, "write pool = \"off\", or return = \"snat\""));
+        }
+        (ReturnPath::Gateway, ..) => Pool::Off,
+        (ReturnPath::Snat, chosen, _) => chosen.unwrap_or(Pool::Safe),
+    };
+    match (pool, legs) {
+        (Pool::Off, Some(legs)) => {
+            let what = "`pool_legs` is set, but no legs are pooled";
+            let fix = match return_path {
+                ReturnPath::Gateway => "remove it: legs in `gateway` are not pooled",
+                ReturnPath::Snat => "remove it, or write pool = \"safe\"",
+            };
+            Err(ConfigError::at(text, legs.span(), what, fix))
+        }
+        (Pool::Off, None) => Ok((pool, 0)),
+        (Pool::Safe, legs) => Ok((pool, number(text, "pool_legs", legs, POOL_LEGS, 1..=65_535)?)),
+    }
 }
 
 fn check_health(text: &str, raw: Option<Spanned<raw::Health>>) -> Result<Health, ConfigError> {
@@ -189,6 +231,18 @@ fn number(
     }
     let fix = format!("write a number from {} to {}", range.start(), range.end());
     Err(ConfigError::at(text, value.span(), format!("`{key}` = {} is out of range", value.as_ref()), fix))
+}
+
+/// How often there is a snapshot.
+fn every(text: &str, value: Option<Spanned<super::value::Every>>) -> Result<Option<Duration>, ConfigError> {
+    let Some(value) = value else { return Ok(Some(SNAPSHOT_EVERY)) };
+    match value.as_ref().0 {
+        Some(every) if every < Duration::from_millis(100) => {
+            let what = "`every` is below 100ms";
+            Err(ConfigError::at(text, value.span(), what, "write at least \"100ms\", or \"never\""))
+        }
+        every => Ok(every),
+    }
 }
 
 /// A time that the data path counts in whole seconds.

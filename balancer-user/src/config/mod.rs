@@ -42,6 +42,8 @@ pub struct Config {
     /// Sessions that there is room for.
     pub sessions: u32,
     pub flow_idle: Duration,
+    /// How often the sessions are written to the state directory; `None`: only when the daemon ends, and when asked.
+    pub snapshot_every: Option<Duration>,
     pub services: Vec<Service>,
 }
 
@@ -56,6 +58,12 @@ pub struct Service {
     pub parameter: String,
     /// After this time without a request a binding expires (D3).
     pub idle: Duration,
+    /// How backends' answers come back.
+    pub return_path: ReturnPath,
+    pub pool: Pool,
+    /// Idle legs that are kept for each backend at most; 0 where none are pooled.
+    pub pool_legs: u32,
+    pub on_unframed: OnUnframed,
     pub health: Health,
     /// The versions that a director without a state begins with.
     pub versions: Vec<Version>,
@@ -101,6 +109,38 @@ pub enum Select {
     Highest,
     /// The one that an operator flipped to.
     Explicit,
+}
+
+/// What backends see as the client, and so where their answers go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReturnPath {
+    /// One of `sources`: backends need not know of the director.
+    #[default]
+    Snat,
+    /// The client's own address: backends have to route to clients through the director.
+    Gateway,
+}
+
+/// Whether legs that no request needs any more serve other flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pool {
+    /// Each flow has legs of its own.
+    Off,
+    /// All that can be told to be at rest are shared.
+    Safe,
+}
+
+/// What becomes of a flow whose requests cannot be framed any more, when a request belongs to another backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnUnframed {
+    /// It is closed: the client connects again, and is steered.
+    #[default]
+    Close,
+    /// It stays where it is for as long as it lasts.
+    Keep,
 }
 
 impl Config {

@@ -6,8 +6,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    Hook, Select,
-    value::{Backend, Duration, Listen, Name, Path, Source},
+    Hook, OnUnframed, Pool, ReturnPath, Select,
+    value::{Backend, Duration, Every, Listen, Name, Path, Source},
 };
 use crate::{label::Label, order::Order};
 
@@ -26,7 +26,15 @@ pub(super) struct Config {
     pub(super) sessions: Option<Spanned<u32>>,
     pub(super) flow_idle: Option<Spanned<Duration>>,
     #[serde(default)]
+    pub(super) snapshot: Snapshot,
+    #[serde(default)]
     pub(super) service: Vec<Spanned<Service>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Snapshot {
+    pub(super) every: Option<Spanned<Every>>,
 }
 
 #[derive(Deserialize)]
@@ -41,6 +49,12 @@ pub(super) struct Service {
     pub(super) cookie: Option<Spanned<String>>,
     pub(super) parameter: Option<Spanned<String>>,
     pub(super) idle: Option<Spanned<Duration>>,
+    #[serde(default, rename = "return")]
+    pub(super) return_path: ReturnPath,
+    pub(super) pool: Option<Spanned<Pool>>,
+    pub(super) pool_legs: Option<Spanned<u32>>,
+    #[serde(default)]
+    pub(super) on_unframed: OnUnframed,
     pub(super) health: Option<Spanned<Health>>,
     #[serde(default)]
     pub(super) version: Vec<Version>,

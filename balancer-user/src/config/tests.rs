@@ -28,10 +28,13 @@ fn defaults() {
     );
     assert_eq!((config.flows, config.sessions), (262_144, 1_048_576));
     assert_eq!(config.flow_idle, Duration::from_secs(900));
+    assert_eq!(config.snapshot_every, Some(Duration::from_secs(10)));
     let shop = config.service("shop").unwrap();
     assert_eq!((shop.select, shop.order), (Select::Highest, Order::String));
     assert_eq!((shop.cookie.as_str(), shop.parameter.as_str()), ("JSESSIONID", "jsessionid"));
     assert_eq!(shop.idle, Duration::from_secs(1800));
+    assert_eq!((shop.return_path, shop.on_unframed), (ReturnPath::Snat, OnUnframed::Close));
+    assert_eq!((shop.pool, shop.pool_legs), (Pool::Safe, 64));
     assert_eq!((shop.health.rise, shop.health.fall), (1, 2));
 }
 
@@ -81,6 +84,34 @@ fn errors_name_the_key_the_line_and_the_fix() {
         ("name = \"shop\"", "name = \"shop\"\ncookie = \"a b\"", 8, "is not a name of a cookie", "write 1 to 64"),
         ("name = \"shop\"", "name = \"shop\"\norder = \"semver\"", 13, "`001` is not a semantic version", "1.2.3"),
         ("sources", "flows = 1\nsources", 4, "`flows` = 1 is out of range", "from 64"),
+        ("name = \"shop\"", "name = \"shop\"\npool = \"on\"", 8, "`on` is not a possible value", "\"safe\""),
+        ("name = \"shop\"", "name = \"shop\"\npool_legs = 0", 8, "`pool_legs` = 0 is out of range", "from 1"),
+        (
+            "name = \"shop\"",
+            "name = \"shop\"\npool = \"off\"\npool_legs = 9",
+            9,
+            "no legs are pooled",
+            "pool = \"safe\"",
+        ),
+        (
+            "name = \"shop\"",
+            "name = \"shop\"\nreturn = \"gateway\"\npool = \"safe\"",
+            9,
+            "does not go with `return` = \"gateway\"",
+            "pool = \"off\"",
+        ),
+        (
+            "name = \"shop\"",
+            "name = \"shop\"\nreturn = \"gateway\"\npool_legs = 9",
+            9,
+            "no legs are pooled",
+            "legs in `gateway`",
+        ),
+        ("name = \"shop\"", "name = \"shop\"\nreturn = \"dsr\"", 8, "`dsr` is not a possible value", "\"gateway\""),
+        ("name = \"shop\"", "name = \"shop\"\non_unframed = \"drop\"", 8, "`drop` is not", "\"keep\""),
+        ("[[service]]", "[snapshot]\nevery = \"often\"\n[[service]]", 7, "`often` is not a time", "or \"never\""),
+        ("[[service]]", "[snapshot]\nevery = \"9ms\"\n[[service]]", 7, "`every` is below 100ms", "at least"),
+        ("[[service]]", "[snapshot]\nfile = \"x\"\n[[service]]", 7, "unknown key `file`", "every"),
         ("name = \"lab\"", "name = \"lab", 2, "", ""),
     ];
     for (from, to, line, what, fix) in table {
@@ -91,6 +122,16 @@ fn errors_name_the_key_the_line_and_the_fix() {
         assert!(error.fix.contains(fix), "{to}: {error:?}");
         assert_eq!(error.line, Some(*line), "{to}: {error:?}");
     }
+}
+
+#[test]
+fn snapshots_can_be_left_to_the_end() {
+    let every = |value: &str| {
+        let text = GOOD.replace("[[service]]", &format!("[snapshot]\nevery = {value:?}\n[[service]]"));
+        Config::parse(&text).unwrap().snapshot_every
+    };
+    assert_eq!(every("1m"), Some(Duration::from_secs(60)));
+    assert_eq!(every("never"), None);
 }
 
 #[test]
@@ -108,4 +149,17 @@ fn two_services_are_told_apart() {
     assert!(with("blog", "10.60.255.1:81").is_ok());
     assert!(with("shop", "10.60.255.1:81").unwrap_err().what.contains("two services `shop`"));
     assert!(with("blog", "10.60.255.1:80").unwrap_err().what.contains("two services listen"));
+}
+
+#[test]
+fn legs_are_pooled_only_where_they_can_be() {
+    let service = |lines: &str| {
+        let text = GOOD.replace("listen =", &format!("{lines}\nlisten ="));
+        let service = Config::parse(&text).unwrap().services.remove(0);
+        (service.pool, service.pool_legs)
+    };
+    assert_eq!(service("pool = \"off\""), (Pool::Off, 0));
+    assert_eq!(service("pool_legs = 3"), (Pool::Safe, 3));
+    assert_eq!(service("return = \"gateway\""), (Pool::Off, 0));
+    assert_eq!(service("return = \"gateway\"\npool = \"off\""), (Pool::Off, 0));
 }

@@ -37,6 +37,23 @@ impl TryFrom<String> for Duration {
     }
 }
 
+/// How often something is done: a time, or `never`.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Every(pub(super) Option<std::time::Duration>);
+
+impl TryFrom<String> for Every {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text == "never" {
+            return Ok(Self(None));
+        }
+        let Duration(every) = text.try_into().map_err(|error| format!("{error}, or \"never\""))?;
+        Ok(Self(Some(every)))
+    }
+}
+
 /// The path of a health check.
 #[derive(Deserialize)]
 #[serde(try_from = "String")]

@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddrV4,
+    sync::Arc,
     time::{Instant, SystemTime},
 };
 
@@ -20,6 +21,7 @@ use crate::{
     health::{Report, Target},
     model::{self, Change, Condition, Conditions, Outcome, Rules, State, Verb, reselect},
     plan::Offers,
+    snapshot::Keeper,
     store::Store,
     wire::{self, Done},
 };
@@ -35,6 +37,7 @@ pub struct Director {
     pub(super) learned: BTreeMap<u16, Offers>,
     pub(super) plane: Box<dyn Dataplane>,
     store: Store,
+    keeper: Arc<Keeper>,
     /// Nothing is written before the programs are attached: a first start that fails leaves no state that would win over
     /// the corrected config.
     saves: bool,
@@ -70,6 +73,7 @@ impl Director {
         conditions: Conditions,
         plane: Box<dyn Dataplane>,
         store: Store,
+        keeper: Keeper,
         limits: Limits,
     ) -> Result<Self, Failure> {
         let known = conditions.0.keys().map(|id| (*id, "as before the restart".to_owned()));
@@ -81,6 +85,7 @@ impl Director {
             learned: BTreeMap::new(),
             plane,
             store,
+            keeper: Arc::new(keeper),
             saves: false,
             interfaces: Vec::new(),
             limits,
@@ -193,6 +198,8 @@ impl Director {
         }
         let old = std::mem::replace(&mut self.state, state);
         self.reset_new_versions(&old, service)?;
+        // Before a policy names a new backend: its first answer has to be known for what it is.
+        self.sync_addresses()?;
         self.sync_service(service)?;
         self.free_backends(&old)?;
         self.counted = None;
@@ -314,6 +321,11 @@ impl Director {
             let known = self.config.services.iter().map(|service| service.name.clone()).collect();
             model::Refusal::NoService { name: name.to_owned(), known }.into()
         })
+    }
+
+    /// Who takes snapshots: without the director's lock, since a large table takes its time.
+    pub fn keeper(&self) -> Arc<Keeper> {
+        self.keeper.clone()
     }
 
     /// Takes everything out of the kernel. The state stays.

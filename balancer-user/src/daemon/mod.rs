@@ -6,6 +6,7 @@
 mod checks;
 mod counters;
 mod director;
+mod origin;
 mod report;
 mod setup;
 mod sync;
@@ -63,6 +64,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let logs = setup::attach(&mut director, loaded)?;
     director.announce();
 
+    let keeper = director.keeper();
     let director: Shared = Arc::new(Mutex::new(director));
     let stop = Arc::new(Notify::new());
     let changed = Arc::new(Notify::new());
@@ -70,6 +72,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     if let Some(logs) = logs {
         tokio::spawn(setup::flush_logs(logs));
     }
+    let snapshots = tokio::spawn(keeper.clone().run());
     // Not running under systemd is no error.
     let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
 
@@ -83,14 +86,16 @@ pub async fn run(options: Options) -> Result<(), Failure> {
                 info!("detached: ending");
                 // The answer to whoever asked is still on its way.
                 tokio::time::sleep(Duration::from_millis(100)).await;
-                break;
+                return Ok(());
             }
             _ = terminate.recv() => { info!("SIGTERM: ending; the kernel goes on steering"); break; }
             _ = interrupt.recv() => { info!("SIGINT: ending; the kernel goes on steering"); break; }
         }
     }
     server.abort();
-    Ok(())
+    snapshots.abort();
+    // In case the next thing that happens is a reboot.
+    keeper.take().await.map(drop)
 }
 
 /// Waits until every backend was checked once, or long enough.

@@ -11,11 +11,13 @@ use rustix::time::{ClockId, clock_gettime};
 use super::{Director, counters};
 use crate::{
     config,
+    dataplane::Image,
     exit::Failure,
     explain::{self, short_hash},
     label::Label,
     model::{self, Condition},
     order::padding_trap,
+    snapshot::age,
     wire::{
         BackendStatus, Counter, ExplainRequest, Explanation, ServiceStatus, Session, SessionCount, SessionList, Status,
         VersionState, VersionStatus,
@@ -55,6 +57,7 @@ impl Director {
             sessions_limit: self.config.sessions,
             memory_bytes: self.limits.memory,
             services,
+            snapshots: self.keeper().status(),
             counters: self.counters()?,
         })
     }
@@ -78,6 +81,10 @@ impl Director {
             order: config.order,
             cookie: config.cookie.clone(),
             parameter: config.parameter.clone(),
+            return_path: config.return_path,
+            pool: config.pool,
+            pool_legs: config.pool_legs,
+            on_unframed: config.on_unframed,
             active: service.active.clone(),
             previous: service.past.last().cloned(),
             versions,
@@ -93,18 +100,22 @@ impl Director {
     ) -> Result<VersionStatus, Failure> {
         let traffic = self.plane.traffic(service.id, version.index)?;
         let counted = self.counted.as_ref().filter(|_| with_sessions);
-        let backends = version.backends.iter().map(|backend| BackendStatus {
-            id: backend.id,
-            address: backend.address,
-            condition: self.conditions.of_backend(backend.id),
-            detail: self.details.get(&backend.id).cloned().unwrap_or_default(),
+        let backends = version.backends.iter().map(|backend| {
+            Ok::<_, Failure>(BackendStatus {
+                id: backend.id,
+                address: backend.address,
+                condition: self.conditions.of_backend(backend.id),
+                detail: self.details.get(&backend.id).cloned().unwrap_or_default(),
+                legs_busy: self.plane.backend(backend.id)?.legs.get(),
+                legs_idle: self.plane.idle_legs(backend.id),
+            })
         });
         Ok(VersionStatus {
             label: version.label.clone(),
             state: self.version_state(service, version),
             index: version.index,
             generation: version.generation,
-            backends: backends.collect(),
+            backends: backends.collect::<Result<_, _>>()?,
             sessions: counted
                 .map(|counts| counts.by_version.get(&(service.id, version.index)).copied().unwrap_or_default()),
             flows: traffic.flows.get(),
@@ -216,14 +227,15 @@ impl Director {
                 services.insert(u32::from(backend.id), (service, u32::try_from(idle).unwrap_or(u32::MAX)));
             }
         }
-        self.plane.each_session(&mut |tag, binding, times| {
-            let binding = Binding(binding);
+        self.plane.sessions().each(&mut |image| {
+            let Image { tag, times, .. } = image;
+            let binding = Binding(image.binding);
             let Some((service, limit)) = services.get(&binding.backend()) else { return };
             let version = service.versions.iter().find(|version| version.index == binding.version());
             let (seen, made) = (times as u32, (times >> 32) as u32);
-            let idle = now.saturating_sub(seen);
+            let idle = age(now, seen);
             if version.is_some_and(|version| version.generation == binding.generation()) && idle <= *limit {
-                visit(Bound { tag, service: service.id, binding, age: now.saturating_sub(made), idle });
+                visit(Bound { tag, service: service.id, binding, age: age(now, made), idle });
             }
         });
     }

@@ -9,14 +9,13 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use aya_obj::programs::XdpAttachType;
-use balancer_ebpf::layout::{
-    BACKEND_UP, BACKEND_USED, Globals, INTERFACE_PEER, MAX_SOURCES, ROLE_LISTENER, ROLE_SOURCE,
-};
+use balancer_ebpf::layout::{BACKEND_UP, BACKEND_USED, Globals, INTERFACE_PEER, MAX_SOURCES};
 use log::{info, warn};
 
 use super::{
     Director,
     director::{Kernel, Limits},
+    origin::Origin,
 };
 use crate::{
     config::{Config, Hook},
@@ -25,6 +24,7 @@ use crate::{
     kernel::{
         attach::{self, Attachment},
         interface::Interface,
+        links::Links,
         load,
         maps::Maps,
         object,
@@ -32,6 +32,7 @@ use crate::{
     },
     model::{Condition, Conditions, State},
     sizes::{Sizes, human},
+    snapshot::Keeper,
     store::{Keys, Store},
     wire,
 };
@@ -56,6 +57,8 @@ impl Drop for Fresh {
 pub(super) struct Loaded {
     ebpf: Ebpf,
     pins: Pins,
+    /// Of a layout that this director takes the place of.
+    former_pins: Option<Pins>,
     interfaces: Vec<Interface>,
     /// Indexes of those that left the config.
     former: Vec<u32>,
@@ -80,9 +83,14 @@ pub(super) fn director(
     say_room(&config, &sizes, memory);
 
     let pins = Pins::new(config.pin_dir());
-    let adopts = pins.exist();
+    let adopts = pins.are_attached()?;
     if adopts {
         load::check_pinned(&pins, &plans)?;
+    }
+    let origin = Origin::find(&config, &store, &pins, adopts)?;
+    if !adopts {
+        // What a start left that was killed: half a table would be taken for all of it.
+        pins.remove()?;
     }
     let fresh = Fresh((!adopts).then(|| pins.clone()));
     pins.make()?;
@@ -95,8 +103,7 @@ pub(super) fn director(
     let fingerprint = object::fingerprint(&bytes);
     let stored = store.load()?;
     let changed = stored.as_ref().and_then(|state| state.object) != Some(fingerprint);
-    write_globals(&mut maps, &config, &sizes, &store)?;
-    write_addresses(&mut maps, &config)?;
+    write_globals(&mut maps, &config, &sizes, &store, &origin)?;
     let peers: BTreeMap<u32, u32> =
         interfaces.iter().map(|i| (i.index, if i.peer_elsewhere { INTERFACE_PEER } else { 0 })).collect();
     let former = maps.interfaces().into_iter().filter(|index| !peers.contains_key(index)).collect();
@@ -107,16 +114,20 @@ pub(super) fn director(
             info!("the state in {} knows the versions; the config's are for a first start", config.state.display());
             state
         }
-        None => first_state(&config, &maps)?,
+        None => first_state(&config, &maps, origin.newest_generation())?,
     };
+    let globals = maps.globals()?;
+    let restored = origin.fill(&pins, &globals, &config, &state)?;
+    let keeper = Keeper::new(&config, globals.session_key, maps.sessions(), restored);
     let conditions = pinned_conditions(&maps, &state, adopts);
     let limits = Limits { flows: sizes.usable_flows, memory };
-    let mut director = Director::new(config, state, conditions, Box::new(maps), store, limits)?;
+    let mut director = Director::new(config, state, conditions, Box::new(maps), store, keeper, limits)?;
     if adopts {
         info!("adopted what is pinned below {}", pins.dir.display());
     }
     director.fill_services()?;
-    let loaded = Loaded { ebpf, pins, interfaces, former, fingerprint, changed, fresh };
+    let former_pins = pins.other_layouts()?.pop().map(|(_, former)| former);
+    let loaded = Loaded { ebpf, pins, former_pins, interfaces, former, fingerprint, changed, fresh };
     Ok((director, loaded))
 }
 
@@ -132,13 +143,20 @@ fn say_room(config: &Config, sizes: &Sizes, memory: u64) {
     }
 }
 
-/// Keys stay as they are for as long as anything remembers them: the maps first, then the state directory.
-fn write_globals(maps: &mut Maps, config: &Config, sizes: &Sizes, store: &Store) -> Result<(), Failure> {
+/// Keys stay as they are for as long as anything remembers them: the maps first, then those of a former layout, the state
+/// directory, and the snapshot.
+fn write_globals(
+    maps: &mut Maps,
+    config: &Config,
+    sizes: &Sizes,
+    store: &Store,
+    origin: &Origin,
+) -> Result<(), Failure> {
     let present = maps.globals()?;
     let keys = if present.source_count != 0 {
         Keys { session: present.session_key, cookie: present.cookie_key, isn: present.isn_key }
     } else {
-        match store.load_keys()? {
+        match origin.keys(store)? {
             Some(keys) => keys,
             None => Keys::generate()?,
         }
@@ -175,22 +193,15 @@ fn write_globals(maps: &mut Maps, config: &Config, sizes: &Sizes, store: &Store)
     Ok(())
 }
 
-fn write_addresses(maps: &mut Maps, config: &Config) -> anyhow::Result<()> {
-    let listeners = config.services.iter().map(|service| (service.listen.ip().octets(), ROLE_LISTENER));
-    let sources = (0u32..).zip(&config.sources).map(|(index, source)| (source.octets(), ROLE_SOURCE | index));
-    maps.set_addresses(&listeners.chain(sources).collect::<BTreeMap<_, _>>())
-}
-
 /// A director without a state begins with the config's versions.
-fn first_state(config: &Config, maps: &Maps) -> Result<State, Failure> {
+fn first_state(config: &Config, maps: &Maps, newest_generation: u32) -> Result<State, Failure> {
     let mut state = State::default();
     for service in &config.services {
         let known = state.ensure_service(&service.name)?;
         // Bindings of a director whose state was lost must not be taken for those of new versions.
-        if let Some(policy) = maps.policy(known.id)? {
-            let used = policy.versions.iter().map(|version| version.generation).max().unwrap_or_default();
-            known.next_generation = used.saturating_add(1);
-        }
+        let policy = maps.policy(known.id)?;
+        let pinned = policy.iter().flat_map(|policy| &policy.versions).map(|version| version.generation);
+        known.next_generation = pinned.chain([newest_generation]).max().unwrap_or_default().saturating_add(1);
     }
     Ok(state)
 }
@@ -213,14 +224,15 @@ fn pinned_conditions(maps: &Maps, state: &State, adopts: bool) -> Conditions {
 
 /// Fills the maps and attaches: from here on packets are steered.
 pub(super) fn attach(director: &mut Director, loaded: Loaded) -> Result<Option<Logger>, Failure> {
-    let Loaded { mut ebpf, pins, interfaces, former, fingerprint, changed, mut fresh } = loaded;
+    let Loaded { mut ebpf, pins, former_pins, interfaces, former, fingerprint, changed, mut fresh } = loaded;
     director.sync_all()?;
+    let mut links = Links::new(pins.clone(), former_pins.clone());
 
     let hook = director.config.hook;
     let mut attachments = Vec::new();
     with_tc(&mut ebpf, &pins, changed, |program| {
         for interface in &interfaces {
-            attach::attach_tc(program, &pins, interface)?;
+            attach::attach_tc(program, &mut links, interface)?;
             let (hook, why) = attach::wanted(hook, interface);
             attachments.push(Attachment { interface: interface.clone(), hook, why });
         }
@@ -229,7 +241,7 @@ pub(super) fn attach(director: &mut Director, loaded: Loaded) -> Result<Option<L
     if attachments.iter().any(|attachment| attachment.hook == Hook::Xdp) {
         with_xdp(&mut ebpf, &pins, changed, |program| {
             for attachment in attachments.iter_mut().filter(|attachment| attachment.hook == Hook::Xdp) {
-                if let Err(error) = attach::attach_xdp(program, &pins, &attachment.interface) {
+                if let Err(error) = attach::attach_xdp(program, &mut links, &attachment.interface) {
                     if hook == Hook::Xdp {
                         return Err(attach::no_native_xdp(&attachment.interface.name, &error).into());
                     }
@@ -243,7 +255,12 @@ pub(super) fn attach(director: &mut Director, loaded: Loaded) -> Result<Option<L
     for path in attach::remove_others(&pins, &attachments)?.into_iter().chain(attach::remove_filters(&former)) {
         info!("removed {path}: of an interface or a hook that the config does not want any more");
     }
+    links.keep();
     fresh.0 = None;
+    if let Some(former) = former_pins {
+        former.remove()?;
+        warn!("{} is taken over: connections of its programs end, their sessions stay", former.dir.display());
+    }
     for Attachment { interface, hook, why } in &attachments {
         let hook_name = if *hook == Hook::Xdp { "XDP and TC" } else { "TC" };
         info!("{} (index {}): attached by {hook_name}: {why}", interface.name, interface.index);

@@ -1,7 +1,9 @@
 //! From the state to the maps. Each function can be repeated: it writes what differs.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
-use balancer_ebpf::layout::{Backend, ListenerKey};
+use balancer_ebpf::layout::{Backend, ListenerKey, MAX_BACKENDS, ROLE_BACKEND};
 
 use super::Director;
 use crate::{
@@ -13,6 +15,7 @@ use crate::{
 impl Director {
     /// Writes all services and removes listeners that the config does not have any more.
     pub(super) fn sync_all(&mut self) -> Result<(), Failure> {
+        self.sync_addresses()?;
         for service in self.config.services.clone() {
             // Health may have been learned since the versions were chosen. This writes the service in any case.
             self.reselect(&service.name)?;
@@ -25,6 +28,25 @@ impl Director {
             }
         }
         Ok(())
+    }
+
+    /// Writes which addresses are the director's business.
+    ///
+    /// A backend that was removed keeps its role for as long as its entry keeps its address: what it still sends on flows
+    /// that are ending has to be translated.
+    pub(super) fn sync_addresses(&mut self) -> Result<(), Failure> {
+        let present = self.plane.addresses()?;
+        let mut wanted = plan::addresses(&self.config, &self.state);
+        let former =
+            present.into_iter().filter(|(address, role)| *role == ROLE_BACKEND && !wanted.contains_key(address));
+        let former: BTreeMap<[u8; 4], u32> = former.collect();
+        if !former.is_empty() {
+            for id in 0..MAX_BACKENDS as u16 {
+                let address = self.plane.backend(id)?.address;
+                wanted.extend(former.get(&address).map(|role| (address, *role)));
+            }
+        }
+        Ok(self.plane.set_addresses(&wanted)?)
     }
 
     /// Writes a service's backends, then the policy that names them.
@@ -99,6 +121,7 @@ impl Director {
                 // The address stays until the id is used again: flows that are ending may still ask for it.
                 let freed = Backend { flags: 0, ..self.plane.backend(id)? };
                 self.plane.set_backend(id, &freed)?;
+                self.plane.empty_pools(id)?;
                 self.conditions.0.remove(&id);
                 self.learned.remove(&id);
                 self.details.remove(&id);

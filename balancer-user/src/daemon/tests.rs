@@ -5,17 +5,18 @@ use std::{cell::Cell, collections::BTreeMap, sync::Mutex as StdMutex, time::Dura
 use balancer_ebpf::{
     layout::{
         BACKEND_UP, BUCKET_WAYS, Backend, Binding, Bucket, Entry, Globals, KIND_ISSUED, KIND_PRESENTED, Key, Listener,
-        ListenerKey, MAX_SOURCES, OFFER_SACK, Policy, Traffic,
+        ListenerKey, MAX_SOURCES, OFFER_SACK, Policy, ROLE_BACKEND, Traffic,
     },
     sip::hash_id,
 };
 
 use super::*;
 use crate::{
-    config::Config,
-    dataplane::Dataplane,
+    config::{Config, ReturnPath},
+    dataplane::{Dataplane, Image, SessionTable},
     model::{Condition, Conditions, Mode, Sessions, State, Verb},
     plan::{Offers, UNLEARNED},
+    snapshot::Keeper,
     store::Store,
     wire::{ExplainRequest, VersionState},
 };
@@ -26,8 +27,10 @@ const KEY: Key = Key { k0: 1, k1: 2 };
 /// What the kernel would hold.
 #[derive(Default)]
 struct Memory {
+    addresses: BTreeMap<[u8; 4], u32>,
     listeners: Vec<(ListenerKey, Listener)>,
     backends: BTreeMap<u16, Backend>,
+    idle_legs: BTreeMap<u16, u64>,
     policies: BTreeMap<u32, Policy>,
     published: u32,
     buckets: BTreeMap<u32, Vec<[u64; 4]>>,
@@ -47,6 +50,14 @@ impl Fake {
     }
 }
 
+impl SessionTable for Fake {
+    fn each(&self, visit: &mut dyn FnMut(Image)) {
+        for [tag, binding, times, bucket_hash] in self.0.lock().unwrap().buckets.values().flatten().copied() {
+            visit(Image { tag, binding, times, bucket_hash });
+        }
+    }
+}
+
 impl Dataplane for Fake {
     fn globals(&self) -> anyhow::Result<Globals> {
         Ok(Globals {
@@ -61,6 +72,13 @@ impl Dataplane for Fake {
             zero: 0,
             sources: [[0; 4]; MAX_SOURCES],
         })
+    }
+    fn addresses(&self) -> anyhow::Result<BTreeMap<[u8; 4], u32>> {
+        Ok(self.0.lock().unwrap().addresses.clone())
+    }
+    fn set_addresses(&mut self, wanted: &BTreeMap<[u8; 4], u32>) -> anyhow::Result<()> {
+        self.0.lock().unwrap().addresses.clone_from(wanted);
+        Ok(())
     }
     fn listeners(&self) -> anyhow::Result<Vec<(ListenerKey, Listener)>> {
         Ok(self.0.lock().unwrap().listeners.clone())
@@ -89,6 +107,13 @@ impl Dataplane for Fake {
     }
     fn set_backend(&mut self, id: u16, backend: &Backend) -> anyhow::Result<()> {
         self.0.lock().unwrap().backends.insert(id, backend.clone());
+        Ok(())
+    }
+    fn idle_legs(&self, id: u16) -> u64 {
+        self.0.lock().unwrap().idle_legs.get(&id).copied().unwrap_or_default()
+    }
+    fn empty_pools(&mut self, id: u16) -> anyhow::Result<()> {
+        self.0.lock().unwrap().idle_legs.remove(&id);
         Ok(())
     }
     fn policy(&self, service: u32) -> anyhow::Result<Option<Policy>> {
@@ -123,10 +148,8 @@ impl Dataplane for Fake {
         };
         Some(Bucket { entries: std::array::from_fn::<_, BUCKET_WAYS, _>(entry) })
     }
-    fn each_session(&self, visit: &mut dyn FnMut(u64, u64, u64)) {
-        for [tag, binding, times, _] in self.0.lock().unwrap().buckets.values().flatten() {
-            visit(*tag, *binding, *times);
-        }
+    fn sessions(&self) -> Arc<dyn SessionTable> {
+        Arc::new(self.clone())
     }
     fn detach(&mut self) -> anyhow::Result<Vec<String>> {
         self.0.lock().unwrap().detached = true;
@@ -169,7 +192,8 @@ fn start(dir: &std::path::Path, fake: &Fake, state: State, conditions: Condition
     config.state = dir.join("state");
     let store = Store::open(&config.state).unwrap();
     let limits = director::Limits::default();
-    let mut director = Director::new(config, state, conditions, Box::new(fake.clone()), store, limits).unwrap();
+    let keeper = Keeper::new(&config, KEY, fake.sessions(), None);
+    let mut director = Director::new(config, state, conditions, Box::new(fake.clone()), store, keeper, limits).unwrap();
     director.fill_services().unwrap();
     director
 }
@@ -272,6 +296,46 @@ fn verbs_change_the_policy_and_dry_runs_do_not() {
     assert_eq!((bench.policy().active, bench.policy().versions[1].generation), (0, 0));
     assert_eq!(bench.fake.backend(1).unwrap().flags, 0, "its backends are free");
     assert_eq!(bench.director.targets().len(), 1);
+}
+
+/// What a removed backend still sends has to be known for what it is, until another has its place.
+#[test]
+fn a_backend_of_a_gateway_service_keeps_its_role_beyond_its_end() {
+    let mut bench = bench();
+    bench.director.config.services[0].return_path = ReturnPath::Gateway;
+    bench.attach();
+    let roles = |bench: &Bench| {
+        let addresses = bench.fake.addresses().unwrap();
+        [[10, 60, 1, 2], [10, 60, 2, 2], [10, 60, 3, 2]].map(|address| addresses.get(&address).copied())
+    };
+    let backend = Some(ROLE_BACKEND);
+    assert_eq!(roles(&bench), [backend, backend, None]);
+    bench.verb(Verb::Remove { label: "001".parse().unwrap() }).unwrap();
+    assert_eq!(roles(&bench), [backend, backend, None]);
+    let add = Verb::Add { label: "003".parse().unwrap(), backends: vec!["10.60.3.2:8080".parse().unwrap()] };
+    bench.director.state.next_backend = 0;
+    bench.verb(add).unwrap();
+    bench.director.sync_all().unwrap();
+    assert_eq!(roles(&bench), [None, backend, backend]);
+}
+
+#[test]
+fn legs_are_shown_and_those_of_a_removed_backend_given_up() {
+    let mut bench = bench();
+    bench.attach();
+    bench.fake.0.lock().unwrap().idle_legs = [(0, 5), (1, 7)].into();
+    let legs = |bench: &mut Bench| {
+        let status = bench.director.service_status("shop", false).unwrap();
+        let backends = status.versions.into_iter().flat_map(|version| version.backends);
+        backends.map(|backend| (backend.id, backend.legs_busy, backend.legs_idle)).collect::<Vec<_>>()
+    };
+    assert_eq!(legs(&mut bench), [(0, 0, 5), (1, 0, 7), (2, 0, 0)]);
+    let busy = Backend { legs: Cell::new(3), ..bench.fake.backend(2).unwrap() };
+    bench.fake.0.lock().unwrap().backends.insert(2, busy);
+    assert_eq!(legs(&mut bench), [(0, 0, 5), (1, 0, 7), (2, 3, 0)]);
+    bench.verb(Verb::Remove { label: "002".parse().unwrap() }).unwrap();
+    assert_eq!(legs(&mut bench), [(0, 0, 5)]);
+    assert_eq!(bench.fake.0.lock().unwrap().idle_legs.keys().copied().collect::<Vec<_>>(), [0]);
 }
 
 #[test]

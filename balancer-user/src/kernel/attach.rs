@@ -1,14 +1,12 @@
-//! Attaching the programs, or putting new ones into the links that are pinned.
-//!
-//! A link's program is replaced in one step, so that no packet passes between the old one and the new one.
+//! Attaching the programs, or putting new ones into the links that are there.
 
 use std::{collections::BTreeSet, fs, io, mem, path::Path};
 
 use anyhow::Context as _;
 use aya::{
     programs::{
-        LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode,
-        links::{FdLink, PinnedLink},
+        LinkOrder, SchedClassifier, TcAttachType, Xdp, XdpMode,
+        links::FdLink,
         tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle, qdisc_add_clsact},
     },
     util::KernelVersion,
@@ -16,6 +14,7 @@ use aya::{
 
 use super::{
     interface::{self, Interface},
+    links::Links,
     pins::{self, Pins},
 };
 use crate::{config::Hook, exit::Failure};
@@ -53,29 +52,22 @@ pub fn has_tcx() -> bool {
 }
 
 /// Attaches `program` to the TC ingress of `interface`, or puts it into the link that is there.
-pub fn attach_tc(program: &mut SchedClassifier, pins: &Pins, interface: &Interface) -> anyhow::Result<()> {
+pub fn attach_tc(program: &mut SchedClassifier, links: &mut Links, interface: &Interface) -> anyhow::Result<()> {
     let name = &interface.name;
-    if has_tcx() {
-        attach_tcx(program, &pins.link("tc", name, interface.index), name)
-    } else {
-        attach_clsact(program, name)
-    }
-    .with_context(|| format!("attach the TC program to {name}"))
+    if has_tcx() { attach_tcx(program, links, interface) } else { attach_clsact(program, name) }
+        .with_context(|| format!("attach the TC program to {name}"))
 }
 
-fn attach_tcx(program: &mut SchedClassifier, pin: &Path, interface: &str) -> anyhow::Result<()> {
-    if let Some(link) = pinned(pin)? {
-        match program.attach_to_link(link.try_into()?) {
-            Ok(_) => return Ok(()),
-            Err(error) if is_dead_link(&error) => fs::remove_file(pin)?,
-            Err(error) => return Err(error.into()),
-        }
+fn attach_tcx(program: &mut SchedClassifier, links: &mut Links, interface: &Interface) -> anyhow::Result<()> {
+    let pin = |pins: &Pins| pins.link("tc", &interface.name, interface.index);
+    if links.replace(program, pin)? {
+        return Ok(());
     }
     // First, because another program's verdict would end the chain before ours saw the packet.
     let order = TcAttachOptions::TcxOrder(LinkOrder::first());
-    let id = program.attach_with_options(interface, TcAttachType::Ingress, order)?;
+    let id = program.attach_with_options(&interface.name, TcAttachType::Ingress, order)?;
     let link: FdLink = program.take_link(id)?.try_into()?;
-    link.pin(pin)?;
+    link.pin(pin(links.pins()))?;
     Ok(())
 }
 
@@ -114,18 +106,14 @@ fn clsact_link(interface: &str) -> io::Result<SchedClassifierLink> {
 }
 
 /// Attaches `program` to the driver of `interface`, or puts it into the link that is there.
-pub fn attach_xdp(program: &mut Xdp, pins: &Pins, interface: &Interface) -> anyhow::Result<()> {
-    let pin = pins.link("xdp", &interface.name, interface.index);
-    if let Some(link) = pinned(&pin)? {
-        match program.attach_to_link(link.try_into()?) {
-            Ok(_) => return Ok(()),
-            Err(error) if is_dead_link(&error) => fs::remove_file(&pin)?,
-            Err(error) => return Err(error.into()),
-        }
+pub fn attach_xdp(program: &mut Xdp, links: &mut Links, interface: &Interface) -> anyhow::Result<()> {
+    let pin = |pins: &Pins| pins.link("xdp", &interface.name, interface.index);
+    if links.replace(program, pin)? {
+        return Ok(());
     }
     let id = program.attach_to_if_index(interface.index, XdpMode::Driver)?;
     let link: FdLink = program.take_link(id)?.try_into()?;
-    link.pin(&pin)?;
+    link.pin(pin(links.pins()))?;
     Ok(())
 }
 
@@ -168,22 +156,6 @@ pub fn pin_program(
     }
     pin(&new).with_context(|| format!("pin the program {name}"))?;
     fs::rename(&new, &path).with_context(|| format!("rename to {}", path.display()))
-}
-
-fn pinned(pin: &Path) -> anyhow::Result<Option<FdLink>> {
-    if !pin.exists() {
-        return Ok(None);
-    }
-    let link = PinnedLink::from_pin(pin).with_context(|| format!("open {}", pin.display()))?;
-    Ok(Some(link.into()))
-}
-
-/// The interface of the link is gone (`tcx_link_update` and `bpf_xdp_link_update` say ENOLINK).
-fn is_dead_link(error: &ProgramError) -> bool {
-    match error {
-        ProgramError::SyscallError(error) => error.io_error.raw_os_error() == Some(libc::ENOLINK),
-        _ => false,
-    }
 }
 
 #[cfg(test)]

@@ -31,7 +31,8 @@ pub fn check_pinned(pins: &Pins, plans: &[MapPlan]) -> Result<(), Failure> {
                     plan.entries
                 ),
                 format!(
-                    "put the old `{}` back; or end all connections and sessions with `balancer detach`, then run again",
+                    "put the old `{}` back; or end all connections with `balancer detach`, then run again: sessions come \
+                     back from the snapshot",
                     Sizes::key(&plan.name)
                 ),
             ));
@@ -40,7 +41,7 @@ pub fn check_pinned(pins: &Pins, plans: &[MapPlan]) -> Result<(), Failure> {
         if pinned != (plan.key_size, plan.value_size, plan.flags) {
             return Err(Failure::refused(
                 format!("the pinned map {} has another layout than this balancer's", path.display()),
-                "run the balancer that made it; or `balancer detach`, which ends connections and sessions, then run again",
+                "run the balancer that made it; or `balancer detach`, which ends connections and keeps sessions, then run again",
             ));
         }
     }

@@ -5,27 +5,28 @@ use std::{
     collections::BTreeMap,
     mem::{self, size_of},
     os::fd::AsFd as _,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
 use balancer_ebpf::layout::{
-    BUCKET_WAYS, Backend, Bucket, Entry, Globals, Listener, ListenerKey, MAX_VERSIONS, Policy, SERVICE_BLOCKS,
-    ServiceWord, Traffic, map,
+    BUCKET_WAYS, Backend, Bucket, Entry, Globals, LEG_CLASSES, Listener, ListenerKey, MAX_VERSIONS, Policy, PoolWord,
+    SERVICE_BLOCKS, ServiceWord, Traffic, map, pool,
 };
 
 use super::{
     mmap::{Access, MappedArray},
     pins::Pins,
+    table::{LiveTable, WORDS},
     values::{from_bytes, to_bytes},
 };
-use crate::dataplane::Dataplane;
+use crate::dataplane::{Dataplane, SessionTable};
 
 /// A block is written again only when no CPU can still be reading it: a program runs for microseconds.
 const GRACE: Duration = Duration::from_millis(100);
 const BUCKET_WORDS: usize = size_of::<Bucket>() / 8;
-const ENTRY_WORDS: usize = size_of::<Entry>() / 8;
 const BACKEND_WORDS: usize = size_of::<Backend>() / 8;
 // Of a backend's words: each is stored in one piece.
 const ADDRESS_WORD: usize = mem::offset_of!(Backend, address) / 8;
@@ -43,12 +44,14 @@ pub struct Maps {
     interfaces: HashMap<MapData, u32, u32>,
     /// Health is one store here, which leaves alone what the programs keep beside it.
     backends: MappedArray,
+    /// Lists of idle legs, which the programs change all the time.
+    pools: MappedArray,
     policies: Bytes<{ size_of::<Policy>() }>,
     traffic: Bytes<{ size_of::<Traffic>() }>,
     counters: PerCpuArray<MapData, u64>,
     /// Service words: a flip is one store here.
     services: MappedArray,
-    sessions: MappedArray,
+    sessions: Arc<MappedArray>,
     /// When a policy block was replaced, by its index.
     replaced: BTreeMap<u32, Instant>,
     started: Instant,
@@ -66,13 +69,15 @@ impl Maps {
         }
         let services = mapped(&pins, map::SERVICES, size_of::<u64>(), Access::ReadWrite)?;
         let backends = mapped(&pins, map::BACKENDS, size_of::<Backend>(), Access::ReadWrite)?;
-        let sessions = mapped(&pins, map::SESSIONS, size_of::<Bucket>(), Access::Read)?;
+        let pools = mapped(&pins, map::POOLS, size_of::<PoolWord>(), Access::ReadWrite)?;
+        let sessions = mapped(&pins, map::SESSIONS, size_of::<Bucket>(), Access::Read)?.into();
         Ok(Self {
             globals: open(&pins, map::GLOBALS, Map::Array)?,
             listeners: open(&pins, map::LISTENERS, Map::HashMap)?,
             addresses: open(&pins, map::ADDRESSES, Map::HashMap)?,
             interfaces: open(&pins, map::INTERFACES, Map::HashMap)?,
             backends,
+            pools,
             policies: open(&pins, map::POLICIES, Map::Array)?,
             traffic: open(&pins, map::TRAFFIC, Map::Array)?,
             counters: open(&pins, map::COUNTERS, Map::PerCpuArray)?,
@@ -88,12 +93,6 @@ impl Maps {
         self.globals.set(0, to_bytes(globals), 0).context("write GLOBALS")
     }
 
-    /// Makes the map say `wanted`: new entries first, so that nothing is missing meanwhile.
-    pub fn set_addresses(&mut self, wanted: &BTreeMap<[u8; 4], u32>) -> anyhow::Result<()> {
-        sync(&mut self.addresses, wanted).context("write ADDRESSES")
-    }
-
-    /// The same for interfaces.
     pub fn set_interfaces(&mut self, wanted: &BTreeMap<u32, u32>) -> anyhow::Result<()> {
         sync(&mut self.interfaces, wanted).context("write INTERFACES")
     }
@@ -111,6 +110,16 @@ impl Maps {
         let bytes = self.policies.get(&block, 0).with_context(|| format!("read policy block {block}"))?;
         Ok(from_bytes(&bytes))
     }
+}
+
+/// The session table, to be filled.
+pub fn open_table(pins: &Pins) -> anyhow::Result<LiveTable> {
+    Ok(LiveTable::new(mapped(pins, map::SESSIONS, size_of::<Bucket>(), Access::ReadWrite)?))
+}
+
+/// Where the words of a backend's pools are, one for each class of legs.
+fn pools(id: u16) -> impl Iterator<Item = usize> {
+    (0..LEG_CLASSES).map(move |class| pool(u32::from(id), class) as usize)
 }
 
 /// Where a backend begins.
@@ -131,6 +140,7 @@ fn mapped(pins: &Pins, name: &str, value_size: usize, access: Access) -> anyhow:
     map().with_context(|| format!("map {name} into memory"))
 }
 
+/// Makes a map say `wanted`: new entries first, so that nothing is missing meanwhile.
 fn sync<K: aya::Pod + Ord>(map: &mut HashMap<MapData, K, u32>, wanted: &BTreeMap<K, u32>) -> anyhow::Result<()> {
     for (key, value) in wanted {
         if !matches!(map.get(key, 0), Ok(present) if present == *value) {
@@ -147,6 +157,14 @@ fn sync<K: aya::Pod + Ord>(map: &mut HashMap<MapData, K, u32>, wanted: &BTreeMap
 impl Dataplane for Maps {
     fn globals(&self) -> anyhow::Result<Globals> {
         Ok(from_bytes(&self.globals.get(&0, 0).context("read GLOBALS")?))
+    }
+
+    fn addresses(&self) -> anyhow::Result<BTreeMap<[u8; 4], u32>> {
+        self.addresses.iter().collect::<Result<_, _>>().context("read ADDRESSES")
+    }
+
+    fn set_addresses(&mut self, wanted: &BTreeMap<[u8; 4], u32>) -> anyhow::Result<()> {
+        sync(&mut self.addresses, wanted).context("write ADDRESSES")
     }
 
     fn listeners(&self) -> anyhow::Result<Vec<(ListenerKey, Listener)>> {
@@ -186,6 +204,22 @@ impl Dataplane for Maps {
             store(ADDRESS_WORD)?;
         }
         store(FLAGS_WORD)
+    }
+
+    fn idle_legs(&self, id: u16) -> u64 {
+        pools(id).filter_map(|at| self.pools.load(at)).map(|word| u64::from(PoolWord(word).count())).sum()
+    }
+
+    fn empty_pools(&mut self, id: u16) -> anyhow::Result<()> {
+        for at in pools(id) {
+            // A program that puts a leg back at this instant wins, and is met again.
+            while let Some(word) = self.pools.load(at).filter(|word| PoolWord(*word).count() != 0) {
+                self.pools
+                    .exchange(at, word, PoolWord(word).with(0, 0).0)
+                    .with_context(|| format!("empty the pools of backend {id}"))?;
+            }
+        }
+        Ok(())
     }
 
     fn policy(&self, service: u32) -> anyhow::Result<Option<Policy>> {
@@ -248,23 +282,16 @@ impl Dataplane for Maps {
         self.sessions.load(first)?;
         let word = |at: usize| Cell::new(self.sessions.load(first + at).unwrap_or_default());
         let entries: [Entry; BUCKET_WAYS] = std::array::from_fn(|way| Entry {
-            tag: word(way * ENTRY_WORDS),
-            binding: word(way * ENTRY_WORDS + 1),
-            times: word(way * ENTRY_WORDS + 2),
-            bucket_hash: word(way * ENTRY_WORDS + 3),
+            tag: word(way * WORDS.entry + WORDS.tag),
+            binding: word(way * WORDS.entry + WORDS.binding),
+            times: word(way * WORDS.entry + WORDS.times),
+            bucket_hash: word(way * WORDS.entry + WORDS.hash),
         });
         Some(Bucket { entries })
     }
 
-    fn each_session(&self, visit: &mut dyn FnMut(u64, u64, u64)) {
-        for first in (0..self.sessions.words()).step_by(ENTRY_WORDS) {
-            let word = |at: usize| self.sessions.load(first + at).unwrap_or_default();
-            match word(0) {
-                // Free, or being written.
-                0 | u64::MAX => {}
-                tag => visit(tag, word(1), word(2)),
-            }
-        }
+    fn sessions(&self) -> Arc<dyn SessionTable> {
+        self.sessions.clone()
     }
 
     fn detach(&mut self) -> anyhow::Result<Vec<String>> {

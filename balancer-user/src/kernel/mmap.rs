@@ -67,6 +67,19 @@ impl MappedArray {
         }
     }
 
+    /// Stores `new` if the word is still `old`; whether it was. `None` beyond the array, and if it is mapped for reading.
+    pub fn exchange(&self, index: usize, old: u64, new: u64) -> Option<bool> {
+        let word = self.word(index).filter(|_| self.access == Access::ReadWrite)?;
+        Some(word.compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed).is_ok())
+    }
+
+    /// A pointer to so many words, all of which lie in the array, if they may be written.
+    pub fn range(&self, first: usize, words: usize) -> Option<NonNull<AtomicU64>> {
+        let inside = first.checked_add(words).is_some_and(|end| end <= self.words);
+        // SAFETY: `first` lies within the mapping.
+        (inside && self.access == Access::ReadWrite).then(|| unsafe { self.base.add(first) })
+    }
+
     pub fn words(&self) -> usize {
         self.words
     }

@@ -4,11 +4,14 @@
 //! `links/`. Ending the daemon closes file descriptors and nothing else.
 
 pub mod attach;
+pub mod former;
 pub mod interface;
+pub mod links;
 pub mod load;
 pub mod maps;
 pub mod mmap;
 pub mod object;
 pub mod pins;
+pub mod table;
 pub mod tcpinfo;
 pub mod values;

@@ -41,8 +41,23 @@ impl Pins {
         self.dir.join("links")
     }
 
-    pub fn exist(&self) -> bool {
-        self.dir.exists()
+    /// Whether a director is attached by them. What a start left that was killed before it got so far is none.
+    pub fn are_attached(&self) -> anyhow::Result<bool> {
+        // Without links (clsact, below Linux 6.6) it is the program that is pinned last.
+        Ok(!entries(&self.links())?.is_empty() || self.program(super::object::TC).exists())
+    }
+
+    /// The same director's pins of other layouts, oldest first.
+    pub fn other_layouts(&self) -> anyhow::Result<Vec<(u32, Self)>> {
+        let Some(director) = self.dir.parent() else { return Ok(Vec::new()) };
+        let version = |path: &Path| path.file_name()?.to_str()?.strip_prefix('v')?.parse::<u32>().ok();
+        let mut layouts: Vec<(u32, Self)> = entries(director)?
+            .into_iter()
+            .filter(|dir| *dir != self.dir)
+            .filter_map(|dir| Some((version(&dir)?, Self::new(dir))))
+            .collect();
+        layouts.sort_by_key(|(version, _)| *version);
+        Ok(layouts)
     }
 
     /// Makes the directories.
@@ -122,8 +137,17 @@ pub fn detach(pins: &Pins, interfaces: &[u32]) -> anyhow::Result<Vec<String>> {
     Ok(removed)
 }
 
-/// The same for pins that no daemon holds.
+/// The same for pins that no daemon holds, whichever layout they have.
 pub fn detach_pinned(pins: &Pins) -> anyhow::Result<Vec<String>> {
+    let mut removed = Vec::new();
+    for (_, other) in pins.other_layouts()? {
+        removed.extend(detach_one(&other)?);
+    }
+    removed.extend(detach_one(pins)?);
+    Ok(removed)
+}
+
+fn detach_one(pins: &Pins) -> anyhow::Result<Vec<String>> {
     use aya::maps::{HashMap, Map, MapData};
     let path = pins.map(balancer_ebpf::layout::map::INTERFACES);
     let interfaces: Vec<u32> = MapData::from_pin(path)

@@ -92,6 +92,11 @@ impl Response {
         self.header("X-Backend").unwrap_or_default()
     }
 
+    /// Address and port of the connection's other end, as the backend sees it.
+    pub fn peer(&self) -> &str {
+        self.header("X-Peer").unwrap_or_default()
+    }
+
     /// The value that `Set-Cookie` gives to the cookie `name`, empty where it deletes it.
     pub fn set_cookie(&self, name: &str) -> Option<String> {
         self.all("Set-Cookie").find_map(|cookie| {

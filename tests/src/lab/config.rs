@@ -27,12 +27,23 @@ pub struct Shop<'a> {
     pub flows: u32,
     /// Room for sessions.
     pub sessions: u32,
+    /// What backends see as the client.
+    pub return_path: ReturnPath,
+}
+
+/// What backends see as the client. A lab's backends route through the director in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReturnPath {
+    /// One of the director's sources.
+    Snat,
+    /// The client's own address.
+    Gateway,
 }
 
 impl<'a> Shop<'a> {
     /// A service with these versions, chosen as in story 2, in maps small enough to be made in no time.
     pub fn new(versions: &'a [(&'a str, &'a [usize])]) -> Self {
-        Self { select: Select::Highest, versions, flows: 16_384, sessions: 65_536 }
+        Self { select: Select::Highest, versions, flows: 16_384, sessions: 65_536, return_path: ReturnPath::Snat }
     }
 
     /// The same with another way of choosing the version for new sessions.
@@ -41,11 +52,21 @@ impl<'a> Shop<'a> {
         Self { select, ..self }
     }
 
+    /// The same with another address for backends to see.
+    #[must_use]
+    pub fn return_path(self, return_path: ReturnPath) -> Self {
+        Self { return_path, ..self }
+    }
+
     /// The configuration's text. Its name is the lab's, so that the pins of two labs never meet.
     pub fn to_toml(&self, lab: &Lab) -> String {
         let select = match self.select {
             Select::Highest => "highest",
             Select::Explicit => "explicit",
+        };
+        let return_path = match self.return_path {
+            ReturnPath::Snat => "snat",
+            ReturnPath::Gateway => "gateway",
         };
         let directory = lab.dir().display();
         let mut text = format!(
@@ -65,6 +86,7 @@ select = "{select}"
 order = "string"
 cookie = "JSESSIONID"
 idle = "30m"
+return = "{return_path}"
 
 [service.health]
 path = "/health"

@@ -8,6 +8,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::addresses::Addresses;
@@ -67,6 +68,23 @@ pub fn clean() -> Result<usize> {
     let _lock = lock()?;
     let before = labs()?.len();
     Ok(before - clear_remains()?.len())
+}
+
+/// The directory of the lab of that label that runs, and the process that owns it.
+pub fn running(label: &str) -> Result<(PathBuf, Pid)> {
+    let mut found = Vec::new();
+    for (name, directory) in labs()? {
+        let owner = fs::read(directory.join("owner")).ok().and_then(|text| serde_json::from_slice::<Owner>(&text).ok());
+        let Some(owner) = owner.filter(|_| name.starts_with(&format!("bl-{label}-"))) else { continue };
+        if is_alive(&owner)? {
+            found.extend(Pid::from_raw(owner.pid.cast_signed()).map(|pid| (directory, pid)));
+        }
+    }
+    match found.len() {
+        0 => bail!("no lab runs: start one with `cargo xtask run`"),
+        1 => Ok(found.remove(0)),
+        _ => bail!("several labs run; their directories are in {ROOT}"),
+    }
 }
 
 /// Serialises starting and cleaning over all processes. The kernel lets go of the lock when its owner ends.

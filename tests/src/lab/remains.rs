@@ -29,7 +29,7 @@ pub(crate) fn tear_down(name: &str, directory: &Path, network: Option<Addresses>
     for namespace in &namespaces {
         ip(&["netns", "delete", namespace])?;
     }
-    remove_pins(Path::new("/sys/fs/bpf"), name, 2)?;
+    super::remove_pins(name)?;
     match fs::remove_dir_all(directory) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(error).with_context(|| format!("remove {}", directory.display()))
@@ -111,7 +111,7 @@ fn processes_in(identities: &[(u64, u64)]) -> Result<Vec<Pid>> {
 }
 
 /// Removes the directories of bpffs that carry the lab's name: the balancer names its pins after its configuration.
-fn remove_pins(directory: &Path, name: &str, depth: usize) -> Result<()> {
+pub(super) fn remove_pins(directory: &Path, name: &str, depth: usize) -> Result<()> {
     let Ok(entries) = fs::read_dir(directory) else {
         return Ok(());
     };

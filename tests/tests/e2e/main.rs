@@ -20,6 +20,7 @@ mod dying;
 mod flips;
 mod learning;
 mod mixed;
+mod reboot;
 mod silent;
 mod state;
 mod story_1;

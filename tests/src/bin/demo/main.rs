@@ -47,7 +47,7 @@ async fn main() -> Result<()> {
     let serve = async {
         loop {
             // Out of descriptors or a client that left early: the next one may do better.
-            let Ok((stream, _)) = listener.accept().await else {
+            let Ok((stream, peer)) = listener.accept().await else {
                 tokio::time::sleep(std::time::Duration::from_millis(10)).await;
                 continue;
             };
@@ -56,7 +56,7 @@ async fn main() -> Result<()> {
             tokio::task::spawn_local(async move {
                 let service = service_fn(|request| {
                     let application = Rc::clone(&application);
-                    async move { Ok::<_, Infallible>(pages::answer(&application, request).await) }
+                    async move { Ok::<_, Infallible>(pages::answer(&application, peer, request).await) }
                 });
                 // An error here is a client that broke the connection off: theirs to know.
                 let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;

@@ -1,6 +1,7 @@
 //! What each path answers.
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -14,7 +15,13 @@ use crate::application::Application;
 use crate::content::{Content, Framing};
 
 /// Answers one request; what goes wrong inside is a 500 that says so.
-pub(crate) async fn answer(application: &RefCell<Application>, request: Request<Incoming>) -> Response<Content> {
+///
+/// Every answer says in `X-Peer` who is at the other end of the connection: the director, or the client itself.
+pub(crate) async fn answer(
+    application: &RefCell<Application>,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+) -> Response<Content> {
     let pad = number(request.uri().query(), "pad");
     let before = number(request.uri().query(), "before");
     let path = request.uri().path();
@@ -30,6 +37,9 @@ pub(crate) async fn answer(application: &RefCell<Application>, request: Request<
     });
     for (name, value) in &application.borrow().marks {
         response.headers_mut().insert(*name, value.clone());
+    }
+    if let Ok(peer) = HeaderValue::from_str(&peer.to_string()) {
+        response.headers_mut().insert("x-peer", peer);
     }
     let padding = |length: u64| HeaderValue::from_str(&"x".repeat(usize::try_from(length).ok()?)).ok();
     if let Some(value) = pad.and_then(padding) {

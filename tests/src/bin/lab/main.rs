@@ -1,6 +1,7 @@
 //! The command line of the lab: the demonstration and the benchmarks.
 
 mod bench;
+mod reboot;
 mod run;
 
 use std::path::PathBuf;
@@ -32,6 +33,8 @@ enum Command {
         #[arg(long)]
         tomcat: bool,
     },
+    /// Reboots the director of the running lab: daemon and kernel state are gone, the disk is there.
+    Reboot,
     /// Measures what packets and requests cost.
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
 fn obey(command: Command) -> Result<()> {
     match command {
         Command::Run { balancer, hook, tomcat } => run::run(&balancer, hook.into(), tomcat),
+        Command::Reboot => reboot::run(),
         Command::Bench(bench) => bench::run(bench),
         Command::Clean => {
             println!("{} dead labs cleaned up", registry::clean()?);

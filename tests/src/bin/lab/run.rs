@@ -13,6 +13,8 @@ use balancer_tests::lab::node::NAMESPACES;
 use balancer_tests::lab::{ClientPlace, Hook, Lab};
 use balancer_tests::tomcat::Tomcat;
 
+use crate::reboot::SIGNAL;
+
 /// Backend hosts and the version that runs on each: two for 001, so that a session's binding to its backend shows.
 const INSTANCES: [(usize, &str); 4] = [(1, "001"), (2, "001"), (3, "002"), (4, "003")];
 
@@ -28,11 +30,19 @@ pub(crate) fn run(program: &Path, hook: Hook, tomcat: bool) -> Result<()> {
     let mut balancer = Balancer::start(&lab, &program, &config)?;
     println!("{}", instructions(&lab, &program, tomcat));
     runtime.block_on(async {
-        tokio::select! {
-            () = end.wait() => {}
-            () = report_daemon(&mut balancer, &lab, &program) => {}
+        let mut reboots = signal(SignalKind::from_raw(SIGNAL.as_raw()))?;
+        loop {
+            tokio::select! {
+                () = end.wait() => return anyhow::Ok(()),
+                _ = reboots.recv() => {
+                    println!("\nThe director reboots.");
+                    balancer.reboot()?;
+                    println!("It is back.");
+                }
+                () = report_daemon(&mut balancer, &lab, &program) => {}
+            }
         }
-    });
+    })?;
     println!("\ncleaning up");
     // What the daemon does not take away, because somebody tried what happens without it, goes with the lab.
     if let Err(error) = balancer.detach() {
@@ -102,6 +112,7 @@ async fn report_daemon(balancer: &mut Balancer<'_>, lab: &Lab, program: &Path) {
 }
 
 fn instructions(lab: &Lab, program: &Path, tomcat: bool) -> String {
+    let own = std::env::current_exe().unwrap_or_else(|_| "lab".into());
     let application = if tomcat { "Tomcat" } else { "the demo application" };
     format!(
         "
@@ -115,13 +126,16 @@ Open it, or `curl -b jar -c jar http://{vip}/whoami`. Then, in another terminal:
   {balancer} explain shop --source {client} --path /
   {balancer} flip shop 001
   {balancer} rollback shop
+  {lab} reboot
 
-Who has a session stays on its version; clear the cookie, and the next request is decided anew.
+Who has a session stays on its version; clear the cookie, and the next request is decided anew. `reboot` takes all that the kernel
+knows, as a reboot of the director does: sessions come back from the snapshot, connections are opened again.
 003 is at {third}. Logs and configuration: {directory}
 Ctrl-C ends the lab and cleans up.",
         vip = lab.vip(),
         socket = Balancer::socket(lab).display(),
         balancer = program.display(),
+        lab = own.display(),
         second = lab.application(3),
         third = lab.application(4),
         client = lab.client().address(),

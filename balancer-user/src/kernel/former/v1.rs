@@ -1,0 +1,63 @@
+//! Layout 1, as it was.
+
+use balancer_ebpf::layout::{Binding, Key};
+
+use crate::{dataplane::Image, kernel::table::Words, store::Keys};
+
+pub(super) const VERSION: u32 = 1;
+
+/// `GLOBALS`: three keys, each two words in the machine's order, and what the present start writes anew.
+pub(super) const GLOBALS_BYTES: usize = 200;
+const SESSION_KEY: usize = 0;
+const COOKIE_KEY: usize = 16;
+const ISN_KEY: usize = 32;
+
+/// `SESSIONS`: buckets of eight entries, each of four words.
+pub(super) const BUCKET_BYTES: u32 = 256;
+pub(super) const WORDS: Words = Words { entry: 4, tag: 0, binding: 1, times: 2, hash: 3, reserved: u64::MAX };
+
+pub(super) fn keys(globals: &[u8; GLOBALS_BYTES]) -> Keys {
+    let word = |at: usize| u64::from_ne_bytes(std::array::from_fn(|byte| globals[at + byte]));
+    let key = |at: usize| Key { k0: word(at), k1: word(at + 8) };
+    Keys { session: key(SESSION_KEY), cookie: key(COOKIE_KEY), isn: key(ISN_KEY) }
+}
+
+/// A binding was, from the lowest bit: backend (16), version (8), kind (8: 1 issued, 2 presented), generation (32). Times
+/// were seconds of the boot clock: last seen in the low half, made in the high half. Tags and hashes are of the same key.
+pub(super) fn image(old: Image) -> Image {
+    let bits = |from: u32, count: u32| (old.binding >> from & ((1 << count) - 1)) as u32;
+    let binding = Binding::new(bits(16, 8), bits(32, 32), bits(0, 16), bits(24, 8) as u8);
+    Image { binding: binding.0, ..old }
+}
+
+#[cfg(test)]
+mod tests {
+    use balancer_ebpf::layout::{KIND_ISSUED, KIND_PRESENTED};
+
+    use super::*;
+
+    /// An entry as the programs of layout 1 wrote it: backend 0x0203 of version 4 at generation 7, seen at 0x20, made at
+    /// 0x10.
+    const ENTRY: [u64; 4] =
+        [0x1111_2222_3333_4444, 0x0000_0007_0204_0203, 0x0000_0010_0000_0020, 0x5555_6666_7777_8888];
+
+    #[test]
+    fn an_entry_means_what_it_meant() {
+        let image = image(WORDS.whole(|at| ENTRY[at]).unwrap());
+        let binding = Binding(image.binding);
+        assert_eq!((binding.backend(), binding.version(), binding.generation()), (0x0203, 4, 7));
+        assert_eq!(binding.kind(), KIND_PRESENTED);
+        assert_eq!((image.times as u32, image.times >> 32), (0x20, 0x10));
+        assert_eq!((image.tag, image.bucket_hash), (ENTRY[0], ENTRY[3]));
+        let issued = Image { binding: 0x0000_0001_0100_0000, ..image };
+        assert_eq!(Binding(super::image(issued).binding).kind(), KIND_ISSUED);
+    }
+
+    #[test]
+    fn keys_are_where_they_were() {
+        let globals: [u8; GLOBALS_BYTES] = std::array::from_fn(|at| at as u8);
+        let word = |first: u8| u64::from_ne_bytes(std::array::from_fn(|byte| first + byte as u8));
+        let key = |first: u8| Key { k0: word(first), k1: word(first + 8) };
+        assert_eq!(keys(&globals), Keys { session: key(0), cookie: key(16), isn: key(32) });
+    }
+}
