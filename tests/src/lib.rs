@@ -4,6 +4,7 @@ pub mod applications;
 pub mod balancer;
 pub mod bench;
 pub mod client;
+pub mod clients;
 pub mod lab;
 pub mod programs;
 pub mod progrun;
