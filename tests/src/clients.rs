@@ -6,9 +6,11 @@
 
 pub mod ab;
 pub mod chromium;
+pub mod crowd;
 pub mod curl;
 pub mod java;
 pub mod judge;
+pub mod nginx;
 pub mod python;
 pub mod timeline;
 pub mod visit;

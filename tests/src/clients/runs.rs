@@ -14,10 +14,13 @@ use super::visit::Outcome;
 use super::{Client, Visit};
 use crate::client::Whoami;
 
-/// Users, each on a thread.
+/// Which user, whether that one keeps cookies, and the answer.
+pub(super) type Answered = (usize, bool, Whoami);
+
+/// Users, on threads.
 #[derive(Debug)]
 pub struct Runs {
-    users: Vec<JoinHandle<Result<()>>>,
+    threads: Vec<JoinHandle<()>>,
     shared: Arc<Shared>,
 }
 
@@ -35,21 +38,34 @@ impl Shared {
 
 impl Runs {
     pub(super) fn new() -> Self {
-        Self { users: Vec::new(), shared: Arc::default() }
+        Self { threads: Vec::new(), shared: Arc::default() }
     }
 
     /// Starts another user, of whom each call of `run` is one run.
-    pub(super) fn user(mut self, keeps: bool, mut run: impl FnMut() -> Result<Vec<Whoami>> + Send + 'static) -> Self {
-        let (user, shared) = (self.users.len(), Arc::clone(&self.shared));
-        self.users.push(std::thread::spawn(move || {
+    pub(super) fn user(self, keeps: bool, mut run: impl FnMut() -> Result<Vec<Whoami>> + Send + 'static) -> Self {
+        let user = self.threads.len();
+        self.thread(move || Ok(run()?.into_iter().map(|answer| (user, keeps, answer)).collect()))
+    }
+
+    /// Starts a thread that makes the requests of several users, one run after the other.
+    pub(super) fn thread(mut self, mut run: impl FnMut() -> Result<Vec<Answered>> + Send + 'static) -> Self {
+        let (number, shared) = (self.threads.len(), Arc::clone(&self.shared));
+        self.threads.push(std::thread::spawn(move || {
             while !shared.stop.load(Ordering::Relaxed) {
                 let sent = now();
-                let answers = run()?;
+                let outcome = run();
                 let received = now();
-                let visit = |answer| Visit { user, keeps, sent, received, outcome: Outcome::Answer(answer) };
-                shared.visits().extend(answers.into_iter().map(visit));
+                let visit =
+                    |(user, keeps, answer)| Visit { user, keeps, sent, received, outcome: Outcome::Answer(answer) };
+                match outcome {
+                    Ok(answers) => shared.visits().extend(answers.into_iter().map(visit)),
+                    Err(error) => {
+                        let outcome = Outcome::Error(format!("{error:#}"));
+                        shared.visits().push(Visit { user: number, keeps: false, sent, received, outcome });
+                        break;
+                    }
+                }
             }
-            Ok(())
         }));
         self
     }
@@ -62,8 +78,8 @@ impl Client for Runs {
 
     fn finish(mut self: Box<Self>) -> Result<Vec<Visit>> {
         self.shared.stop.store(true, Ordering::Relaxed);
-        for user in self.users.drain(..) {
-            user.join().map_err(|_| anyhow!("a user's thread panicked"))??;
+        for thread in self.threads.drain(..) {
+            thread.join().map_err(|_| anyhow!("a thread of users panicked"))?;
         }
         self.visits()
     }
