@@ -27,12 +27,14 @@ pub struct Shop<'a> {
     pub flows: u32,
     /// Room for sessions.
     pub sessions: u32,
+    /// How long a connection may be silent before its room may go to another.
+    pub flow_idle: &'a str,
 }
 
 impl<'a> Shop<'a> {
     /// A service with these versions, chosen as in story 2, in maps small enough to be made in no time.
     pub fn new(versions: &'a [(&'a str, &'a [usize])]) -> Self {
-        Self { select: Select::Highest, versions, flows: 16_384, sessions: 65_536 }
+        Self { select: Select::Highest, versions, flows: 16_384, sessions: 65_536, flow_idle: "15m" }
     }
 
     /// The same with another way of choosing the version for new sessions.
@@ -57,6 +59,7 @@ interfaces = {interfaces:?}
 sources = {sources:?}
 flows = {flows}
 sessions = {sessions}
+flow_idle = "{flow_idle}"
 
 [[service]]
 name = "shop"
@@ -76,6 +79,7 @@ interval = "1s"
             sources = lab.sources().iter().map(ToString::to_string).collect::<Vec<_>>(),
             flows = self.flows,
             sessions = self.sessions,
+            flow_idle = self.flow_idle,
             vip = lab.vip(),
         );
         for (label, backends) in self.versions {

@@ -6,3 +6,4 @@
 extern crate balancer_tests;
 
 mod flips;
+mod odd;

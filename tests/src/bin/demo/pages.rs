@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::application::Application;
 use crate::content::{Content, Framing};
+use crate::upgrade;
 
 /// Answers one request; what goes wrong inside is a 500 that says so.
 pub(crate) async fn answer(application: &RefCell<Application>, request: Request<Incoming>) -> Response<Content> {
@@ -44,7 +45,10 @@ pub(crate) async fn answer(application: &RefCell<Application>, request: Request<
     response
 }
 
-async fn route(application: &RefCell<Application>, request: Request<Incoming>) -> Result<Response<Content>> {
+async fn route(application: &RefCell<Application>, mut request: Request<Incoming>) -> Result<Response<Content>> {
+    if request.uri().path() == "/upgrade" {
+        return upgrade::answer(&mut request);
+    }
     let (head, body) = request.into_parts();
     let query = |name| number(head.uri.query(), name);
     let post = head.method == Method::POST;
