@@ -4,6 +4,8 @@ pub mod applications;
 pub mod balancer;
 pub mod bench;
 pub mod client;
+pub mod clients;
+pub mod echo;
 pub mod lab;
 pub mod programs;
 pub mod progrun;

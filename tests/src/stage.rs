@@ -17,24 +17,13 @@ pub struct Stage<'a> {
     kind: Kind,
     hosts: usize,
     clients: u8,
-    select: Select,
-    return_path: ReturnPath,
-    versions: &'a [(&'a str, &'a [usize])],
+    shop: Shop<'a>,
 }
 
 impl<'a> Stage<'a> {
     /// Two hosts, the first with 001 of the demo; new sessions get the highest version.
     pub fn new(hook: Hook, label: &'a str) -> Self {
-        Self {
-            hook,
-            label,
-            kind: Kind::Demo,
-            hosts: 2,
-            clients: 1,
-            select: Select::Highest,
-            return_path: ReturnPath::Snat,
-            versions: &[("001", &[1])],
-        }
+        Self { hook, label, kind: Kind::Demo, hosts: 2, clients: 1, shop: Shop::new(&[("001", &[1])]) }
     }
 
     /// Which application.
@@ -54,26 +43,32 @@ impl<'a> Stage<'a> {
 
     /// Backends see the clients' own addresses.
     pub fn gateway(self) -> Self {
-        Self { return_path: ReturnPath::Gateway, ..self }
+        Self { shop: self.shop.return_path(ReturnPath::Gateway), ..self }
     }
 
     /// Only flips change the active version.
     pub fn explicit(self) -> Self {
-        Self { select: Select::Explicit, ..self }
+        Self { shop: self.shop.select(Select::Explicit), ..self }
     }
 
     /// The versions at the beginning, with the numbers of their hosts. Their applications run when the story begins.
     pub fn versions(self, versions: &'a [(&'a str, &'a [usize])]) -> Self {
-        Self { versions, ..self }
+        Self { shop: Shop { versions, ..self.shop }, ..self }
+    }
+
+    /// Room for so many connections only, each of which may lose its room after a silence of `idle`.
+    pub fn flows(self, flows: u32, idle: &'a str) -> Self {
+        Self { shop: Shop { flows, flow_idle: idle, ..self.shop }, ..self }
     }
 
     /// Tells the story.
     pub fn play(self, story: impl FnOnce(&mut Scene) -> Result<()>) -> Result<()> {
         let lab =
             Lab::builder(self.label).hook(self.hook).backends(self.hosts).client_addresses(self.clients).build()?;
-        let running = self.versions.iter().flat_map(|(label, hosts)| hosts.iter().map(move |host| (*host, *label)));
+        let running =
+            self.shop.versions.iter().flat_map(|(label, hosts)| hosts.iter().map(move |host| (*host, *label)));
         let applications = self.kind.start_all(&lab, &running.collect::<Vec<_>>())?;
-        let config = Shop::new(self.versions).select(self.select).return_path(self.return_path).to_toml(&lab);
+        let config = self.shop.to_toml(&lab);
         let balancer = Balancer::start(&lab, programs::balancer()?, &config)?;
         let mut scene = Scene { lab: &lab, kind: self.kind, config, balancer, applications };
         // Caught, so that the balancer still lives when it is asked what it saw.

@@ -21,15 +21,20 @@ pub(crate) const TESTS: &[&str] = &[
     "nftables",
     "bpftool",
 ];
+/// The real clients that have no other use here. `java` runs a program of one source file with the development kit only.
+pub(crate) const CLIENTS: &[&str] =
+    &["python3-requests", "python3-aiohttp", "default-jdk-headless", "chromium-headless-shell"];
 /// The real application server; it brings a Java runtime along.
 pub(crate) const TOMCAT: &[&str] = &["tomcat10"];
 
 /// A package counts as present if the program that it is for is, whoever put it there: somebody with `nginx-full` shall
 /// not have it replaced by `nginx-light`, and on other distributions there is nothing else to ask.
-const PROGRAMS: [(&str, &str); 10] = [
+const PROGRAMS: [(&str, &str); 12] = [
     ("apache2-utils", "ab"),
     ("bpftool", "bpftool"),
+    ("chromium-headless-shell", "chromium-headless-shell"),
     ("curl", "curl"),
+    ("default-jdk-headless", "javac"),
     ("ethtool", "ethtool"),
     ("haproxy", "haproxy"),
     ("iproute2", "ip"),
@@ -83,7 +88,7 @@ mod tests {
     #[test]
     fn every_service_and_program_belongs_to_a_package_we_install() {
         for (package, _) in PROGRAMS {
-            assert!(TESTS.contains(&package), "{package}");
+            assert!([TESTS, CLIENTS].concat().contains(&package), "{package}");
         }
     }
 }

@@ -28,6 +28,7 @@ pub(crate) fn command(options: &Options) -> Result<()> {
     if plan.kernel == Kernel::Runs {
         machine::mount_bpffs()?;
         packages::ensure(packages::TESTS)?;
+        packages::ensure(packages::CLIENTS)?;
         packages::ensure(packages::TOMCAT)?;
     }
 

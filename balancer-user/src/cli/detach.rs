@@ -60,7 +60,9 @@ pub(super) async fn run(args: Args, socket: Option<PathBuf>, format: Format) -> 
             for path in &detached.removed {
                 print::line(&format!("removed {path}"));
             }
-            print::line("detached: packets are no longer steered; versions, history and the last snapshot of the sessions stay in the state directory");
+            print::line(
+                "detached: packets are no longer steered; versions, history and the last snapshot of the sessions stay in the state directory",
+            );
             Ok(())
         }
     }

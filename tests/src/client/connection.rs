@@ -3,10 +3,13 @@
 mod receive;
 
 use std::io::Write;
-use std::net::{SocketAddrV4, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use balancer_sim::pattern;
+
+use rustix::net::{self, AddressFamily, SocketType};
 
 use super::message::{Request, Response};
 use crate::lab::node::Node;
@@ -32,6 +35,20 @@ impl Connection {
     /// Connects from the namespace that the calling thread is in.
     pub fn here(to: SocketAddrV4) -> Result<Self> {
         let stream = TcpStream::connect_timeout(&to.into(), PATIENCE).with_context(|| format!("connect to {to}"))?;
+        Self::over(stream, to)
+    }
+
+    /// Connects from one of several addresses that `node` has.
+    pub fn open_from(node: &Node, from: Ipv4Addr, to: SocketAddrV4) -> Result<Self> {
+        node.run(|| {
+            let socket = net::socket(AddressFamily::INET, SocketType::STREAM, None).context("make a socket")?;
+            net::bind(&socket, &SocketAddrV4::new(from, 0)).with_context(|| format!("bind {from}"))?;
+            net::connect(&socket, &to).with_context(|| format!("connect to {to}"))?;
+            Self::over(socket.into(), to)
+        })
+    }
+
+    fn over(stream: TcpStream, to: SocketAddrV4) -> Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
@@ -83,6 +100,43 @@ impl Connection {
                 return Ok(response);
             }
         }
+    }
+
+    /// Waits for an interim response and returns its status.
+    pub fn interim(&mut self) -> Result<u16> {
+        let status = self.head()?.status;
+        ensure!((100..200).contains(&status), "status {status} instead of an interim one");
+        Ok(status)
+    }
+
+    /// Waits for a final response whose body is the pattern of `seed`, and looks at each piece when it comes: for bodies that no memory
+    /// should hold.
+    pub fn receive_pattern(&mut self, seed: u64) -> Result<Response> {
+        let response = self.head()?;
+        let length = response.header("Content-Length").context("a pattern has a length")?.parse()?;
+        let mut offset = 0;
+        let mut expected = Vec::new();
+        while offset < length {
+            if self.received.is_empty() {
+                ensure!(self.fill()?, "the connection was closed after {offset} of {length} bytes");
+            }
+            expected.resize(self.received.len(), 0);
+            pattern::fill(seed, offset, &mut expected);
+            ensure!(self.received == expected, "other bytes behind {offset} of {length}");
+            offset += self.received.len() as u64;
+            self.received.clear();
+        }
+        Ok(response)
+    }
+
+    /// Receives exactly so many bytes of whatever protocol the connection speaks by now.
+    pub fn receive_bytes(&mut self, length: usize) -> Result<Vec<u8>> {
+        self.take(length)
+    }
+
+    /// Says that nothing more will be sent; what comes is still received.
+    pub fn half_close(&self) -> Result<()> {
+        self.stream.shutdown(Shutdown::Write).context("half-close")
     }
 
     /// Waits for the other end to close; bytes that come instead are an error.

@@ -29,6 +29,8 @@ pub struct Shop<'a> {
     pub sessions: u32,
     /// What backends see as the client.
     pub return_path: ReturnPath,
+    /// How long a connection may be silent before its room may go to another.
+    pub flow_idle: &'a str,
 }
 
 /// What backends see as the client. A lab's backends route through the director in any case.
@@ -43,7 +45,14 @@ pub enum ReturnPath {
 impl<'a> Shop<'a> {
     /// A service with these versions, chosen as in story 2, in maps small enough to be made in no time.
     pub fn new(versions: &'a [(&'a str, &'a [usize])]) -> Self {
-        Self { select: Select::Highest, versions, flows: 16_384, sessions: 65_536, return_path: ReturnPath::Snat }
+        Self {
+            select: Select::Highest,
+            versions,
+            flows: 16_384,
+            sessions: 65_536,
+            return_path: ReturnPath::Snat,
+            flow_idle: "15m",
+        }
     }
 
     /// The same with another way of choosing the version for new sessions.
@@ -78,6 +87,7 @@ interfaces = {interfaces:?}
 sources = {sources:?}
 flows = {flows}
 sessions = {sessions}
+flow_idle = "{flow_idle}"
 
 [[service]]
 name = "shop"
@@ -98,6 +108,7 @@ interval = "1s"
             sources = lab.sources().iter().map(ToString::to_string).collect::<Vec<_>>(),
             flows = self.flows,
             sessions = self.sessions,
+            flow_idle = self.flow_idle,
             vip = lab.vip(),
         );
         for (label, backends) in self.versions {

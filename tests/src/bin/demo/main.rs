@@ -4,6 +4,7 @@ mod application;
 mod content;
 mod pages;
 mod sessions;
+mod upgrade;
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -59,7 +60,8 @@ async fn main() -> Result<()> {
                     async move { Ok::<_, Infallible>(pages::answer(&application, peer, request).await) }
                 });
                 // An error here is a client that broke the connection off: theirs to know.
-                let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                let connection = http1::Builder::new().half_close(true).serve_connection(TokioIo::new(stream), service);
+                let _ = connection.with_upgrades().await;
             });
         }
     };

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::application::Application;
 use crate::content::{Content, Framing};
+use crate::upgrade;
 
 /// Answers one request; what goes wrong inside is a 500 that says so.
 ///
@@ -54,7 +55,10 @@ pub(crate) async fn answer(
     response
 }
 
-async fn route(application: &RefCell<Application>, request: Request<Incoming>) -> Result<Response<Content>> {
+async fn route(application: &RefCell<Application>, mut request: Request<Incoming>) -> Result<Response<Content>> {
+    if request.uri().path() == "/upgrade" {
+        return upgrade::answer(&mut request);
+    }
     let (head, body) = request.into_parts();
     let query = |name| number(head.uri.query(), name);
     let post = head.method == Method::POST;
@@ -62,6 +66,7 @@ async fn route(application: &RefCell<Application>, request: Request<Incoming>) -
         "/" => application.borrow_mut().page(&head.headers)?,
         "/whoami" => application.borrow_mut().whoami(&head.headers)?,
         "/clear" if post => application.borrow_mut().clear(&head.headers)?,
+        "/browse" => typed("text/html; charset=utf-8", include_str!("../../../tests/clients/users_of_chromium.html")),
         "/nosession" => typed("text/plain", "no session here\n"),
         "/health" => typed("text/plain", "up\n"),
         "/echo" if post => {

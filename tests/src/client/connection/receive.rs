@@ -62,7 +62,7 @@ impl Connection {
         }
     }
 
-    fn take(&mut self, length: usize) -> Result<Vec<u8>> {
+    pub(super) fn take(&mut self, length: usize) -> Result<Vec<u8>> {
         while self.received.len() < length {
             self.need()?;
         }

@@ -1,0 +1,149 @@
+//! When which version was the active one, as far as somebody outside can know: a flip takes effect between its beginning and its end.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Result;
+
+/// Clients report whole milliseconds, some of them coarser ones.
+const CLOCK: f64 = 2.0;
+
+/// Which bound sessions a flip moves at their next request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moves {
+    /// `--mode new-sessions`.
+    Nobody,
+    /// `--mode forced`.
+    Everybody,
+    /// `rollback`: those of the version that was active before.
+    OfTheLast,
+}
+
+/// One flip.
+#[derive(Clone, Debug)]
+struct Flip {
+    label: String,
+    moves: Moves,
+    began: f64,
+    done: f64,
+}
+
+/// All flips in their order.
+#[derive(Clone, Debug)]
+pub struct Timeline(Vec<Flip>);
+
+impl Timeline {
+    /// Begins with the version that has been active all the time.
+    pub fn new(label: &str) -> Self {
+        Self(vec![Flip { label: label.to_owned(), moves: Moves::Nobody, began: f64::MIN, done: f64::MIN }])
+    }
+
+    /// Does a flip to `label` and notes when.
+    pub fn flip(&mut self, label: &str, moves: Moves, act: impl FnOnce() -> Result<()>) -> Result<()> {
+        let began = now();
+        act()?;
+        self.note(label, moves, began, now());
+        Ok(())
+    }
+
+    fn note(&mut self, label: &str, moves: Moves, began: f64, done: f64) {
+        self.0.push(Flip { label: label.to_owned(), moves, began: began - CLOCK, done: done + CLOCK });
+    }
+
+    /// The versions that a new session may get whose request left at `sent` and was answered at `received`.
+    pub fn active(&self, sent: f64, received: f64) -> impl Iterator<Item = &str> {
+        let ends = self.0.iter().skip(1).map(|next| next.done).chain([f64::MAX]);
+        let possible = self.0.iter().zip(ends).filter(move |(flip, end)| flip.began <= received && *end >= sent);
+        possible.map(|(flip, _)| flip.label.as_str())
+    }
+
+    /// Whether a session of `version` that was decided on from `bound` on may be moved by a request that was answered at `received`.
+    pub fn may_move(&self, version: &str, bound: f64, received: f64) -> bool {
+        self.moving(version).any(|flip| flip.done >= bound && flip.began <= received)
+    }
+
+    /// Whether a session of `version` whose last decision was before `decided` must have been moved by a request that left at `sent`.
+    pub fn must_move(&self, version: &str, decided: f64, sent: f64) -> bool {
+        self.moving(version).any(|flip| flip.began > decided && flip.done < sent)
+    }
+
+    /// In which period between flips a time lies, counted from 0; `None` during a flip.
+    pub fn period(&self, time: f64) -> Option<usize> {
+        let index = self.0.iter().rposition(|flip| flip.done < time)?;
+        self.0.get(index + 1).is_none_or(|next| time < next.began).then_some(index)
+    }
+
+    /// How many periods there are.
+    pub fn periods(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The flips that move sessions of `version`.
+    fn moving<'a>(&'a self, version: &'a str) -> impl Iterator<Item = &'a Flip> {
+        let pairs = self.0.iter().zip(self.0.iter().skip(1));
+        let moving = pairs.filter(move |(last, flip)| match flip.moves {
+            Moves::Nobody => false,
+            Moves::Everybody => flip.label != version,
+            Moves::OfTheLast => last.label == version && flip.label != version,
+        });
+        moving.map(|(_, flip)| flip)
+    }
+}
+
+/// Milliseconds since 1970.
+pub fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64() * 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timeline() -> Timeline {
+        let mut timeline = Timeline::new("001");
+        timeline.note("002", Moves::Nobody, 100.0, 110.0);
+        timeline.note("003", Moves::Everybody, 200.0, 210.0);
+        timeline.note("002", Moves::OfTheLast, 300.0, 310.0);
+        timeline
+    }
+
+    #[test]
+    fn a_flip_takes_effect_between_its_beginning_and_its_end() {
+        for (sent, received, expected) in [
+            (10.0, 20.0, &["001"][..]),
+            (90.0, 105.0, &["001", "002"]),
+            (105.0, 106.0, &["001", "002"]),
+            (120.0, 130.0, &["002"]),
+            (90.0, 205.0, &["001", "002", "003"]),
+            (320.0, 330.0, &["002"]),
+        ] {
+            assert_eq!(timeline().active(sent, received).collect::<Vec<_>>(), expected, "{sent} to {received}");
+        }
+    }
+
+    #[test]
+    fn who_may_and_who_must_move() {
+        for (version, bound, sent, received, may, must) in [
+            ("001", 10.0, 90.0, 95.0, false, false),
+            // A flip for new sessions moves nobody.
+            ("001", 10.0, 120.0, 130.0, false, false),
+            ("001", 10.0, 205.0, 206.0, true, false),
+            ("001", 10.0, 220.0, 230.0, true, true),
+            // Already there.
+            ("003", 220.0, 230.0, 240.0, false, false),
+            ("003", 220.0, 320.0, 330.0, true, true),
+            // A rollback leaves others alone.
+            ("001", 250.0, 320.0, 330.0, false, false),
+        ] {
+            let timeline = timeline();
+            assert_eq!(timeline.may_move(version, bound, received), may, "{version} at {sent} may");
+            assert_eq!(timeline.must_move(version, bound, sent), must, "{version} at {sent} must");
+        }
+    }
+
+    #[test]
+    fn periods_lie_between_flips() {
+        let timeline = timeline();
+        let periods = [50.0, 105.0, 150.0, 250.0, 350.0].map(|time| timeline.period(time));
+        assert_eq!(periods, [Some(0), None, Some(1), Some(2), Some(3)]);
+    }
+}
