@@ -39,6 +39,34 @@ const PIECES: &[&[u8]] = &[
     b"T: u\r\n",
 ];
 
+/// Lines that may stand anywhere in a head, as far as somebody thinks.
+const LINES: &[&[u8]] = &[
+    b"Accept: */*\r\n",
+    b"Connection: keep-alive\r\n",
+    b"Connection: close\r\n",
+    b"Connection: Keep-Alive, TE\r\n",
+    b"Content-Length: 0\r\n",
+    b"Content-Length: 3\r\n",
+    b"content-length:\t35\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"transfer-encoding:Chunked \r\n",
+    b"Transfer-Encoding: identity\r\n",
+    b"Expect: 100-continue\r\n",
+    b"Cookie: JSESSIONID=A; b=\"c\"\r\n",
+    b"Host: b\r\n",
+    b"TE: trailers\r\n",
+    b"Trailer: T\r\n",
+    b"Upgrade: h2c\r\n",
+    b"X-HTTP-Method-Override: HEAD\r\n",
+    b"Range: bytes=0-1\r\n",
+    b"A:\r\n",
+    b"A: \xe9\t \r\n",
+    b"GET /smuggled HTTP/1.1\r\n",
+    b"3;a=b\r\nabc\r\n",
+    b"0\r\n",
+    b"\r\n",
+];
+
 /// Numbers that follow from a seed (SplitMix64).
 #[derive(Clone, Debug)]
 pub struct Random(pub u64);
@@ -60,7 +88,7 @@ pub fn mutate(random: &mut Random, bytes: &[u8], other: &[u8]) -> Vec<u8> {
         let at = random.below(mutant.len() + 1);
         let end = (at + 1 + random.below(8)).min(mutant.len());
         let piece = PIECES[random.below(PIECES.len())];
-        match random.below(7) {
+        match random.below(10) {
             0 => drop(mutant.splice(at..at, piece.iter().copied())),
             1 => drop(mutant.splice(at..end, piece.iter().copied())),
             2 => drop(mutant.drain(at..end)),
@@ -78,6 +106,13 @@ pub fn mutate(random: &mut Random, bytes: &[u8], other: &[u8]) -> Vec<u8> {
                 let from = at.min(other.len());
                 let to = (from + random.below(40)).min(other.len());
                 mutant.splice(at..at, other[from..to].iter().copied());
+            }
+            6..=8 => {
+                let begins: Vec<_> = (1..=mutant.len()).filter(|at| mutant.get(at - 1) == Some(&b'\n')).collect();
+                if let Some(at) = begins.get(random.below(begins.len())) {
+                    let line = LINES[random.below(LINES.len())];
+                    mutant.splice(*at..*at, line.iter().copied());
+                }
             }
             _ => {
                 // A line moves to where another one begins.
