@@ -1,6 +1,7 @@
 //! The scan against tables of heads, truncation, and httparse as an oracle.
 
 mod chunks;
+mod conformance;
 mod connections;
 mod framing;
 mod ids;
