@@ -1,5 +1,7 @@
 //! Real Tomcat 10 on a backend host of a lab, from the distribution's packages, with a base directory of its own.
 
+mod webapp;
+
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -10,6 +12,8 @@ use crate::applications::wait_until_healthy;
 use crate::lab::Lab;
 use crate::lab::config::APPLICATION_PORT;
 use crate::lab::process::Process;
+
+pub use webapp::Webapp;
 
 /// Where Debian's `tomcat10` installs what all instances share.
 const HOME: &str = "/usr/share/tomcat10";
@@ -38,12 +42,17 @@ impl Tomcat {
     /// Starts Tomcat on backend host `index` with the application as `version`, without waiting: see
     /// [`Self::wait`]. Starting a host's Tomcat again, with another version, is an update of that server.
     pub fn start(lab: &Lab, index: usize, version: &str) -> Result<Self> {
+        Self::serve(lab, index, &[Webapp::alone(version, lab.backend(index).role())])
+    }
+
+    /// Starts Tomcat on backend host `index` with any applications, without waiting.
+    pub fn serve(lab: &Lab, index: usize, webapps: &[Webapp]) -> Result<Self> {
         let bootstrap = Path::new(HOME).join("bin/bootstrap.jar");
         ensure!(bootstrap.exists(), "{} is not there: apt-get install tomcat10", bootstrap.display());
         let node = lab.backend(index);
         let base = lab.dir().join(format!("tomcat-{}", node.role()));
         let address = node.address().to_string();
-        write_base(&base, version, node.role(), &address).with_context(|| format!("write {}", base.display()))?;
+        write_base(&base, webapps, &address).with_context(|| format!("write {}", base.display()))?;
         let juli = Path::new(HOME).join("bin/tomcat-juli.jar");
         let mut command = node.command("java");
         command
@@ -78,31 +87,17 @@ impl Tomcat {
     }
 }
 
-fn write_base(base: &Path, version: &str, backend: &str, address: &str) -> Result<()> {
+fn write_base(base: &Path, webapps: &[Webapp], address: &str) -> Result<()> {
     // What an earlier release compiled must not answer for this one.
     if base.exists() {
         fs::remove_dir_all(base)?;
     }
-    let application = base.join("webapps/ROOT");
-    let private = application.join("WEB-INF");
-    for directory in [base.join("conf"), base.join("logs"), base.join("temp"), private.clone()] {
-        fs::create_dir_all(directory)?;
+    for directory in ["conf", "logs", "temp"] {
+        fs::create_dir_all(base.join(directory))?;
     }
     let server = include_str!("tomcat/server.xml")
         .replace("{port}", &APPLICATION_PORT.to_string())
         .replace("{address}", address);
-    for (path, text) in [
-        (base.join("conf/server.xml"), server.as_str()),
-        (private.join("web.xml"), include_str!("tomcat/web.xml")),
-        (private.join("visit.jspf"), include_str!("tomcat/visit.jspf")),
-        (private.join("version"), version),
-        (private.join("backend"), backend),
-        (application.join("index.jsp"), include_str!("tomcat/index.jsp")),
-        (application.join("whoami.jsp"), include_str!("tomcat/whoami.jsp")),
-        (application.join("clear.jsp"), include_str!("tomcat/clear.jsp")),
-        (application.join("health"), "up\n"),
-    ] {
-        fs::write(path, text)?;
-    }
-    Ok(())
+    fs::write(base.join("conf/server.xml"), server)?;
+    webapps.iter().try_for_each(|webapp| webapp.write(&base.join("webapps")))
 }

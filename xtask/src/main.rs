@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 mod apt;
 mod bench;
 mod build;
+mod fuzz;
 mod lint;
 mod machine;
 mod packages;
@@ -44,6 +45,8 @@ enum Command {
     Test(test::Options),
     /// Run seeds of the simulation; arguments go to it as they are (`--help` shows them).
     Sim(sim::Options),
+    /// Look for inputs that the core misreads; needs a C++ compiler.
+    Fuzz(fuzz::Options),
     /// Measure packets or requests; arguments go to the benchmark as they are.
     Bench(bench::Options),
     /// Check the format, and lint host and kernel code.
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Run(options) => run::command(&options),
         Command::Test(options) => test::command(&options),
         Command::Sim(options) => sim::command(&options),
+        Command::Fuzz(options) => fuzz::command(&options),
         Command::Bench(options) => bench::command(&options),
         Command::Lint => lint::command(),
     };

@@ -1,4 +1,4 @@
-//! Session ids in requests: the C rows of the conformance list.
+//! The limits of ids and of their names.
 
 use super::*;
 
@@ -9,73 +9,6 @@ fn check(row: &str, request: &str, rule: &SessionRule, cookies: &[&str], path: &
     let found: Vec<_> = head.ids[..head.id_count as usize].iter().map(|id| text(request.as_bytes(), *id)).collect();
     assert_eq!(found, cookies, "{row}: {request:?}");
     assert_eq!(text(request.as_bytes(), head.path_id), path, "{row}: {request:?}");
-}
-
-#[test]
-fn cookies_are_read_as_tomcat_reads_them() {
-    let rows: &[(&str, &str, &[&str])] = &[
-        ("plain", "Cookie: JSESSIONID=A", &["A"]),
-        ("C18 name", "Cookie: jsessionid=A; JSessionID=B", &[]),
-        ("C18 header", "cOOKIE: JSESSIONID=A", &["A"]),
-        ("C22", "Cookie: JSESSIONID=0000; JSESSIONID=A", &["0000", "A"]),
-        ("C22 lines", "Cookie: JSESSIONID=A\r\nX: y\r\nCookie: JSESSIONID=B", &["A", "B"]),
-        ("C25 quotes", "Cookie: JSESSIONID=\"A\"", &["A"]),
-        ("C25 blanks", "Cookie: JSESSIONID = A", &["A"]),
-        ("C25 tabs", "Cookie:\tJSESSIONID\t=\tA\t; b=c", &["A"]),
-        ("C25 many blanks", "Cookie:     JSESSIONID  =  \"A\"   ", &["A"]),
-        ("C25 no blank", "Cookie:JSESSIONID=A;b=c", &["A"]),
-        ("C25 second", "Cookie: a=b;JSESSIONID=A", &["A"]),
-        ("C25 comma", "Cookie: a=b,JSESSIONID=A", &[]),
-        ("C25 comma behind", "Cookie: JSESSIONID=A,a=b", &["A,a=b"]),
-        ("C25 version", "Cookie: $Version=1; JSESSIONID=A; $Path=/", &["A"]),
-        ("C25 prefix", "Cookie: XJSESSIONID=A", &[]),
-        ("C25 suffix", "Cookie: JSESSIONIDX=A", &[]),
-        ("C25 value", "Cookie: foo=JSESSIONID=A", &[]),
-        ("C29 route", "Cookie: JSESSIONID=0A.n1", &["0A.n1"]),
-        ("empty", "Cookie: JSESSIONID=; JSESSIONID=\"\"; JSESSIONID; ;;", &[]),
-        ("one quote", "Cookie: JSESSIONID=\"", &["\""]),
-        ("nothing", "Cookie:", &[]),
-        ("another header", "X-Cookie: JSESSIONID=A\r\nCookies: JSESSIONID=A", &[]),
-        ("odd bytes", "Cookie: q={?}\t; k=\u{e9}; JSESSIONID=A", &["A"]),
-        ("response's", "Set-Cookie: JSESSIONID=A", &[]),
-    ];
-    let rule = rule("JSESSIONID", "jsessionid");
-    for (row, lines, ids) in rows {
-        // Every alignment, since words are read where they lie.
-        for pad in 0..8 {
-            let request = format!("GET /{} HTTP/1.1\r\n{lines}\r\n\r\n", &"abcdefgh"[..pad]);
-            check(row, &request, &rule, ids, "");
-        }
-    }
-}
-
-#[test]
-fn path_parameters_are_read_as_tomcat_reads_them() {
-    let rows: &[(&str, &str, &str)] = &[
-        ("C20", "/a;jsessionid=A", "A"),
-        ("C20 case", "/a;JSESSIONID=A", ""),
-        ("C23 segment", "/a;jsessionid=A/b", "A"),
-        ("C23 semicolon", "/a;jsessionid=A;b=c", "A"),
-        ("C23 query", "/a;jsessionid=A?b=c", "A"),
-        ("C23 last", "/a;jsessionid=A/b;jsessionid=B", "B"),
-        ("C23 same segment", "/a;jsessionid=A;jsessionid=B", "B"),
-        ("C23 behind another", "/a;x=y;jsessionid=A", "A"),
-        ("C24 escaped", "/a%3Bjsessionid=A", ""),
-        ("C24 in the query", "/a?jsessionid=A", ""),
-        ("C24 parameter in the query", "/a?b;jsessionid=A", ""),
-        ("letters that stop the search", "/a;jsessionid=ko{+ok+/b", "ko{+ok+"),
-        ("none", "/a;jsessionid", ""),
-        ("empty", "/a;jsessionid=", ""),
-        ("prefix", "/a;xjsessionid=A;jsessionidx=A", ""),
-        ("absolute form", "http://host/a;jsessionid=A", "A"),
-        ("C21 both", "/a;jsessionid=A", "A"),
-    ];
-    for (row, target, id) in rows {
-        let (cookie, cookies): (_, &[&str]) =
-            if row.starts_with("C21") { ("JSESSIONID=B", &["B"]) } else { ("a=b", &[]) };
-        let request = format!("GET {target} HTTP/1.1\r\nCookie: {cookie}\r\n\r\n");
-        check(row, &request, &rule("JSESSIONID", "jsessionid"), cookies, id);
-    }
 }
 
 #[test]

@@ -1,0 +1,56 @@
+//! What a Tomcat of the lab serves.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+/// A web application: the name of its directory, which Tomcat takes path and version from, and its files.
+#[derive(Clone, Debug)]
+pub struct Webapp {
+    directory: String,
+    files: Vec<(&'static str, String)>,
+}
+
+impl Webapp {
+    /// The lab's application with sessions as `version`, alone on its server.
+    pub fn alone(version: &str, backend: &str) -> Self {
+        Self::visits("ROOT".to_owned(), version, backend)
+    }
+
+    /// The same as one of several versions that Tomcat itself keeps apart ("parallel deployment").
+    pub fn parallel(version: &str, backend: &str) -> Self {
+        Self::visits(format!("ROOT##{version}"), version, backend)
+    }
+
+    fn visits(directory: String, version: &str, backend: &str) -> Self {
+        let files = [
+            ("WEB-INF/web.xml", include_str!("web.xml")),
+            ("WEB-INF/visit.jspf", include_str!("visit.jspf")),
+            ("WEB-INF/version", version),
+            ("WEB-INF/backend", backend),
+            ("index.jsp", include_str!("index.jsp")),
+            ("whoami.jsp", include_str!("whoami.jsp")),
+            ("clear.jsp", include_str!("clear.jsp")),
+            ("health", "up\n"),
+        ];
+        Self { directory, files: files.map(|(path, text)| (path, text.to_owned())).into() }
+    }
+
+    /// Answers whatever is asked with what it saw: `X-Seen: METHOD PATH BYTES`.
+    pub fn seen() -> Self {
+        let files = [("WEB-INF/web.xml", include_str!("seen.xml")), ("seen.jsp", include_str!("seen.jsp"))];
+        Self { directory: "ROOT".to_owned(), files: files.map(|(path, text)| (path, text.to_owned())).into() }
+    }
+
+    /// Writes it where Tomcat looks for applications.
+    pub(super) fn write(&self, webapps: &Path) -> Result<()> {
+        for (path, text) in &self.files {
+            let path = webapps.join(&self.directory).join(path);
+            let folder = path.parent().context("a file lies in a folder")?;
+            fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+            fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+        }
+        Ok(())
+    }
+}
