@@ -5,7 +5,7 @@ use crate::decide::{Choice, Why};
 use crate::host::{Cpu, Maps};
 use crate::layout::{
     BACKEND_UP, Binding, CLASS_MSS, CLIENT_FIN, CLIENT_SACK, CLIENT_TIMESTAMPS, EGRESS_RESOLVES, FLOW_OPENING, Flow,
-    Globals, HAS_PRESENTED, KIND_PRESENTED, LEG_OWN, LEG_REUSED, MAX_SOURCES, NONE, Place, ServiceWord, place,
+    Globals, HAS_PRESENTED, KIND_PRESENTED, LEG_REUSED, MAX_SOURCES, NONE, Place, ServiceWord, place,
 };
 use crate::net::{Frame, Hop, NO_SCALE, RST, SYN, Seq};
 use crate::sessions;
@@ -147,7 +147,7 @@ fn aim<M: Maps>(maps: &M, choice: &Choice, globals: &Globals, flow: &mut Flow, n
     count_flow(maps, flow.service, choice.version, 1);
     count_leg(maps, choice.backend, 1);
     let class = pool::class(flow);
-    flow.flags &= !(LEG_REUSED | LEG_OWN);
+    flow.flags &= !LEG_REUSED;
     flow.state = FLOW_OPENING;
     flow.asked = now.ms;
     let leg = &mut flow.leg;

@@ -227,7 +227,7 @@ pub fn join<M: Maps>(maps: &M, flow: &mut Flow, slot: u32, choice: &Choice, now:
     flow.tries = 0;
     flow.asked = now.ms;
     flow.state = FLOW_SPLICED;
-    flow.flags = flow.flags & !LEG_OWN | LEG_REUSED;
+    flow.flags |= LEG_REUSED;
     spliced(flow);
     count_flow(maps, flow.service, choice.version, 1);
     count_leg(maps, choice.backend, 1);

@@ -286,6 +286,10 @@ pub fn decide_step<M: Maps, F: Frame>(
         let tunnel = reason as u32 == Scanned::Complete as u32;
         maps.note(if tunnel { Note::RequestUnframed.counter() } else { crate::verdict::unframed(reason) });
     }
+    if !same {
+        // What was true of the last leg is not of the next one; what the request at hand does to it, `account` knows.
+        flow.flags &= !LEG_OWN;
+    }
     account(maps, work, flow, version, first, opaque, complete);
     if leg != NONE {
         maps.join(flow, leg, &work.choice, now);
