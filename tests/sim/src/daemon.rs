@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::fmt;
 
 use balancer_ebpf::layout::{
-    BACKEND_UP, BACKEND_USED, Backend, MAX_VERSIONS, Name, Policy, SERVICE_BLOCKS, ServiceWord, SessionRule,
+    BACKEND_UP, BACKEND_USED, Backend, MAX_VERSIONS, Name, POLICY_POOL, Policy, SERVICE_BLOCKS, ServiceWord, SessionRule,
     VERSION_BACKENDS, VERSION_SERVES, VersionPolicy,
 };
 use rand::RngExt as _;
@@ -25,6 +25,8 @@ pub(crate) struct Daemon {
     healthy: Vec<bool>,
     next_generation: u32,
     word: u32,
+    /// Idle legs that are kept for each backend.
+    pool: u32,
 }
 
 /// A policy without versions.
@@ -53,7 +55,7 @@ impl fmt::Display for Daemon {
 
 impl Daemon {
     /// Deals the backends out: to one to three versions, and some to none.
-    pub(crate) fn new(random: &mut Random, backends: usize) -> Self {
+    pub(crate) fn new(random: &mut Random, backends: usize, pool: u32) -> Self {
         let mut daemon = Self {
             versions: vec![(0, Vec::new()); 6],
             active: 0,
@@ -61,6 +63,7 @@ impl Daemon {
             healthy: vec![true; backends],
             next_generation: 0,
             word: 0,
+            pool,
         };
         daemon.add(random);
         for _ in 0..random.random_range(0..2) {
@@ -76,6 +79,8 @@ impl Daemon {
         policy.generation = self.word;
         policy.active = self.active as u32;
         policy.fallback = self.fallback() as u32;
+        policy.flags = if self.pool == 0 { 0 } else { POLICY_POOL };
+        policy.pool_limit = self.pool;
         for (entry, (generation, backends)) in policy.versions.iter_mut().zip(&self.versions) {
             if *generation == 0 {
                 continue;

@@ -1,9 +1,12 @@
 //! The director: the core in its two hooks, and what may be said of it from outside, packet by packet.
 
+mod audit;
+
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use balancer_ebpf::layout::{
-    FLOW_CLOSING, FLOW_FREE, FLOW_UNBOUND, Flow, NONE, Place, ROLE_LISTENER, ROLE_SOURCE, place, slot,
+    FLOW_CLOSING, FLOW_FREE, FLOW_UNBOUND, Flow, Place, ROLE_LISTENER, ROLE_SOURCE, place, slot,
 };
 use balancer_ebpf::net::{Egress, Hop, Seq};
 use balancer_ebpf::splice;
@@ -159,13 +162,12 @@ impl Director {
 
     /// What a backend's packet says about the backend.
     fn answered(&mut self, now: u64, view: &View, oracle: &mut Oracle) {
-        if view.syn && view.ack.is_some() {
-            let key = (view.destination_port, view.source);
-            if self.unanswered.get(&key).is_some_and(|(seq, _)| view.ack == Some(seq.wrapping_add(1))) {
-                self.unanswered.remove(&key);
-            }
+        let key = (view.destination_port, view.source);
+        let answers = self.unanswered.get(&key).is_some_and(|(seq, _)| view.ack == Some(seq.wrapping_add(1)));
+        if answers && (view.syn || view.rst) {
+            self.unanswered.remove(&key);
         }
-        if view.rst {
+        if answers && view.rst {
             oracle.trouble(backend_index(view.source), now, now + SHUN_REFUSED, "refused");
         }
     }
@@ -211,7 +213,7 @@ impl Director {
     /// The timestamps that a client sees never go back, but for packets that overtook each other before the director.
     fn clocks(&mut self, out: &View, late: bool) -> Result<(), String> {
         let Some((clock, _)) = out.timestamp.filter(|_| !out.rst) else { return Ok(()) };
-        if slot_of(out.source, out.source_port).is_some() && out.destination[1] == 2 {
+        if out.destination[1] == 2 {
             return Ok(());
         }
         let key = (out.destination, out.destination_port);
@@ -219,8 +221,7 @@ impl Director {
             // One more answer to a SYN that came twice means nothing to a client that is connected.
             let live = self.maps.flows.iter().any(|flow| {
                 let flow = flow.borrow();
-                let known = (flow.key.client, u16::from_be_bytes(flow.key.client_port)) == key;
-                known && !matches!(flow.state, FLOW_FREE | FLOW_CLOSING)
+                client(&flow) == key && !matches!(flow.state, FLOW_FREE | FLOW_CLOSING)
             });
             if !live {
                 self.shown.insert(key, clock);
@@ -240,55 +241,19 @@ impl Director {
 
     /// The client's numbers of a segment that left for a leg.
     fn cut(&self, out: &View) -> Option<(([u8; 4], u16), u32, u32)> {
-        let flow = self.maps.flows.get(slot_of(out.source, out.source_port)? as usize)?.borrow();
-        let client = (flow.key.client, u16::from_be_bytes(flow.key.client_port));
-        Some((client, out.seq.wrapping_sub(flow.leg.to_leg), out.len))
+        let flow = self.flow_of(out.source_port)?.borrow();
+        Some((client(&flow), out.seq.wrapping_sub(flow.leg.to_leg), out.len))
     }
 
-    /// The client whose flow has its leg at a source port.
+    /// The flow that is joined to the leg at a source port.
+    fn flow_of(&self, port: u16) -> Option<&RefCell<Flow>> {
+        let owner = self.maps.legs.get(slot_of(port)? as usize)?.borrow().owner.get();
+        self.maps.flows.get(usize::try_from(owner).ok()?.checked_sub(1)?)
+    }
+
+    /// The client whose flow has the leg at a source port.
     pub(crate) fn client_of(&self, port: u16) -> Option<([u8; 4], u16)> {
-        let flow = self.maps.flows.get(slot_of(SOURCE, port)? as usize)?.borrow();
-        Some((flow.key.client, u16::from_be_bytes(flow.key.client_port)))
-    }
-
-    /// What is counted and what is held agrees with the flows, always.
-    pub(crate) fn audit(&self) -> Result<(), String> {
-        let mut in_flight = [0u64; 16];
-        let mut legs = [0u64; 16];
-        let mut stashes = vec![0u64; self.maps.stashes.len()];
-        for (index, flow) in self.maps.flows.iter().enumerate() {
-            let flow = flow.borrow();
-            if flow.stash != NONE && flow.state != FLOW_FREE {
-                stashes[flow.stash as usize] = index as u64 + 1;
-            }
-            if matches!(flow.state, FLOW_FREE | FLOW_CLOSING) {
-                continue;
-            }
-            if flow.leg.backend != NONE {
-                in_flight[flow.leg.version as usize & 15] += u64::from(flow.outstanding);
-                legs[flow.leg.version as usize & 15] += 1;
-            } else if flow.state != FLOW_UNBOUND {
-                return Err(format!("flow {index} is in state {} without a leg", flow.state));
-            }
-        }
-        for (version, traffic) in self.maps.traffic.iter().enumerate() {
-            if (traffic.in_flight.get(), traffic.flows.get()) != (in_flight[version], legs[version]) {
-                return Err(format!(
-                    "version {version} counts {} requests in flight and {} flows; there are {} and {}",
-                    traffic.in_flight.get() as i64,
-                    traffic.flows.get() as i64,
-                    in_flight[version],
-                    legs[version]
-                ));
-            }
-        }
-        for (index, stash) in self.maps.stashes.iter().enumerate() {
-            let owner = stash.borrow().owner.get() & 0xffff_ffff;
-            if owner != stashes[index] {
-                return Err(format!("stash {index} belongs to {owner}, but flow {} has it", stashes[index]));
-            }
-        }
-        Ok(())
+        Some(client(&self.flow_of(port)?.borrow()))
     }
 
     /// What an intended bug does before the core sees the packet.
@@ -299,16 +264,15 @@ impl Director {
             Mutation::GuessedRequest if payload.starts_with(b"GET ") => {
                 for flow in &self.maps.flows {
                     let mut flow = flow.borrow_mut();
-                    let key = (flow.key.client, u16::from_be_bytes(flow.key.client_port));
-                    if known(&flow) && key == (view.source, view.source_port) {
+                    if known(&flow) && client(&flow) == (view.source, view.source_port) {
                         flow.request.next = Seq(view.seq);
                         flow.request.left = 0;
                     }
                 }
             }
             Mutation::GuessedResponse if payload.starts_with(b"HTTP/1.1 ") => {
-                if let Some(slot) = slot_of(view.destination, view.destination_port) {
-                    let mut flow = self.maps.flows[slot as usize].borrow_mut();
+                if let Some(flow) = self.flow_of(view.destination_port) {
+                    let mut flow = flow.borrow_mut();
                     if known(&flow) {
                         flow.response.next = Seq(view.seq.wrapping_add(flow.leg.to_client));
                         flow.response.left = 0;
@@ -336,8 +300,13 @@ pub(crate) fn backend_index(address: [u8; 4]) -> usize {
     usize::from(address[3]) - 1
 }
 
+/// A flow's client.
+fn client(flow: &Flow) -> ([u8; 4], u16) {
+    (flow.key.client, u16::from_be_bytes(flow.key.client_port))
+}
+
 /// The slot whose leg starts at a port.
-fn slot_of(_source: [u8; 4], port: u16) -> Option<u32> {
+fn slot_of(port: u16) -> Option<u32> {
     let slot = slot(Place { source: 0, port })?;
     debug_assert_eq!(place(slot).port, port);
     Some(slot)

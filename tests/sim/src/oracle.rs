@@ -58,6 +58,8 @@ pub(crate) struct Oracle {
     pub(crate) issued: BTreeSet<String>,
     /// Connections that something has happened to.
     lost: BTreeSet<From>,
+    /// Connections on which a backend spoke unasked.
+    unasked: BTreeSet<From>,
     /// Connections on which not every request is decided any more.
     stays: BTreeMap<From, Stay>,
     /// When each backend was not to be relied on, and why.
@@ -72,6 +74,7 @@ impl Oracle {
     /// A client begins a connection.
     pub(crate) fn connects(&mut self, from: From) {
         self.lost.remove(&from);
+        self.unasked.remove(&from);
         self.stays.remove(&from);
     }
 
@@ -220,6 +223,18 @@ impl Oracle {
         for record in self.records.iter_mut().filter(|record| record.from == from && !record.over) {
             record.excuse = Some(why);
         }
+    }
+
+    /// A backend has said something that nobody asked for on a connection that `from` was the last to use. If it still does,
+    /// it cannot go on.
+    pub(crate) fn speaks_unasked(&mut self, from: From) {
+        self.excuse(from, "the backend spoke unasked");
+        self.unasked.insert(from);
+    }
+
+    /// Whether it may hear so.
+    pub(crate) fn may_hear_unasked(&self, from: From) -> bool {
+        self.unasked.contains(&from)
     }
 
     /// Whether a connection may end although nobody said that it would.

@@ -80,6 +80,16 @@ pub(crate) struct Plan {
     /// How often interim answers go before a final one, and how often that comes before the request's body has.
     pub(crate) interim: f64,
     pub(crate) early: f64,
+    /// Idle legs that are kept for each backend; 0 if they serve no other flow.
+    pub(crate) pool: u32,
+    /// How often a backend resets a connection that has been idle for long, rather than to close it; how often it says
+    /// something on it that nobody asked for.
+    pub(crate) resets: f64,
+    pub(crate) speaks: f64,
+    /// How often a request or its answer is about authentication that binds the connection.
+    pub(crate) binds: f64,
+    /// How often a client closes its connection behind an answer.
+    pub(crate) short: f64,
     /// How often a peer does not read for a while.
     pub(crate) stalls: f64,
     /// Ports that a client has for its connections.
@@ -128,7 +138,12 @@ impl Plan {
             pieces: if r.random_bool(0.5) { r.random_range(0.0..0.4) } else { 0.0 },
             long_heads: r.random_range(0.0..0.3),
             big_bodies: if r.random_bool(0.3) { 0.15 } else { 0.02 },
-            keep_alive: if r.random_bool(0.3) { r.random_range(50..2_000) } else { 0 },
+            keep_alive: match r.random_range(0..10) {
+                0 | 1 => r.random_range(50..2_000),
+                // About as long as a request is under way: the end crosses the next one.
+                2 => r.random_range(5..60),
+                _ => 0,
+            },
             closing: if r.random_bool(0.5) { r.random_range(0.0..0.15) } else { 0.0 },
             chunks: often(r, 0.5),
             expects: often(r, 0.3),
@@ -137,6 +152,11 @@ impl Plan {
             interim: often(r, 0.2),
             early: often(r, 0.1),
             stalls: often(r, 0.03),
+            pool: if r.random_bool(0.6) { r.random_range(1..=12) } else { 0 },
+            resets: often(r, 0.5),
+            speaks: often(r, 0.3),
+            binds: often(r, 0.1),
+            short: if r.random_bool(0.3) { r.random_range(0.3..1.0) } else { 0.0 },
             ports: r.random_range(4..=40),
             clients,
             backends,

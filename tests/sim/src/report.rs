@@ -42,6 +42,20 @@ const WANTED: &[&str] = &[
     "flow_collected",
     "response_unframed",
     "trimmed",
+    "request_pooled_leg",
+    "fin_answered_leg_parked",
+    "leg_parked",
+    "leg_raced",
+    "ack_held",
+    "ack_alone_to_backend",
+    "idle_leg_closed",
+    "idle_leg_reset",
+    "idle_leg_spoke_reset",
+    "idle_leg_probed",
+    "drop_before_flow",
+    "response_unasked_reset",
+    "preface",
+    "not_http",
 ];
 
 /// Totals.

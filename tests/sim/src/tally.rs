@@ -38,6 +38,7 @@ features! {
     HalfClosed "half-closed behind the request",
     Stalled "client that does not read for a while",
     GivesUp "no body after a final answer in place of 100",
+    Binds "authentication of the connection",
     Head "HEAD",
     Options "OPTIONS",
     Length "answer with a length",
@@ -63,6 +64,8 @@ features! {
     ClosesUnsaid "closes behind an answer that does not say so",
     AnswerLongHead "long answer head",
     AnswerPieces "answer head in pieces",
+    AnswerBinds "answer that asks to authenticate the connection",
+    Reused "on a leg of others",
     Twice "tried on two backends",
 }
 

@@ -3,11 +3,12 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use rand::RngExt as _;
-use smoltcp::socket::tcp::State;
+use smoltcp::socket::tcp::{Socket, State};
 
 use crate::host::Connection;
-use crate::message::{Reply, Style, Who, excerpt, identify, new_id, reply};
+use crate::message::{Reply, Style, UNASKED, Who, excerpt, identify, new_id, reply};
 use crate::packet::View;
+use crate::oracle::From;
 use crate::tally::Feature;
 use crate::world::Shared;
 
@@ -24,6 +25,10 @@ pub(crate) struct Server {
     current: Option<Current>,
     /// The last request that began, and its attempt.
     recent: Option<(usize, usize)>,
+    /// The client that has authenticated the connection, or was asked to: nobody else may use it.
+    bound: Option<From>,
+    /// The client of the last request.
+    client: Option<From>,
     idle_since: u64,
     /// Nothing is read before.
     pause: u64,
@@ -171,10 +176,25 @@ impl Server {
                     return Err(format!("backend {index} reads what nobody sent: {:?}", excerpt(&self.inbox)));
                 }
             }
+            if idle && !answered && !ended {
+                self.tire(shared, socket);
+            }
             socket.close();
             self.closed = true;
         }
         Ok(())
+    }
+
+    /// The connection has been idle for long. Some servers just reset it, some say why they close it.
+    fn tire(&self, shared: &mut Shared, socket: &mut Socket<'_>) {
+        if shared.random.random_bool(shared.plan.resets) {
+            socket.abort();
+        } else if shared.random.random_bool(shared.plan.speaks) {
+            let _ = socket.send_slice(UNASKED);
+            if let Some(client) = self.client {
+                shared.oracle.speaks_unasked(client);
+            }
+        }
     }
 
     /// Reads requests, one after the other: the next when the last has been answered.
@@ -190,6 +210,7 @@ impl Server {
                 self.recent = Some((number, attempt));
                 self.current = Some(Current { number, attempt, read: 0, reply: Reply::default() });
                 self.take(shared, index, head)?;
+                self.serves(shared, index, number)?;
                 self.head_read(shared, index, sessions);
             }
             self.take(shared, index, usize::MAX)?;
@@ -222,6 +243,21 @@ impl Server {
         }
         current.read += len;
         self.inbox.drain(..len);
+        Ok(())
+    }
+
+    /// A client's request has come: on a connection that may serve several, one after the other.
+    fn serves(&mut self, shared: &mut Shared, index: usize, number: usize) -> Result<(), String> {
+        let record = &mut shared.oracle.records[number];
+        if let Some(bound) = self.bound.filter(|bound| *bound != record.from) {
+            let from = record.from;
+            return Err(format!("request {number} of {from:?} has come to backend {index} as the user of {bound:?}"));
+        }
+        record.request.features.add_if(self.client.is_some_and(|client| client != record.from), Feature::Reused);
+        self.client = Some(record.from);
+        if record.request.has(Feature::Binds) {
+            self.bound = self.client;
+        }
         Ok(())
     }
 
@@ -274,6 +310,9 @@ impl Server {
             }
         }
         self.writes.retain(|write| !write.bytes.is_empty());
+        if current.reply.features.has(Feature::AnswerBinds) {
+            self.bound = self.client;
+        }
         self.last = current.reply.closes || current.reply.until_close;
         self.deaf = style == Style::EarlyCloses;
         let early = style != Style::Usual;

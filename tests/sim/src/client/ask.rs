@@ -26,7 +26,8 @@ impl Client {
         }
         let Some(port) = tab.port else { return };
         let Some(connection) = self.connections.get_mut(&port) else { return };
-        if !connects && (tab.left == 0 || tab.last || shared.random.random_bool(shared.plan.closing)) {
+        let closing = shared.plan.closing.max(shared.plan.short);
+        if !connects && (tab.left == 0 || tab.last || shared.random.random_bool(closing)) {
             if shared.random.random_bool(0.2) {
                 connection.socket().abort();
             } else {

@@ -6,7 +6,7 @@ use smoltcp::socket::tcp::State;
 use super::tab::Tab;
 use super::{Client, Jar};
 use crate::host::Connection;
-use crate::message::excerpt;
+use crate::message::{UNASKED, excerpt};
 use crate::tally::Feature;
 use crate::world::Shared;
 
@@ -32,10 +32,17 @@ impl Client {
         let state = connection.socket().state();
         let reset = state == State::Closed;
         let ended = !connection.socket().may_recv() && !matches!(state, State::SynSent | State::SynReceived);
-        self.answers(shared, tab, &bytes, ended && !reset)?;
+        let from = (self.host.address, tab.port.unwrap_or(0));
+        let tired = UNASKED.starts_with(&bytes) && !bytes.is_empty() && shared.oracle.may_hear_unasked(from);
+        if tired {
+            // A browser knows that, and takes it for the connection's end.
+            shared.oracle.excuse(from, "it was told of a time-out");
+        } else {
+            self.answers(shared, tab, &bytes, ended && !reset)?;
+        }
         // Behind a response that says so nothing comes any more, whether the end of the connection can be seen or not.
         let leaves = tab.answered_last && tab.writes.is_empty() && !tab.is_patient;
-        if reset || ended || leaves {
+        if reset || ended || leaves || tired {
             self.over(shared, tab, reset)?;
             connection.socket().close();
             tab.leave(shared);

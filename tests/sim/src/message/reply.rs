@@ -187,6 +187,10 @@ fn message(random: &mut Random, plan: &Plan, request: &Request, style: Style, wh
     } else if !matches!(status, 101 | 204) && !reply.switches && !endless {
         text.push_str(&format!("Content-Length: {length}\r\n"));
     }
+    if random.random_bool(plan.binds / 2.0) {
+        reply.features.add(Feature::AnswerBinds);
+        text.push_str("WWW-Authenticate: Basic realm=\"a, b\", NTLM\r\n");
+    }
     match &reply.cookie {
         Some(Some(id)) => text.push_str(&format!("Set-Cookie: {}={id}; Path=/; HttpOnly\r\n", super::COOKIE)),
         Some(None) => text.push_str(&format!("Set-Cookie: {}=; Max-Age=0; Path=/\r\n", super::COOKIE)),

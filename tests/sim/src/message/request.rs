@@ -124,6 +124,11 @@ pub(crate) fn request(random: &mut Random, plan: &Plan, place: &Place<'_>) -> Re
     if expects {
         text.push_str("Expect: 100-continue\r\n");
     }
+    if random.random_bool(plan.binds) {
+        request.features.add(Feature::Binds);
+        let scheme = ["NTLM", "Negotiate"][random.random_range(0..2)];
+        text.push_str(&format!("Authorization: {scheme} YIIJvwYGKwYBBQUCoIIJszCC\r\n"));
+    }
     connection(random, plan, &mut request, &mut text);
     text.push_str("\r\n");
     request.head = text.len();

@@ -5,8 +5,6 @@ use std::fmt;
 use crate::message::{Reply, Request};
 use crate::tally::Feature;
 
-/// *Leniency*: the core does not follow requests in chunks. Their connection stays, and nothing heals it.
-const CHUNKED_REQUESTS: bool = true;
 /// *Leniency*: a flow has one stash. Where the next request's head lies in it, an answer's head in pieces is not followed.
 const ONE_STASH: bool = true;
 /// *Leniency*: the core sends any request again to another leg if its backend is said to be down and has not acknowledged
@@ -33,7 +31,6 @@ pub(crate) enum Why {
     EarlyAnswer,
     /// A 205 in chunks: some clients read them, some believe the status.
     Disputed,
-    ChunkedRequest,
     OneStash,
 }
 
@@ -44,8 +41,6 @@ impl Why {
             Some(Self::Opaque)
         } else if request.has(Feature::Connect) {
             Some(Self::Connect)
-        } else if CHUNKED_REQUESTS && request.has(Feature::Chunks) {
-            Some(Self::ChunkedRequest)
         } else {
             None
         }

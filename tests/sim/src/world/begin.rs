@@ -46,7 +46,7 @@ impl World {
         let mut maps = maps(&plan, &mut random);
         maps.backends = backends.iter().map(|b| Daemon::backend(b.host.address, backend::PORT)).collect();
         let director = Director::new(maps, routes, plan.xdp, plan.partial, mutation);
-        let daemon = Daemon::new(&mut random, backends.len());
+        let daemon = Daemon::new(&mut random, backends.len(), plan.pool);
         let oracle = Oracle::new(backends.len());
         let mut world = Self {
             shared: Shared { plan, random, now: 0, oracle, said: Vec::new() },
