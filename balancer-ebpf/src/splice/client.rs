@@ -156,7 +156,10 @@ fn segment<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &m
     if !segment.ack.after(flow.sent) && segment.ack.after(flow.acked) {
         flow.acked = segment.ack;
     }
-    flow.window = segment.window;
+    if !segment.ack.before(flow.acked) {
+        // A late segment's window begins further left (RFC 9293, section 3.10.7.4: SND.WL2).
+        flow.window = segment.window;
+    }
     if segment.timestamp_at != 0 {
         flow.tsval = segment.tsval;
     }
