@@ -78,7 +78,9 @@ impl Backend {
         let late = |(connection, server): &(Connection, Server)| server.is_deaf_to(connection, view);
         if self.connections.get(&peer).is_some_and(late) {
             // Whoever has closed a socket reads no more: the kernel answers data with a RST that acknowledges nothing.
-            self.connections.remove(&peer);
+            if let Some((_, mut server)) = self.connections.remove(&peer) {
+                server.dies(shared);
+            }
         }
         let Some((connection, _)) = self.connections.get_mut(&peer) else {
             self.used.insert(peer, shared.now);

@@ -40,8 +40,9 @@ pub(crate) struct Director {
     pub(crate) mutation: Mutation,
     /// SYNs without an answer, by the leg's source port and the backend: their number, and how many.
     unanswered: BTreeMap<(u16, [u8; 4]), (u32, u32)>,
-    /// The latest timestamp that was sent to each client's port, and that each leg's backend sent.
-    shown: BTreeMap<([u8; 4], u16), u32>,
+    /// The latest timestamp that was sent to each client's port, and which SYN's connection that was; and the latest that
+    /// each leg's backend sent.
+    shown: BTreeMap<([u8; 4], u16), (u32, Option<u32>)>,
     told: BTreeMap<u16, u32>,
 }
 
@@ -223,12 +224,12 @@ impl Director {
                 let flow = flow.borrow();
                 client(&flow) == key && !matches!(flow.state, FLOW_FREE | FLOW_CLOSING)
             });
-            if !live {
-                self.shown.insert(key, clock);
+            if !live || self.shown.get(&key).is_some_and(|(_, answers)| *answers != out.ack) {
+                self.shown.insert(key, (clock, out.ack));
             }
             return Ok(());
         }
-        let shown = self.shown.entry(key).or_insert(clock);
+        let (shown, _) = self.shown.entry(key).or_insert((clock, None));
         let step = distance(clock, *shown);
         if step < 0 && !late {
             return Err(format!("the client's clock goes back by {}", -step));

@@ -97,7 +97,7 @@ impl Oracle {
         let record = self.records.get(number).ok_or("a request that nobody sent")?;
         if let Some(before) = record.attempts.last() {
             let place = format!("request {number} arrived at backend {backend}, and before at {}", before.backend);
-            let unheard = stays::REPEATS_UNHEARD && self.troubled(before.backend, record.sent);
+            let unheard = stays::REPEATS_UNHEARD && (before.died || self.troubled(before.backend, record.sent));
             if !before.died && !unheard {
                 return Err(format!("{place}, which lives"));
             }

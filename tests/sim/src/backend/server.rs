@@ -189,11 +189,11 @@ impl Server {
     fn tire(&self, shared: &mut Shared, socket: &mut Socket<'_>) {
         if shared.random.random_bool(shared.plan.resets) {
             socket.abort();
-        } else if shared.random.random_bool(shared.plan.speaks) {
+        } else if let Some(client) = self.client
+            && shared.random.random_bool(shared.plan.speaks)
+        {
             let _ = socket.send_slice(UNASKED);
-            if let Some(client) = self.client {
-                shared.oracle.speaks_unasked(client);
-            }
+            shared.oracle.speaks_unasked(client);
         }
     }
 
