@@ -97,11 +97,10 @@ impl Oracle {
         let record = self.records.get(number).ok_or("a request that nobody sent")?;
         if let Some(before) = record.attempts.last() {
             let place = format!("request {number} arrived at backend {backend}, and before at {}", before.backend);
-            let unheard = stays::REPEATS_UNHEARD && (before.died || self.troubled(before.backend, record.sent));
-            if !before.died && !unheard {
+            if !before.died {
                 return Err(format!("{place}, which lives"));
             }
-            if before.executed && !record.request.is_safe && !unheard {
+            if before.executed && !record.request.is_safe {
                 return Err(format!("{place}, which executed it, and it is not safe to repeat"));
             }
         }
@@ -196,6 +195,7 @@ impl Oracle {
     pub(crate) fn fails(&mut self, number: usize, now: u64, how: &str) -> Result<(), String> {
         let sent = self.records[number].sent;
         let hopeless = self.is_hopeless(sent);
+        let died = (0..self.troubles.len()).any(|backend| self.is_dead(backend, sent));
         let record = &mut self.records[number];
         record.over = true;
         for id in &record.request.ids {
@@ -204,7 +204,9 @@ impl Oracle {
             }
         }
         let stays = self.stays.contains_key(&record.from) || Why::of_request(&record.request).is_some();
-        if record.excuse.is_some() || hopeless || stays || self.lost.contains(&record.from) {
+        // What may have been executed is not sent again, and nobody can tell.
+        let unsure = !record.request.is_safe && died;
+        if record.excuse.is_some() || hopeless || stays || unsure || self.lost.contains(&record.from) {
             return Ok(());
         }
         let place = record.attempts.last().map(|last| format!("backend {} had it", last.backend));

@@ -54,6 +54,11 @@ impl Oracle {
         self.troubles[backend].iter().any(|(_, until, _)| *until >= since)
     }
 
+    /// Whether a backend has been dead at some moment since `since`, or was said to be.
+    pub(super) fn is_dead(&self, backend: usize, since: u64) -> bool {
+        self.troubles[backend].iter().any(|(_, until, why)| *until >= since && *why == "is dead")
+    }
+
     fn rules_since(&self, since: u64) -> &[(u64, Rules)] {
         let first = self.rules.iter().rposition(|(at, _)| *at < since).unwrap_or(0);
         &self.rules[first..]

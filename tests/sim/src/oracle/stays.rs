@@ -7,9 +7,6 @@ use crate::tally::Feature;
 
 /// *Leniency*: a flow has one stash. Where the next request's head lies in it, an answer's head in pieces is not followed.
 const ONE_STASH: bool = true;
-/// *Leniency*: the core sends any request again to another leg if its backend is said to be down and has not acknowledged
-/// it, so that one that is not safe may be executed twice.
-pub(super) const REPEATS_UNHEARD: bool = true;
 
 /// A connection that stays with a backend.
 #[derive(Clone, Copy, Debug)]
