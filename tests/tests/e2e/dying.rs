@@ -82,10 +82,14 @@ fn refused_by_a_firewall(hook: Hook) -> Result<()> {
         let mut annas = begins_on(&mut anna, "001")?;
         let rules = "add table ip t; add chain ip t in { type filter hook input priority 0; }; \
                      add rule ip t in tcp dport 8080 tcp flags syn reject with tcp reset";
-        scene.lab.backend(host(&annas)).output("nft", &[rules])?;
-        // The leg that is there goes on.
+        let host = scene.lab.backend(host(&annas));
+        host.output("nft", &[rules])?;
+        // The leg that is there goes on, and on behalf of the next connection too.
         goes_on(&mut anna, &mut annas)?;
         anna.disconnect();
+        goes_on(&mut anna, &mut annas)?;
+        anna.disconnect();
+        host.output("nft", &["add rule ip t in tcp dport 8080 reject with tcp reset"])?;
         moves_over(&mut anna, &mut annas)
     })
 }
