@@ -4,8 +4,8 @@ use super::{Next, Now, Step, begin, body, end, framed, has_leg, open, pool, resp
 use crate::host::{Cpu, Maps};
 use crate::layout::{
     BACKEND_FIN, CLIENT_FIN, CLIENT_TIMESTAMPS, EGRESS_RESOLVES, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_SPLICED,
-    Flow, Globals, LAST_RESPONSE, LEG_IDLE, LEG_RESET, LEG_REUSED, NONE, RESPONSES_UNFRAMED, STASH_HEAD, STASH_OWNED,
-    STASH_RESPONSE,
+    Flow, Globals, LAST_RESPONSE, LEG_IDLE, LEG_RESET, LEG_REUSED, NONE, RESPONSES_UNFRAMED, SAFE_REQUEST, STASH_HEAD,
+    STASH_OWNED, STASH_RESPONSE,
 };
 use crate::net::{ACK, FIN, Frame, RST, SYN, Seq, read_options, read_timestamp};
 use crate::verdict::Verdict;
@@ -221,7 +221,7 @@ fn joined<M: Maps, F: Frame>(
     }
     let ends = segment.has(RST) && !forged(flow, from) || segment.has(FIN) && segment.payload == 0;
     let raced = flow.flags & LEG_REUSED != 0 && flow.state == FLOW_SPLICED;
-    if ends && (raced || flow.flags & STASH_OWNED != 0 && unheard(flow)) {
+    if ends && (raced || flow.flags & STASH_OWNED != 0 && unheard(flow) && unread(work, flow)) {
         if !frame.can_grow() {
             return (Next::Done, Verdict::NeedsGrowth);
         }
@@ -229,7 +229,7 @@ fn joined<M: Maps, F: Frame>(
         return (Next::Reopen, Verdict::LegLost);
     }
     if segment.has(RST) {
-        return reset(maps, flow, from);
+        return reset(maps, work, flow, from);
     }
     if segment.payload != 0 && flow.flags & RESPONSES_UNFRAMED == 0 && flow.state == FLOW_SPLICED {
         return response::response(maps, frame, work, globals, flow, from, now);
@@ -314,6 +314,14 @@ pub(super) fn unheard(flow: &Flow) -> bool {
         && flow.flags & BACKEND_FIN == 0
 }
 
+/// Whether the request of which no byte was acknowledged may be sent to somebody else. Only a segment that acknowledges
+/// something proves what its sender has not read: a bare RST is also what a kernel answers that knows nothing of the connection
+/// any more, and its application may have done the request before.
+#[inline(always)]
+fn unread(work: &Work, flow: &Flow) -> bool {
+    work.segment.has(ACK) || flow.flags & SAFE_REQUEST != 0
+}
+
 /// Forgets the last request: the client still has all of it and sends it again, to be decided anew.
 #[inline(always)]
 pub(super) fn restart<M: Maps>(maps: &M, flow: &mut Flow) {
@@ -333,7 +341,7 @@ fn forged(flow: &Flow, from: Seq) -> bool {
 
 /// The backend resets the leg.
 #[inline(always)]
-fn reset<M: Maps>(maps: &M, flow: &mut Flow, from: Seq) -> Step {
+fn reset<M: Maps>(maps: &M, work: &Work, flow: &mut Flow, from: Seq) -> Step {
     if forged(flow, from) {
         return (Next::Done, Verdict::ForgedReset);
     }
@@ -342,7 +350,7 @@ fn reset<M: Maps>(maps: &M, flow: &mut Flow, from: Seq) -> Step {
         open::unjoin(maps, flow);
         return (Next::Done, Verdict::OldLegReset);
     }
-    if unheard(flow) {
+    if unheard(flow) && unread(work, flow) {
         restart(maps, flow);
         return (Next::Done, Verdict::OldLegReset);
     }

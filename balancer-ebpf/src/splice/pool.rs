@@ -334,6 +334,9 @@ struct Claim<'a, M: Maps> {
     globals: &'a Globals,
     owner: u64,
     slot: u32,
+    /// A pool that has legs, for when nothing is free.
+    backend: u32,
+    class: u32,
 }
 
 struct Probe;
@@ -348,12 +351,17 @@ impl<M: Maps> LoopStep<Claim<'_, M>> for Probe {
             claim.slot = slot;
             return false;
         }
+        if M::Cpu::load(&leg.owner) >= LEG_IDLE {
+            claim.backend = leg.leg.backend;
+            claim.class = leg.leg.class;
+        }
         true
     }
 }
 
 /// Finds a slot for a new leg of the flow in `flow`: the one of the same number, if no other leg lies in it, else by the
-/// clock hand. [`NONE`] if there is none.
+/// clock hand, else that of an idle leg, which is forgotten: its backend is told so by a RST when it says something. [`NONE`] if
+/// there is none.
 #[inline(always)]
 pub fn claim_leg<M: Maps>(maps: &M, globals: &Globals, flow: u32) -> u32 {
     let owner = u64::from(flow) + 1;
@@ -363,7 +371,10 @@ pub fn claim_leg<M: Maps>(maps: &M, globals: &Globals, flow: u32) -> u32 {
             return flow;
         }
     }
-    let mut claim = Claim { maps, globals, owner, slot: NONE };
+    let mut claim = Claim { maps, globals, owner, slot: NONE, backend: NONE, class: 0 };
     M::Cpu::repeat::<_, Probe>(&mut claim, PROBES);
+    if claim.slot == NONE && claim.backend != NONE {
+        return maps.take(globals, claim.backend, claim.class, owner);
+    }
     claim.slot
 }

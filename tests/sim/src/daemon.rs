@@ -5,8 +5,8 @@ use std::cell::Cell;
 use std::fmt;
 
 use balancer_ebpf::layout::{
-    BACKEND_UP, BACKEND_USED, Backend, MAX_VERSIONS, Name, POLICY_POOL, Policy, SERVICE_BLOCKS, ServiceWord, SessionRule,
-    VERSION_BACKENDS, VERSION_SERVES, VersionPolicy,
+    BACKEND_UP, BACKEND_USED, Backend, MAX_VERSIONS, Name, POLICY_POOL, Policy, SERVICE_BLOCKS, ServiceWord,
+    SessionRule, VERSION_BACKENDS, VERSION_SERVES, VersionPolicy,
 };
 use rand::RngExt as _;
 

@@ -52,8 +52,7 @@ pub(crate) fn identify(bytes: &[u8]) -> Result<Option<(usize, usize)>, String> {
 }
 
 /// What a server says that is tired of waiting (RFC 9110, section 15.5.9): an answer to nothing.
-pub(crate) const UNASKED: &[u8] =
-    b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+pub(crate) const UNASKED: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 /// The beginning of bytes, to be shown.
 pub(crate) fn excerpt(bytes: &[u8]) -> String {

@@ -7,8 +7,8 @@ use smoltcp::socket::tcp::{Socket, State};
 
 use crate::host::Connection;
 use crate::message::{Reply, Style, UNASKED, Who, excerpt, identify, new_id, reply};
-use crate::packet::View;
 use crate::oracle::From;
+use crate::packet::View;
 use crate::tally::Feature;
 use crate::world::Shared;
 
