@@ -35,7 +35,9 @@ impl Sizes {
     /// The entries of `name`, if the config sizes it.
     pub fn entries(&self, name: &str) -> Option<u32> {
         match name {
-            map::FLOWS | map::FLOW_KEYS | map::LEGS => Some(self.flows),
+            map::FLOWS | map::LEGS => Some(self.flows),
+            // A flow whose leg starts at the client's address is found by the leg too.
+            map::FLOW_KEYS => Some(self.flows.saturating_mul(2)),
             map::STASHES => Some(self.stashes),
             map::SESSIONS => Some(self.buckets),
             _ => None,

@@ -82,6 +82,12 @@ pub fn destination(headers: &[u8; HEADERS]) -> Option<[u8; 4]> {
     Some([headers[30], headers[31], headers[32], headers[33]])
 }
 
+/// The source address of a frame that has a [`destination`].
+#[inline(always)]
+pub fn source(headers: &[u8; HEADERS]) -> [u8; 4] {
+    [headers[26], headers[27], headers[28], headers[29]]
+}
+
 /// Reads the headers into `segment`. Options other than a plain timestamp are left to [`super::read_options`].
 #[inline(always)]
 pub fn parse<F: Frame>(frame: &mut F, segment: &mut Segment) -> Parsed {

@@ -1,11 +1,11 @@
 //! Segments of a backend: the leg's handshake, its end, and its data.
 
-use super::{Next, Now, Step, begin, body, end, framed, has_leg, open, pool, response, send};
+use super::{Found, From, Next, Now, Step, begin, body, end, framed, has_leg, open, pool, response, send};
 use crate::host::{Cpu, Maps};
 use crate::layout::{
     BACKEND_FIN, CLIENT_FIN, CLIENT_TIMESTAMPS, EGRESS_RESOLVES, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_SPLICED,
-    Flow, Globals, LAST_RESPONSE, LEG_IDLE, LEG_RESET, LEG_REUSED, NONE, RESPONSES_UNFRAMED, SAFE_REQUEST, STASH_HEAD,
-    STASH_OWNED, STASH_RESPONSE,
+    Flow, Globals, LAST_RESPONSE, LEG_IDLE, LEG_RESET, LEG_REUSED, NONE, Place, RESPONSES_UNFRAMED, SAFE_REQUEST,
+    STASH_HEAD, STASH_OWNED, STASH_RESPONSE, slot,
 };
 use crate::net::{ACK, FIN, Frame, RST, SYN, Seq, read_options, read_timestamp};
 use crate::verdict::Verdict;
@@ -18,30 +18,28 @@ const MAX_MSS: u32 = 1460;
 /// Bytes of the timestamp option.
 const TIMESTAMP_OPTION: u32 = 12;
 
-/// A packet to the source address and port of the leg in `slot`.
+/// The flow of a packet to the director's source address of this index; a packet of a leg that has none is dealt with.
 #[inline(always)]
-pub(super) fn from_backend<M: Maps, F: Frame>(
+pub(super) fn find<M: Maps, F: Frame>(
     maps: &M,
     frame: &mut F,
     work: &mut Work,
     globals: &Globals,
-    now: Now,
-    slot: u32,
-) -> Verdict {
+    source: u32,
+) -> Found {
+    let port = u16::from_be_bytes(work.segment.destination_port);
+    let slot = match slot(Place { source, port }) {
+        Some(slot) if slot < globals.flows => slot,
+        _ => return Err(Verdict::NotOurs),
+    };
     let owner = match maps.leg(slot) {
         Some(leg) => M::Cpu::load(&leg.owner),
-        None => return Verdict::NotOurs,
+        None => return Err(Verdict::NotOurs),
     };
     if owner == 0 || owner >= LEG_IDLE {
-        return frame.idle_step(maps, work, slot);
+        return Err(frame.idle_step(maps, work, slot));
     }
-    let Some(mut flow) = maps.flow((owner as u32).wrapping_sub(1)) else { return Verdict::Busy };
-    if flow.leg.slot != slot {
-        // The leg has changed hands since. What was lost by that comes again.
-        return Verdict::Busy;
-    }
-    let step = frame.backend_step(maps, work, globals, &mut flow, now);
-    super::carry_out(maps, frame, work, globals, &mut flow, now, step)
+    Ok(((owner as u32).wrapping_sub(1), From::Leg(slot)))
 }
 
 /// What is to be done with a segment of a flow's leg. The flow is locked.

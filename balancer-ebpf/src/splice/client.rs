@@ -1,6 +1,6 @@
 //! Segments of a client: what is known already, what begins something new, and what has to wait.
 
-use super::{Next, Now, Step, backend, begin, body, client_key, end, has_leg, open, pool, request, send};
+use super::{Found, From, Next, Now, Step, backend, begin, body, client_key, end, has_leg, open, pool, request, send};
 use crate::cookie::Proof;
 use crate::host::Maps;
 use crate::http::Scanned;
@@ -22,32 +22,17 @@ const RESET_WINDOW: u32 = 1 << 20;
 /// How often a client sends a request that went out on a leg from the pool again before the leg is given up: as often as a SYN.
 const REUSED_TRIES: u32 = 2;
 
-/// A packet to a listener's address. [`Verdict::NotOurs`] if there is no listener on the port.
+/// The flow of a packet to a listener's address. [`Verdict::NotOurs`] if there is no listener on the port.
 #[inline(always)]
-pub(super) fn from_client<M: Maps, F: Frame>(
-    maps: &M,
-    frame: &mut F,
-    work: &mut Work,
-    globals: &Globals,
-    now: Now,
-) -> Verdict {
+pub(super) fn find<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, globals: &Globals, now: Now) -> Found {
     work.key = client_key(work);
     let known = maps.flow_slot(&work.key);
     let opening = work.segment.has(SYN) && !work.segment.has(ACK);
     let slot = match known {
         Some(slot) if !opening => slot,
-        _ => match frame.arrival(maps, work, globals, now) {
-            Ok(slot) => slot,
-            Err(verdict) => return verdict,
-        },
+        _ => frame.arrival(maps, work, globals, now)?,
     };
-    let Some(mut flow) = maps.flow(slot) else { return Verdict::Busy };
-    if flow.state == FLOW_FREE || flow.key != work.key {
-        // The slot was collected between the look-up and the lock.
-        return Verdict::Unknown;
-    }
-    let step = frame.client_step(maps, work, globals, &mut flow, now);
-    super::carry_out(maps, frame, work, globals, &mut flow, now, step)
+    Ok((slot, From::Client))
 }
 
 /// A SYN, or a segment of a connection that is not known: its flow's slot if it begins one, else what became of it.

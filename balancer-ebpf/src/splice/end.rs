@@ -1,6 +1,6 @@
 //! How flows end: by FINs, by a RST, or by silence; and how their slots come free without anybody's help.
 
-use super::{count_flow, count_in_flight, count_leg, has_leg};
+use super::{count_flow, count_in_flight, count_leg, gateway, has_leg};
 use crate::host::{Cpu, Maps};
 use crate::layout::{
     BACKEND_FIN, CLIENT_FIN, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, Flow, Globals, NONE, STASH_HEAD, STASH_OWNED,
@@ -75,10 +75,11 @@ pub(super) fn leave_leg<M: Maps>(maps: &M, flow: &mut Flow) {
 /// The flow has no leg any more, and the leg's slot is free: what its backend still sends is answered with a RST.
 #[inline(always)]
 pub(super) fn release_leg<M: Maps>(maps: &M, flow: &mut Flow) {
-    if has_leg(flow)
-        && let Some(leg) = maps.leg(flow.leg.slot)
-    {
-        M::Cpu::compare_exchange(&leg.owner, u64::from(flow.slot) + 1, 0);
+    if has_leg(flow) {
+        gateway::leave(maps, flow);
+        if let Some(leg) = maps.leg(flow.leg.slot) {
+            M::Cpu::compare_exchange(&leg.owner, u64::from(flow.slot) + 1, 0);
+        }
     }
     flow.leg.backend = NONE;
     flow.leg.version = NONE;

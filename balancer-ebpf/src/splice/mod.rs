@@ -13,6 +13,7 @@
 //! | `open` | legs: opening, trying the next backend |
 //! | `pool` | legs that wait for other flows' requests |
 //! | `backend` | segments of a backend: handshake, ends, data |
+//! | `gateway` | legs that start at the client's own address |
 //! | `response` | response heads: framing and learning |
 //! | `end` | how flows end and slots are collected |
 //! | `send` | translation and new packets |
@@ -22,6 +23,7 @@ mod begin;
 mod body;
 mod client;
 mod end;
+mod gateway;
 mod open;
 mod pool;
 mod request;
@@ -40,11 +42,11 @@ pub use request::{Lookup, claim_stash, decide_step, look_up, request_step};
 pub use send::{Emission, finish};
 
 use crate::host::Maps;
-use crate::layout::Place;
 use crate::layout::{
-    Flow, FlowKey, Globals, MAX_VERSIONS, NONE, ROLE_INDEX, ROLE_LISTENER, ROLE_SOURCE, Traffic, slot,
+    FLOW_FREE, Flow, FlowKey, Globals, MAX_VERSIONS, NONE, ROLE_BACKEND, ROLE_INDEX, ROLE_LISTENER, ROLE_SOURCE,
+    Traffic,
 };
-use crate::net::{Frame, Parsed, destination, parse};
+use crate::net::{Frame, Parsed, destination, parse, source};
 use crate::verdict::Verdict;
 use crate::work::Work;
 
@@ -199,7 +201,12 @@ impl Now {
 pub fn direct<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work) -> Verdict {
     let Some(headers) = frame.headers() else { return Verdict::NotOurs };
     let Some(address) = destination(headers) else { return Verdict::NotOurs };
-    let Some(role) = maps.role(address) else { return Verdict::NotOurs };
+    let role = maps.role(address).unwrap_or(0) & (ROLE_LISTENER | ROLE_SOURCE | ROLE_INDEX);
+    // Or perhaps a backend answers a client's own address.
+    let answers = role == 0 && maps.role(source(headers)).unwrap_or(0) & ROLE_BACKEND != 0;
+    if role == 0 && !answers {
+        return Verdict::NotOurs;
+    }
     let Some(globals) = maps.globals() else { return Verdict::NoConfig };
     match parse(frame, &mut work.segment) {
         Parsed::Segment => {}
@@ -209,22 +216,53 @@ pub fn direct<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work) -> Ve
         Parsed::Malformed => return Verdict::Malformed,
     }
     let now = Now::at(maps.now());
-    if role & ROLE_LISTENER != 0 {
-        let verdict = client::from_client(maps, frame, work, globals, now);
-        if verdict as u32 != Verdict::NotOurs as u32 {
-            return verdict;
+    let found = if answers {
+        gateway::find(maps, work)
+    } else if role & ROLE_LISTENER != 0 {
+        match client::find(maps, frame, work, globals, now) {
+            // An address may be both, with no listener on this port.
+            Err(Verdict::NotOurs) if role & ROLE_SOURCE != 0 => {
+                backend::find(maps, frame, work, globals, role & ROLE_INDEX)
+            }
+            found => found,
         }
+    } else {
+        backend::find(maps, frame, work, globals, role & ROLE_INDEX)
+    };
+    let (slot, from) = match found {
+        Ok(found) => found,
+        Err(verdict) => return verdict,
+    };
+    let Some(mut flow) = maps.flow(slot) else { return Verdict::Busy };
+    // The slot may have been collected, or the leg have changed hands, between the look-up and the lock. What is lost by that
+    // comes again.
+    let theirs = match from {
+        From::Client => flow.state != FLOW_FREE && flow.key == work.key,
+        From::Leg(leg) => flow.leg.slot == leg,
+        From::Gateway => has_leg(&flow) && gateway::key(&flow) == work.key,
+    };
+    if !theirs {
+        return if matches!(from, From::Client) { Verdict::Unknown } else { Verdict::Busy };
     }
-    if role & ROLE_SOURCE != 0 {
-        let port = u16::from_be_bytes(work.segment.destination_port);
-        if let Some(slot) = slot(Place { source: role & ROLE_INDEX, port })
-            && slot < globals.flows
-        {
-            return backend::from_backend(maps, frame, work, globals, now, slot);
-        }
-    }
-    Verdict::NotOurs
+    let step = match from {
+        From::Client => frame.client_step(maps, work, globals, &mut flow, now),
+        From::Leg(_) | From::Gateway => frame.backend_step(maps, work, globals, &mut flow, now),
+    };
+    carry_out(maps, frame, work, globals, &mut flow, now, step)
 }
+
+/// Which side of a flow a segment came from, and so how it was found.
+#[derive(Clone, Copy)]
+enum From {
+    Client,
+    /// The slot of the leg.
+    Leg(u32),
+    /// A leg that starts at the client's own address.
+    Gateway,
+}
+
+/// The flow that a segment belongs to, or what became of a segment of none.
+type Found = Result<(u32, From), Verdict>;
 
 /// The client's side of a segment: who it is from.
 #[inline(always)]

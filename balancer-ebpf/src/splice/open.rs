@@ -1,6 +1,6 @@
 //! Legs: opening one, opening it again, and turning to the next backend when one refuses or is silent.
 
-use super::{Next, Now, Step, client, count_flow, count_in_flight, count_leg, end, has_leg, pool, request};
+use super::{Next, Now, Step, client, count_flow, count_in_flight, count_leg, end, gateway, has_leg, pool, request};
 use crate::decide::{Choice, Why};
 use crate::host::{Cpu, Maps};
 use crate::layout::{
@@ -97,7 +97,10 @@ pub fn open_step<M: Maps, F: Frame>(
             let (_, verdict) = client::reset_client(maps, work, flow, now, Verdict::LegsFull);
             return (draft, verdict);
         }
-        aim(maps, &work.choice, globals, flow, now);
+        if !aim(maps, &work.choice, globals, flow, now) {
+            let (_, verdict) = client::reset_client(maps, work, flow, now, Verdict::LegsFull);
+            return (draft, verdict);
+        }
     }
     if flow.leg.hop.egress.interface == 0 {
         // The flow waits all the same, and its client's retransmission tries again.
@@ -136,17 +139,19 @@ fn claim<M: Maps>(maps: &M, globals: &Globals, flow: &mut Flow) -> bool {
     flow.leg.slot != NONE
 }
 
-/// Points the flow, which has a leg's slot, at a backend.
+/// Points the flow, which has a leg's slot, at a backend. False if the answers would not be found.
 #[inline(always)]
-fn aim<M: Maps>(maps: &M, choice: &Choice, globals: &Globals, flow: &mut Flow, now: Now) {
+fn aim<M: Maps>(maps: &M, choice: &Choice, globals: &Globals, flow: &mut Flow, now: Now) -> bool {
     let Place { source, port } = place(flow.leg.slot);
     if has_leg(flow) {
+        gateway::leave(maps, flow);
         count_flow(maps, flow.service, flow.leg.version, u64::MAX);
         count_leg(maps, flow.leg.backend, u64::MAX);
     }
     count_flow(maps, flow.service, choice.version, 1);
     count_leg(maps, choice.backend, 1);
     let class = pool::class(flow);
+    let own_address = gateway::wanted(maps, flow);
     flow.flags &= !LEG_REUSED;
     flow.state = FLOW_OPENING;
     flow.asked = now.ms;
@@ -157,7 +162,7 @@ fn aim<M: Maps>(maps: &M, choice: &Choice, globals: &Globals, flow: &mut Flow, n
     leg.position = choice.position;
     leg.class = class;
     leg.scale = flow.client_scale;
-    leg.source = globals.sources[source as usize & (MAX_SOURCES - 1)];
+    leg.source = if own_address { flow.key.client } else { globals.sources[source as usize & (MAX_SOURCES - 1)] };
     leg.source_port = port.to_be_bytes();
     leg.hop = Hop::default();
     if let Some(backend) = maps.backend(choice.backend) {
@@ -177,6 +182,7 @@ fn aim<M: Maps>(maps: &M, choice: &Choice, globals: &Globals, flow: &mut Flow, n
     leg.shift_to_leg = 16;
     leg.tsval = 0;
     flow.upstream_acked = flow.stash_first;
+    !own_address || gateway::enter(maps, flow)
 }
 
 /// Drafts the SYN of the flow's leg, with the client's own options: what they mean is for the two ends to agree on. A leg that

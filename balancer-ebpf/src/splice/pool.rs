@@ -17,8 +17,8 @@ use crate::decide::Choice;
 use crate::host::{Cpu, Maps, Step as LoopStep};
 use crate::layout::{
     BACKEND_FIN, CLASS_MSS, CLIENT_FIN, CLIENT_SACK, CLIENT_TIMESTAMPS, FLOW_SPLICED, Flow, Globals, LAST_RESPONSE,
-    LEG_DEAD, LEG_IDLE, LEG_OWN, LEG_REUSED, Leg, NONE, POLICY_POOL, Policy, PoolWord, RESPONSE_BODY, ServiceWord,
-    pool,
+    LEG_DEAD, LEG_IDLE, LEG_OWN, LEG_REUSED, Leg, NONE, POLICY_GATEWAY, POLICY_POOL, Policy, PoolWord, RESPONSE_BODY,
+    ServiceWord, pool,
 };
 use crate::net::{ACK, FIN, Frame, NO_SCALE, RST, Seq, read_timestamp};
 use crate::verdict::{Note, Verdict};
@@ -51,7 +51,7 @@ pub(super) fn class(flow: &Flow) -> u32 {
 /// How many idle legs a service keeps for each backend; 0 if none.
 #[inline(always)]
 pub(super) fn limit(policy: &Policy) -> u32 {
-    if policy.flags & POLICY_POOL != 0 { policy.pool_limit } else { 0 }
+    if policy.flags & (POLICY_POOL | POLICY_GATEWAY) == POLICY_POOL { policy.pool_limit } else { 0 }
 }
 
 /// The same, of a flow's service.

@@ -1,0 +1,57 @@
+//! Legs that start at the client's own address (`return = "gateway"`): backends see who asks, and answer through the director,
+//! which is their way to the clients.
+//!
+//! The port of such a leg is its slot's, as of any leg, but the way back is a look-up: the address says nothing of the slot. Its
+//! key lies among those of the clients' connections, with the backend in the place of the listener.
+
+use super::{Found, From};
+use crate::host::{Entered, Maps};
+use crate::layout::{Flow, FlowKey, POLICY_GATEWAY, ServiceWord};
+use crate::verdict::Verdict;
+use crate::work::Work;
+
+/// The flow of a backend's segment to an address that is not the director's.
+#[inline(always)]
+pub(super) fn find<M: Maps>(maps: &M, work: &mut Work) -> Found {
+    let segment = &work.segment;
+    work.key = FlowKey {
+        client: segment.destination,
+        vip: segment.source,
+        client_port: segment.destination_port,
+        port: segment.source_port,
+    };
+    match maps.flow_slot(&work.key) {
+        Some(slot) => Ok((slot, From::Gateway)),
+        // A backend may have business of its own with its clients: the director is its router then.
+        None => Err(Verdict::NotOurs),
+    }
+}
+
+/// Whether a flow's legs start at its client's address.
+#[inline(always)]
+pub(super) fn wanted<M: Maps>(maps: &M, flow: &Flow) -> bool {
+    match maps.policy(ServiceWord(maps.service_word(flow.service)).block()) {
+        Some(policy) => policy.flags & POLICY_GATEWAY != 0,
+        None => false,
+    }
+}
+
+/// How the answers on a flow's leg are found.
+#[inline(always)]
+pub(super) fn key(flow: &Flow) -> FlowKey {
+    FlowKey { client: flow.leg.source, vip: flow.leg.address, client_port: flow.leg.source_port, port: flow.leg.port }
+}
+
+/// Makes the flow findable by the answers on its leg. False if another one is in the way, or the table refuses.
+#[inline(always)]
+pub(super) fn enter<M: Maps>(maps: &M, flow: &Flow) -> bool {
+    matches!(maps.enter(&key(flow), flow.slot), Entered::Done)
+}
+
+/// The opposite, if the flow's leg is of this kind.
+#[inline(always)]
+pub(super) fn leave<M: Maps>(maps: &M, flow: &Flow) {
+    if flow.leg.source == flow.key.client && maps.flow_slot(&key(flow)) == Some(flow.slot) {
+        maps.leave(&key(flow));
+    }
+}
