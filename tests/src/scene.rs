@@ -64,6 +64,14 @@ impl<'a> Scene<'a> {
         Connection::open(self.lab.client(), self.lab.service())
     }
 
+    /// Makes the client's connections come from its `index`th address.
+    pub fn come_from(&self, index: u8) -> Result<()> {
+        let addresses = self.lab.addresses();
+        let (director, source) = (addresses.director().to_string(), addresses.client_nth(index).to_string());
+        let route = ["route", "replace", &addresses.prefix(), "via", &director, "src", &source];
+        self.lab.client().output("ip", &route).map(drop)
+    }
+
     /// Browsers for the client, to be started.
     pub fn load(&self, browsers: usize) -> Load {
         Load { browsers, ..Load::new(self.lab.service()) }

@@ -9,7 +9,7 @@ use balancer_tests::lab::{Hook, Lab};
 use rustix::process::Signal;
 
 use crate::programs;
-use crate::scene::Scene;
+use crate::scene::{Scene, wait_until};
 use crate::stage::Stage;
 use crate::users::begins_on;
 
@@ -43,7 +43,8 @@ fn without_a_daemon(hook: Hook) -> Result<()> {
 
 /// Nothing is left, nothing is served; then the director is started again, and works.
 fn comes_back(scene: &mut Scene) -> Result<()> {
-    ensure!(attached(scene.lab)? == 0, "programs are still attached");
+    // The kernel takes links apart a moment after their pins are gone.
+    wait_until("no program is attached", Duration::from_secs(5), || Ok(attached(scene.lab)? == 0))?;
     ensure!(!pins(scene.lab).exists(), "{} is still there", pins(scene.lab).display());
     ensure!(Connection::open(scene.lab.client(), scene.lab.service()).is_err(), "somebody still serves");
     let version = scene.lab.application(1);

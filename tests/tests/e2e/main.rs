@@ -25,3 +25,4 @@ mod silent;
 mod state;
 mod story_1;
 mod story_2;
+mod upgrade;

@@ -1,0 +1,115 @@
+//! An upgrade to a release whose maps have another layout: sessions move into its maps, links get its programs.
+//!
+//! There is no balancer of layout 1 any more, so one of today is dressed up as one: its pins are moved to where layout 1 had
+//! them. What matters of its maps lies where layout 1 had it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use balancer_tests::balancer::Balancer;
+use balancer_tests::client::Request;
+use balancer_tests::lab::Hook;
+use balancer_tests::programs;
+use balancer_tests::scene::{Scene, wait_until};
+use balancer_tests::stage::Stage;
+use balancer_tests::under_both_hooks;
+use rustix::process::Signal;
+
+use crate::detach::pins;
+use crate::users::{begins_on, goes_on};
+
+under_both_hooks! {
+    sessions_move_to_another_layout,
+    an_upgrade_that_fails_changes_nothing,
+}
+
+/// Addresses of the client, so that sessions begin on both backends.
+const CLIENTS: u8 = 8;
+
+fn sessions_move_to_another_layout(hook: Hook) -> Result<()> {
+    Stage::new(hook, "upgrade").clients(CLIENTS).versions(&[("001", &[1, 2])]).play(|scene| {
+        let mut people = Vec::new();
+        for index in 0..CLIENTS {
+            let mut browser = scene.browser();
+            scene.come_from(index)?;
+            let session = begins_on(&mut browser, "001")?;
+            people.push((browser, session));
+        }
+        let mut open = scene.connection()?;
+        ensure!(open.get("/nosession", None)?.status == 200);
+        let keys = fs::read(scene.lab.dir().join("state/keys"))?;
+        kill(scene)?;
+        dress_up(scene)?;
+        // The snapshot is not what they come from.
+        let snapshot = scene.lab.dir().join("state/sessions.snapshot");
+        if snapshot.exists() {
+            fs::remove_file(snapshot)?;
+        }
+        scene.restart()?;
+
+        let status = scene.json(&["status"])?;
+        let restored = &status["snapshots"]["restored"];
+        ensure!(restored["from"] == "the maps of layout 1" && restored["sessions"] == CLIENTS, "{restored}");
+        ensure!(!former(scene).exists(), "the former layout's pins are still there");
+        ensure!(fs::read(scene.lab.dir().join("state/keys"))? == keys, "another key");
+        // Whoever was connected is told that this is over, and does not wait.
+        let ended = open.send(&Request::get("/nosession")).and_then(|()| open.receive("GET"));
+        ensure!(ended.is_err(), "an open connection went on: {ended:?}");
+        for (browser, session) in &mut people {
+            browser.disconnect();
+            goes_on(browser, session)?;
+        }
+        // And the other way round: what is pinned now is what a restart adopts.
+        kill(scene)?;
+        scene.restart()?;
+        ensure!(scene.json(&["status"])?["snapshots"]["restored"].is_null());
+        people.iter_mut().try_for_each(|(browser, session)| goes_on(browser, session))
+    })
+}
+
+fn an_upgrade_that_fails_changes_nothing(hook: Hook) -> Result<()> {
+    Stage::new(hook, "upgradefails").play(|scene| {
+        let mut anna = scene.browser();
+        let mut annas = begins_on(&mut anna, "001")?;
+        kill(scene)?;
+        dress_up(scene)?;
+        // The last of the interfaces cannot take XDP, when the others have got the new programs already.
+        let name = format!("hook = \"{}\"", hook.name());
+        let good = scene.config.clone();
+        let bad = good.replace(&name, "hook = \"xdp\"").replace("\"client0\"", "\"client0\", \"lo\"");
+        let failed = Balancer::start(scene.lab, programs::balancer()?, &bad);
+        let error = format!("{:#}", failed.err().context("a start with XDP on the loopback succeeded")?);
+        ensure!(error.contains("XDP cannot be attached to lo"), "{error}");
+
+        ensure!(former(scene).join("links").read_dir()?.count() > 0, "the former director has no links");
+        ensure!(!present(scene).exists(), "the start that failed left pins");
+        goes_on(&mut anna, &mut annas).context("on the connection that was open")?;
+        begins_on(&mut scene.browser(), "001")?;
+        // Nothing stands in the way of the next attempt.
+        scene.config = good;
+        scene.restart()?;
+        wait_until("the former pins are gone", Duration::from_secs(1), || Ok(!former(scene).exists()))?;
+        anna.disconnect();
+        goes_on(&mut anna, &mut annas)
+    })
+}
+
+fn kill(scene: &mut Scene) -> Result<()> {
+    scene.balancer.process().signal(Signal::KILL)?;
+    scene.balancer.process().wait(Duration::from_secs(5))?.context("it does not die").map(drop)
+}
+
+fn present(scene: &Scene) -> PathBuf {
+    pins(scene.lab).join(format!("v{}", balancer_ebpf::layout::VERSION))
+}
+
+fn former(scene: &Scene) -> PathBuf {
+    pins(scene.lab).join("v1")
+}
+
+/// Makes layout 1 of what is pinned.
+fn dress_up(scene: &Scene) -> Result<()> {
+    fs::rename(present(scene), former(scene)).context("move the pins")
+}
