@@ -1,6 +1,5 @@
 //! Packets: from a peer to the director, from the director to a peer, and what they make peers do.
 
-use balancer_ebpf::verdict::Verdict;
 use rand::RngExt as _;
 
 use super::World;
@@ -9,9 +8,6 @@ use crate::director::{BACK, FRONT};
 use crate::events::Event;
 use crate::packet::View;
 use crate::plan::Link;
-
-/// *Leniency*: the core does not take idle legs out of pools where there is no other leg for a request.
-const LEGS_FULL: bool = true;
 
 impl World {
     /// The director gets a packet.
@@ -23,9 +19,6 @@ impl World {
         let handled = self.director.receive(now, interface, frame, &view, &mut self.shared.oracle);
         let handled = handled.map_err(|why| format!("{why}, for {view}"))?;
         self.trace.verdict(handled.verdict);
-        if LEGS_FULL && handled.verdict == Verdict::LegsFull {
-            self.shared.oracle.excuse((view.source, view.source_port), "all legs were idle");
-        }
         for (client, seq, len) in handled.cuts {
             if let Some(host) = self.clients.iter_mut().find(|c| c.host.address == client.0)
                 && let Some(connection) = host.connections.get_mut(&client.1)
