@@ -94,6 +94,9 @@ pub fn open_step<M: Maps, F: Frame>(
     };
     if aims {
         if !claim(maps, globals, flow) {
+            // Its requests are counted, and without a leg nobody would take them out of the count.
+            let requests = u64::from(flow.outstanding).wrapping_neg();
+            count_in_flight(maps, flow.service, work.choice.version, requests);
             let (_, verdict) = client::reset_client(maps, work, flow, now, Verdict::LegsFull);
             return (draft, verdict);
         }

@@ -204,10 +204,10 @@ fn frame_body<M: Maps>(maps: &M, scan: &Scan, flow: &mut Flow) {
     } else {
         flow.flags &= !LAST_RESPONSE;
     }
+    // Only the last request's body may still be under way: behind a pipelined one, another's answer is not early.
     let early = flow.flags & REQUESTS_UNFRAMED == 0
-        && (flow.request.left != 0
-            || flow.request.chunked != 0
-            || flow.received.before(flow.request.next) && flow.outstanding == 1);
+        && flow.outstanding == 1
+        && (flow.request.left != 0 || flow.request.chunked != 0 || flow.received.before(flow.request.next));
     let body = head.response_body(flow.heads & 1 != 0);
     if body == Body::Unknown {
         maps.note(Note::ResponseUnframed.counter());

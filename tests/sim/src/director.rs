@@ -163,6 +163,12 @@ impl Director {
 
     /// What a backend's packet says about the backend.
     fn answered(&mut self, now: u64, view: &View, oracle: &mut Oracle) {
+        if view.rst
+            && view.ack.is_none()
+            && let Some(client) = self.client_of(view.destination_port)
+        {
+            oracle.is_unsure(client);
+        }
         let key = (view.destination_port, view.source);
         let answers = self.unanswered.get(&key).is_some_and(|(seq, _)| view.ack == Some(seq.wrapping_add(1)));
         if answers && (view.syn || view.rst) {

@@ -58,6 +58,8 @@ pub(crate) struct Oracle {
     pub(crate) issued: BTreeSet<String>,
     /// Connections that something has happened to.
     lost: BTreeSet<From>,
+    /// Connections that a backend has reset without a word of what it had heard.
+    unsure: BTreeSet<From>,
     /// Connections on which a backend spoke unasked.
     unasked: BTreeSet<From>,
     /// Connections on which not every request is decided any more.
@@ -75,6 +77,7 @@ impl Oracle {
     pub(crate) fn connects(&mut self, from: From) {
         self.lost.remove(&from);
         self.unasked.remove(&from);
+        self.unsure.remove(&from);
         self.stays.remove(&from);
     }
 
@@ -205,7 +208,7 @@ impl Oracle {
         }
         let stays = self.stays.contains_key(&record.from) || Why::of_request(&record.request).is_some();
         // What may have been executed is not sent again, and nobody can tell.
-        let unsure = !record.request.is_safe && died;
+        let unsure = !record.request.is_safe && (died || self.unsure.contains(&record.from));
         if record.excuse.is_some() || hopeless || stays || unsure || self.lost.contains(&record.from) {
             return Ok(());
         }
@@ -232,6 +235,11 @@ impl Oracle {
     pub(crate) fn speaks_unasked(&mut self, from: From) {
         self.excuse(from, "the backend spoke unasked");
         self.unasked.insert(from);
+    }
+
+    /// A backend has reset the connection of `from` without a word of what it had heard.
+    pub(crate) fn is_unsure(&mut self, from: From) {
+        self.unsure.insert(from);
     }
 
     /// Whether it may hear so.
