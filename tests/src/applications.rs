@@ -19,10 +19,21 @@ impl Demo {
     /// Starts the demo on backend host `index` as `version` and waits until it answers. `program` is the binary:
     /// `env!("CARGO_BIN_EXE_demo")` in a test.
     pub fn start(lab: &Lab, program: impl AsRef<Path>, index: usize, version: &str) -> Result<Self> {
+        Self::start_with(lab, program, index, version, &[])
+    }
+
+    /// The same with more arguments.
+    pub fn start_with(
+        lab: &Lab,
+        program: impl AsRef<Path>,
+        index: usize,
+        version: &str,
+        arguments: &[&str],
+    ) -> Result<Self> {
         let node = lab.backend(index);
         let mut command = node.command(program.as_ref());
         let listen = lab.application(index).to_string();
-        command.args(["--listen", &listen, "--version", version, "--name", node.role()]);
+        command.args(["--listen", &listen, "--version", version, "--name", node.role()]).args(arguments);
         let mut process = node.spawn("demo", &mut command)?;
         wait_until_healthy(lab, index, &mut process, Duration::from_secs(5))
             .with_context(|| format!("start the demo as {version} on {}", node.role()))?;

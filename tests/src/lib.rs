@@ -10,6 +10,7 @@ pub mod lab;
 pub mod programs;
 pub mod progrun;
 pub mod scene;
+pub mod short;
 pub mod stage;
 pub mod tomcat;
 

@@ -19,6 +19,8 @@ use crate::programs;
 pub enum Kind {
     /// Our own.
     Demo,
+    /// The same, which closes connections on which no request came for a second.
+    Impatient,
     /// Real Tomcat 10.
     Tomcat,
 }
@@ -33,11 +35,15 @@ impl Kind {
     /// Starts it on several hosts, as different versions.
     pub fn start_all(self, lab: &Lab, wanted: &[(usize, &str)]) -> Result<BTreeMap<usize, Application>> {
         let hosts = wanted.iter().map(|(host, _)| *host);
+        let demo = |arguments: &[&str]| -> Result<Vec<Application>> {
+            let start = |(host, version): &(usize, &str)| {
+                Demo::start_with(lab, programs::demo()?, *host, version, arguments).map(Application::Demo)
+            };
+            wanted.iter().map(start).collect()
+        };
         let applications: Vec<Application> = match self {
-            Self::Demo => wanted
-                .iter()
-                .map(|(host, version)| Demo::start(lab, programs::demo()?, *host, version).map(Application::Demo))
-                .collect::<Result<_>>()?,
+            Self::Demo => demo(&[])?,
+            Self::Impatient => demo(&["--idle", "1000"])?,
             Self::Tomcat => Tomcat::start_all(lab, wanted)?.into_iter().map(Application::Tomcat).collect(),
         };
         Ok(hosts.zip(applications).collect())

@@ -81,6 +81,13 @@ impl Tomcat {
         Ok(started)
     }
 
+    /// What every request asked for on backend host `index`, a line for each: the value of `X-User`, `|`, method and target.
+    pub fn access_log(lab: &Lab, index: usize) -> Result<String> {
+        let path = lab.dir().join(format!("tomcat-{}/logs/access.log", lab.backend(index).role()));
+        let bytes = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
     /// The process, to stop, continue or kill it.
     pub fn process(&self) -> &Process {
         &self.process

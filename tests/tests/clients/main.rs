@@ -5,5 +5,7 @@
 #[macro_use]
 extern crate balancer_tests;
 
+mod attack;
 mod flips;
 mod odd;
+mod short;

@@ -21,6 +21,8 @@ pub(crate) struct Application {
     sessions: Sessions,
     pub(crate) paths: BTreeMap<String, u64>,
     pub(crate) visits: BTreeMap<String, u64>,
+    /// What each user asked for who says who that is (`X-User`), in the order of arrival.
+    pub(crate) users: BTreeMap<String, Vec<String>>,
 }
 
 impl Application {
@@ -33,6 +35,7 @@ impl Application {
             sessions: Sessions::new(cookie),
             paths: BTreeMap::new(),
             visits: BTreeMap::new(),
+            users: BTreeMap::new(),
         })
     }
 

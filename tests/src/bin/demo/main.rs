@@ -10,12 +10,13 @@ use std::cell::RefCell;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
 use application::Application;
@@ -35,6 +36,9 @@ struct Arguments {
     /// The session cookie's name.
     #[arg(long, default_value = "JSESSIONID")]
     cookie: String,
+    /// Closes connections on which no request came for so long.
+    #[arg(long, value_name = "MS")]
+    idle: Option<u64>,
 }
 
 /// One thread is enough for one instance, and it keeps many of them from fighting over few processors.
@@ -49,7 +53,7 @@ async fn main() -> Result<()> {
         loop {
             // Out of descriptors or a client that left early: the next one may do better.
             let Ok((stream, peer)) = listener.accept().await else {
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                tokio::time::sleep(Duration::from_millis(10)).await;
                 continue;
             };
             let _ = stream.set_nodelay(true);
@@ -60,7 +64,11 @@ async fn main() -> Result<()> {
                     async move { Ok::<_, Infallible>(pages::answer(&application, peer, request).await) }
                 });
                 // An error here is a client that broke the connection off: theirs to know.
-                let connection = http1::Builder::new().half_close(true).serve_connection(TokioIo::new(stream), service);
+                // Of a request's head that comes in pieces, hyper's clock runs from the end of the last response on, too.
+                let idle = arguments.idle.map(Duration::from_millis);
+                let mut server = http1::Builder::new();
+                server.half_close(true).timer(TokioTimer::new()).header_read_timeout(idle);
+                let connection = server.serve_connection(TokioIo::new(stream), service);
                 let _ = connection.with_upgrades().await;
             });
         }

@@ -31,6 +31,11 @@ pub(crate) async fn answer(
     if counted.is_none() {
         application.borrow_mut().paths.insert(path.to_owned(), 1);
     }
+    if let Some(user) = request.headers().get("x-user") {
+        let user = String::from_utf8_lossy(user.as_bytes()).into_owned();
+        let asked = format!("{} {}", request.method(), request.uri());
+        application.borrow_mut().users.entry(user).or_default().push(asked);
+    }
     let mut response = route(application, request).await.unwrap_or_else(|error| {
         let mut response = typed("text/plain", format!("{error:#}\n"));
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
@@ -85,7 +90,7 @@ async fn route(application: &RefCell<Application>, mut request: Request<Incoming
         }
         "/log" => {
             let application = application.borrow();
-            let log = json!({ "paths": application.paths, "sessions": application.visits });
+            let log = json!({ "paths": application.paths, "sessions": application.visits, "users": application.users });
             typed("application/json", log.to_string() + "\n")
         }
         _ => {

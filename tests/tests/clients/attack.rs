@@ -1,0 +1,130 @@
+//! An attacker among honest users, behind a pooling proxy and directly: whatever it sends, nobody else's answers change, and no backend sees
+//! a request that its sender did not mean.
+//!
+//! The honest ones come through nginx, which mixes everybody's requests on a few connections, and by themselves, over legs that the
+//! director has pooled. The attacker uses both ways, too, with sessions on the same backends.
+
+mod attacker;
+mod honest;
+mod tricks;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use balancer_tests::client::{Browser, Connection};
+use balancer_tests::clients::nginx;
+use balancer_tests::lab::Hook;
+use balancer_tests::scene::{Kind, Scene};
+use balancer_tests::stage::Stage;
+use balancer_tests::tomcat::Tomcat;
+
+use attacker::Attacker;
+use honest::Honest;
+
+under_both_hooks! {
+    nobody_is_hurt_by_an_attacker_behind_the_same_proxy,
+}
+
+/// Tomcat needs seconds to start, so the other hook is left to the demo.
+#[test]
+fn nobody_is_hurt_with_tomcat_behind() -> Result<()> {
+    play(Hook::Tc, Kind::Tomcat)
+}
+
+fn nobody_is_hurt_by_an_attacker_behind_the_same_proxy(hook: Hook) -> Result<()> {
+    play(hook, Kind::Demo)
+}
+
+const VERSIONS: [(&str, &[usize]); 2] = [("001", &[1]), ("002", &[2])];
+/// Honest users by each way.
+const HONEST: usize = 6;
+/// Connections of the attacker at a time, by each way.
+const ATTACKS: usize = 4;
+
+fn play(hook: Hook, kind: Kind) -> Result<()> {
+    Stage::new(hook, "attack").explicit().versions(&VERSIONS).kind(kind).play(|scene| {
+        let _proxy = nginx::start(scene.lab)?;
+        let node = scene.lab.client();
+        let ways = [nginx::ADDRESS, scene.lab.service()];
+        let mut honest = Vec::new();
+        let mut attackers = Vec::new();
+        for label in ["001", "002"] {
+            scene.cli(&["flip", "shop", label])?;
+            for way in ways {
+                for _ in 0..HONEST / 2 {
+                    honest.push(Honest::new(Browser::new(node, way), honest.len(), kind == Kind::Demo)?);
+                }
+                for _ in 0..ATTACKS / 2 {
+                    attackers.push(Attacker::new(node, way, attackers.len())?);
+                }
+            }
+        }
+        let over = AtomicBool::new(false);
+        let sent: Vec<(usize, Vec<String>)> = std::thread::scope(|scope| {
+            let work = |mut honest: Honest| {
+                let over = &over;
+                scope.spawn(move || honest.ask_until(over).map(|sent| (honest.number, sent)))
+            };
+            let honest: Vec<_> = honest.into_iter().map(work).collect();
+            let attacks: Vec<_> = attackers.into_iter().map(|one| scope.spawn(move || one.attack())).collect();
+            let attacks =
+                attacks.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("an attacker panicked"))?);
+            let attacks: Result<Vec<()>> = attacks.collect();
+            over.store(true, Ordering::Relaxed);
+            let sent = honest.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a user panicked"))?);
+            let sent = sent.collect::<Result<Vec<_>>>()?;
+            attacks?;
+            anyhow::Ok(sent)
+        })?;
+        let wanted: BTreeMap<String, Vec<String>> =
+            sent.into_iter().map(|(number, sent)| (number.to_string(), sent)).collect();
+        ensure!(wanted.values().all(|sent| sent.len() > 100), "too few requests: {wanted:?}");
+        let seen = seen(scene)?;
+        for (user, sent) in &wanted {
+            let seen = seen.get(user).context("a user was not seen")?;
+            ensure!(
+                seen == sent,
+                "of user {user}, the backends saw other requests than were sent: {:?}",
+                difference(sent, seen)
+            );
+        }
+        let strangers: Vec<_> = seen.keys().filter(|user| !wanted.contains_key(*user)).collect();
+        ensure!(strangers.is_empty(), "requests of nobody: {strangers:?}");
+        for reason in tricks::reasons() {
+            ensure!(scene.counter(&format!("unframed_{reason}"))? > 0, "{reason} was not counted");
+        }
+        let pooled = scene.counter("request_pooled_leg")?;
+        ensure!(pooled > 0, "no leg was shared");
+        scene.all_idle()
+    })
+}
+
+/// What the backends saw of each honest user, in order: a user's requests are all for one backend.
+fn seen(scene: &Scene) -> Result<BTreeMap<String, Vec<String>>> {
+    let mut seen: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for host in [1, 2] {
+        if scene.kind == Kind::Tomcat {
+            for line in Tomcat::access_log(scene.lab, host)?.lines() {
+                let (user, asked) = line.split_once('|').with_context(|| format!("the log says {line}"))?;
+                if user != "-" {
+                    seen.entry(user.to_owned()).or_default().push(asked.to_owned());
+                }
+            }
+        } else {
+            let mut connection = Connection::open(scene.lab.client(), scene.lab.application(host))?;
+            let mut log: serde_json::Value = connection.get("/log", None)?.json()?;
+            let users: BTreeMap<String, Vec<String>> = serde_json::from_value(log["users"].take())?;
+            for (user, asked) in users {
+                seen.entry(user).or_default().extend(asked);
+            }
+        }
+    }
+    Ok(seen)
+}
+
+/// The first place at which two lists differ.
+fn difference<'a>(sent: &'a [String], seen: &'a [String]) -> (usize, Option<&'a String>, Option<&'a String>) {
+    let index = sent.iter().zip(seen).take_while(|(sent, seen)| sent == seen).count();
+    (index, sent.get(index), seen.get(index))
+}

@@ -1,0 +1,95 @@
+//! Many short connections over few legs, whose backends close them all the time: no failed request, no byte in a wrong response.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use balancer_tests::client::Whoami;
+use balancer_tests::lab::Hook;
+use balancer_tests::scene::{Kind, Scene};
+use balancer_tests::short::Short;
+use balancer_tests::stage::Stage;
+
+under_both_hooks! {
+    short_connections_share_few_legs,
+}
+
+/// At the same time, each with one connection: so that many legs are enough.
+const CLIENTS: usize = 24;
+/// Legs at any time. Clients of one address share a backend of each version, and each of the two may have had them all at once; what
+/// is above that is for legs that are not in the pool yet when their client is back already.
+const LEGS: u64 = 64;
+/// How long everybody works at a time.
+const WORK: Duration = Duration::from_millis(400);
+/// Room for those that were open a moment ago, too.
+const FLOWS: u32 = 131_072;
+const VERSIONS: [(&str, &[usize]); 2] = [("001", &[1, 2]), ("002", &[3, 4])];
+
+/// As in the full run, for some seconds.
+fn short_connections_share_few_legs(hook: Hook) -> Result<()> {
+    play(hook, 40_000)
+}
+
+/// 1,000,000 connections, of which 100,000 change their backend: `cargo test --release --test clients -- --ignored a_million`.
+#[test]
+#[ignore = "it takes some minutes"]
+fn a_million_short_connections() -> Result<()> {
+    play(Hook::Tc, 1_000_000)
+}
+
+/// The backends close a connection after a second without a request. So everybody works for a while, rests for a second, and comes back
+/// at the very moment in which the legs are closed.
+fn play(hook: Hook, connections: u64) -> Result<()> {
+    let stage = Stage::new(hook, "short").explicit().hosts(4).versions(&VERSIONS).kind(Kind::Impatient);
+    stage.flows(FLOWS, "15m").play(|scene| {
+        scene.lab.client().run(|| {
+            // A million ports are not to be had, so they are used again after a second.
+            fs::write("/proc/sys/net/ipv4/tcp_tw_reuse", "1").context("have ports used again")?;
+            fs::write("/proc/sys/net/ipv4/ip_local_port_range", "1024 65535").context("have more ports")
+        })?;
+        let clients = sessions(scene)?;
+        let rhythm = Some((WORK, Duration::from_secs(1)));
+        let short = Short { to: scene.lab.service(), connections, twice: 10, rhythm };
+        let start = Instant::now();
+        let (tally, most) = std::thread::scope(|scope| {
+            let load = scope.spawn(|| short.run(scene.lab.client(), clients));
+            let mut most = 0;
+            while !load.is_finished() {
+                most = most.max(legs(scene)?);
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            anyhow::Ok((load.join().expect("the thread lives")?, most))
+        })?;
+        let seconds = start.elapsed().as_secs_f64();
+        let counters = ["leg_up", "request_pooled_leg", "request_rebound"].map(|name| Ok((name, scene.counter(name)?)));
+        let counters = counters.into_iter().collect::<Result<Vec<_>>>()?;
+        println!("{tally:?} in {seconds:.1} s, at most {most} legs at a time; {counters:?}");
+        ensure!(
+            tally.connections == connections && tally.moves == connections / 10,
+            "not everything was done: {tally:?}"
+        );
+        ensure!(most <= LEGS, "{most} legs at a time");
+        let pooled = scene.counter("request_pooled_leg")?;
+        ensure!(pooled > connections / 2, "only {pooled} requests went out on a leg from the pool");
+        scene.all_idle()
+    })
+}
+
+/// For each client, a session of each version.
+fn sessions(scene: &Scene) -> Result<Vec<[Whoami; 2]>> {
+    let begin = |label: &str| -> Result<Vec<Whoami>> {
+        scene.cli(&["flip", "shop", label])?;
+        (0..CLIENTS).map(|_| scene.browser().whoami()).collect()
+    };
+    let (first, second) = (begin("001")?, begin("002")?);
+    Ok(first.into_iter().zip(second).map(|(first, second)| [first, second]).collect())
+}
+
+/// How many legs there are, in use or not.
+fn legs(scene: &Scene) -> Result<u64> {
+    let status = scene.json(&["status", "shop"])?;
+    let versions = status["versions"].as_array().into_iter().flatten();
+    let backends = versions.flat_map(|version| version["backends"].as_array().into_iter().flatten());
+    let count = |backend: &serde_json::Value| Some(backend["legs_busy"].as_u64()? + backend["legs_idle"].as_u64()?);
+    backends.map(|backend| count(backend).context("no legs in the status")).sum()
+}
