@@ -208,7 +208,7 @@ pub(super) fn arrived(packed: u64) -> Result<u32, Verdict> {
 
 /// A step's answer in one register.
 #[inline(always)]
-pub(super) fn pack_step((next, verdict): Step) -> u64 {
+pub(super) const fn pack_step((next, verdict): Step) -> u64 {
     (next as u64) << 32 | verdict as u64
 }
 

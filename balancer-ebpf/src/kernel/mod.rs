@@ -1,5 +1,8 @@
 //! The edge: two programs, one core.
 
+#[macro_use]
+mod steps;
+
 mod cpu;
 mod fib;
 mod functions;

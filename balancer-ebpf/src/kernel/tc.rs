@@ -16,10 +16,7 @@ use balancer_ebpf::layout::{
     BUFFER_BYTES, Buffer, CHUNK_BYTES, Cursor, EGRESS_RESOLVES, Flow, Globals, INTERFACE_PEER,
 };
 use balancer_ebpf::net::{Crafted, Egress, Frame, HEADERS, HEADERS_TS, Hop, Seq, fold, update};
-use balancer_ebpf::splice::{
-    Next, Now, Step, arrival, backend_step, client_step, decide_step, direct, finish, follow, idle_step, open_step,
-    request_step,
-};
+use balancer_ebpf::splice::{self, Next, Now, Step, direct};
 use balancer_ebpf::verdict::{Action, Verdict};
 use balancer_ebpf::work::Work;
 
@@ -221,50 +218,7 @@ impl Frame for Skb {
         unsafe { bpf_clone_redirect(self.skb, to.interface, 0) == 0 }
     }
 
-    #[inline(always)]
-    fn arrival<M: Maps>(&mut self, _: &M, _: &mut Work, _: &Globals, now: Now) -> Result<u32, Verdict> {
-        functions::arrived(balancer_tc_arrival(self.skb, now.ns))
-    }
-
-    #[inline(always)]
-    fn client_step<M: Maps>(&mut self, _: &M, _: &mut Work, _: &Globals, flow: &mut Flow, now: Now) -> Step {
-        functions::stepped(balancer_tc_client(self.skb, flow, now.ns))
-    }
-
-    #[inline(always)]
-    fn request_step<M: Maps>(&mut self, _: &M, _: &mut Work, _: &Globals, flow: &mut Flow, now: Now) -> Step {
-        functions::stepped(balancer_tc_request(self.skb, flow, now.ns))
-    }
-
-    #[inline(always)]
-    fn decide_step<M: Maps>(&mut self, _: &M, _: &mut Work, _: &Globals, flow: &mut Flow, now: Now) -> Step {
-        functions::stepped(balancer_tc_decide(self.skb, flow, now.ns))
-    }
-
-    #[inline(always)]
-    fn backend_step<M: Maps>(&mut self, _: &M, _: &mut Work, _: &Globals, flow: &mut Flow, now: Now) -> Step {
-        functions::stepped(balancer_tc_backend(self.skb, flow, now.ns))
-    }
-
-    #[inline(always)]
-    fn follow<M: Maps>(&mut self, _: &M, _: &mut Work, cursor: &mut Cursor, from: Seq, until: Seq) -> Scanned {
-        Scanned::from_number(balancer_tc_follow(self.skb, cursor, from.0, until.0))
-    }
-
-    #[inline(always)]
-    fn idle_step<M: Maps>(&mut self, _: &M, _: &mut Work, slot: u32) -> Verdict {
-        Verdict::from_number(balancer_tc_idle(self.skb, slot))
-    }
-
-    #[inline(always)]
-    fn open_step<M: Maps>(&mut self, _: &M, _: &mut Work, _: &Globals, flow: &mut Flow, now: Now, next: Next) -> Step {
-        functions::stepped(balancer_tc_open(self.skb, flow, now.ns, next as u32))
-    }
-
-    #[inline(always)]
-    fn finish<M: Maps>(&mut self, _: &M, _: &mut Work, flow: &mut Flow, step: Step) -> Verdict {
-        Verdict::from_number(balancer_tc_finish(self.skb, flow, functions::pack_step(step)))
-    }
+    step_methods!(skb);
 
     #[inline(always)]
     fn route(&mut self, source: [u8; 4], destination: [u8; 4]) -> Option<Hop> {
@@ -382,122 +336,4 @@ extern "C" fn balancer_tc_route(
     }
 }
 
-/// [`client_step`]; the scratch memory and the globals are the same ones again.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn balancer_tc_client(context: *mut __sk_buff, flow: *mut Flow, ns: u64) -> u64 {
-    // SAFETY: null or a whole flow, which the caller has locked; the verifier checks it at every call.
-    let (Some(flow), Some(work), Some(globals)) = (unsafe { flow.as_mut() }, work(), Kernel.globals()) else {
-        return functions::pack_step((Next::Done, Verdict::NoConfig));
-    };
-    functions::pack_step(client_step(
-        &Kernel,
-        &mut Skb { skb: context, checksum: UNKNOWN },
-        work,
-        globals,
-        flow,
-        Now::at(ns),
-    ))
-}
-
-/// [`request_step`], likewise.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn balancer_tc_request(context: *mut __sk_buff, flow: *mut Flow, ns: u64) -> u64 {
-    // SAFETY: as above.
-    let (Some(flow), Some(work), Some(globals)) = (unsafe { flow.as_mut() }, work(), Kernel.globals()) else {
-        return functions::pack_step((Next::Done, Verdict::NoConfig));
-    };
-    let frame = &mut Skb { skb: context, checksum: UNKNOWN };
-    functions::pack_step(request_step(&Kernel, frame, work, globals, flow, Now::at(ns)))
-}
-
-/// [`decide_step`], likewise.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn balancer_tc_decide(context: *mut __sk_buff, flow: *mut Flow, ns: u64) -> u64 {
-    // SAFETY: as above.
-    let (Some(flow), Some(work), Some(globals)) = (unsafe { flow.as_mut() }, work(), Kernel.globals()) else {
-        return functions::pack_step((Next::Done, Verdict::NoConfig));
-    };
-    let frame = &mut Skb { skb: context, checksum: UNKNOWN };
-    functions::pack_step(decide_step(&Kernel, frame, work, globals, flow, Now::at(ns)))
-}
-
-/// [`backend_step`], likewise.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn balancer_tc_backend(context: *mut __sk_buff, flow: *mut Flow, ns: u64) -> u64 {
-    // SAFETY: as above.
-    let (Some(flow), Some(work), Some(globals)) = (unsafe { flow.as_mut() }, work(), Kernel.globals()) else {
-        return functions::pack_step((Next::Done, Verdict::NoConfig));
-    };
-    functions::pack_step(backend_step(
-        &Kernel,
-        &mut Skb { skb: context, checksum: UNKNOWN },
-        work,
-        globals,
-        flow,
-        Now::at(ns),
-    ))
-}
-
-/// [`finish`], likewise.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn balancer_tc_finish(context: *mut __sk_buff, flow: *mut Flow, step: u64) -> u32 {
-    // SAFETY: as above.
-    let (Some(flow), Some(work)) = (unsafe { flow.as_mut() }, work()) else {
-        return Verdict::NoConfig as u32;
-    };
-    finish(&Kernel, &mut Skb { skb: context, checksum: UNKNOWN }, work, flow, functions::stepped(step)) as u32
-}
-
-/// [`follow`], likewise.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn balancer_tc_follow(context: *mut __sk_buff, cursor: *mut Cursor, from: u32, until: u32) -> u32 {
-    // SAFETY: null or a whole cursor, which the caller holds; the verifier checks it at every call.
-    let (Some(cursor), Some(work)) = (unsafe { cursor.as_mut() }, work()) else {
-        return Scanned::TooComplex as u32;
-    };
-    follow(&Kernel, &mut Skb { skb: context, checksum: UNKNOWN }, work, cursor, Seq(from), Seq(until)) as u32
-}
-
-/// [`idle_step`], likewise.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn balancer_tc_idle(context: *mut __sk_buff, slot: u32) -> u32 {
-    let Some(work) = work() else { return Verdict::NoConfig as u32 };
-    idle_step(&Kernel, &mut Skb { skb: context, checksum: UNKNOWN }, work, slot) as u32
-}
-
-/// [`open_step`], likewise.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn balancer_tc_open(context: *mut __sk_buff, flow: *mut Flow, ns: u64, next: u32) -> u64 {
-    // SAFETY: as above.
-    let (Some(flow), Some(work), Some(globals)) = (unsafe { flow.as_mut() }, work(), Kernel.globals()) else {
-        return functions::pack_step((Next::Done, Verdict::NoConfig));
-    };
-    let (now, next) = (Now::at(ns), Next::from_number(next));
-    functions::pack_step(open_step(
-        &Kernel,
-        &mut Skb { skb: context, checksum: UNKNOWN },
-        work,
-        globals,
-        flow,
-        now,
-        next,
-    ))
-}
-
-/// [`arrival`], likewise; the answer is packed by [`functions::arrived`]'s counterpart.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn balancer_tc_arrival(context: *mut __sk_buff, ns: u64) -> u64 {
-    let (Some(work), Some(globals)) = (work(), Kernel.globals()) else {
-        return functions::pack(Err(Verdict::NoConfig));
-    };
-    functions::pack(arrival(&Kernel, &mut Skb { skb: context, checksum: UNKNOWN }, work, globals, Now::at(ns)))
-}
+global_steps!("tc", __sk_buff, |pointer| Skb { skb: pointer, checksum: UNKNOWN });

@@ -10,10 +10,7 @@ use balancer_ebpf::host::Maps;
 use balancer_ebpf::http::Scanned;
 use balancer_ebpf::layout::{BUFFER_BYTES, Buffer, CHUNK_BYTES, Cursor, Flow, Globals};
 use balancer_ebpf::net::{Crafted, Egress, Frame, HEADERS, HEADERS_TS, Hop, Seq, update};
-use balancer_ebpf::splice::{
-    Next, Now, Step, arrival, backend_step, client_step, decide_step, direct, finish, follow, idle_step, open_step,
-    request_step,
-};
+use balancer_ebpf::splice::{self, Next, Now, Step, direct};
 use balancer_ebpf::verdict::{Action, Verdict};
 use balancer_ebpf::work::Work;
 
@@ -172,50 +169,7 @@ impl Frame for Buff {
         false
     }
 
-    #[inline(always)]
-    fn arrival<M: Maps>(&mut self, _: &M, _: &mut Work, _: &Globals, now: Now) -> Result<u32, Verdict> {
-        functions::arrived(balancer_xdp_arrival(self.ctx, now.ns))
-    }
-
-    #[inline(always)]
-    fn client_step<M: Maps>(&mut self, _: &M, _: &mut Work, _: &Globals, flow: &mut Flow, now: Now) -> Step {
-        functions::stepped(balancer_xdp_client(self.ctx, flow, now.ns))
-    }
-
-    #[inline(always)]
-    fn request_step<M: Maps>(&mut self, _: &M, _: &mut Work, _: &Globals, flow: &mut Flow, now: Now) -> Step {
-        functions::stepped(balancer_xdp_request(self.ctx, flow, now.ns))
-    }
-
-    #[inline(always)]
-    fn decide_step<M: Maps>(&mut self, _: &M, _: &mut Work, _: &Globals, flow: &mut Flow, now: Now) -> Step {
-        functions::stepped(balancer_xdp_decide(self.ctx, flow, now.ns))
-    }
-
-    #[inline(always)]
-    fn backend_step<M: Maps>(&mut self, _: &M, _: &mut Work, _: &Globals, flow: &mut Flow, now: Now) -> Step {
-        functions::stepped(balancer_xdp_backend(self.ctx, flow, now.ns))
-    }
-
-    #[inline(always)]
-    fn follow<M: Maps>(&mut self, _: &M, _: &mut Work, cursor: &mut Cursor, from: Seq, until: Seq) -> Scanned {
-        Scanned::from_number(balancer_xdp_follow(self.ctx, cursor, from.0, until.0))
-    }
-
-    #[inline(always)]
-    fn idle_step<M: Maps>(&mut self, _: &M, _: &mut Work, slot: u32) -> Verdict {
-        Verdict::from_number(balancer_xdp_idle(self.ctx, slot))
-    }
-
-    #[inline(always)]
-    fn open_step<M: Maps>(&mut self, _: &M, _: &mut Work, _: &Globals, flow: &mut Flow, now: Now, next: Next) -> Step {
-        functions::stepped(balancer_xdp_open(self.ctx, flow, now.ns, next as u32))
-    }
-
-    #[inline(always)]
-    fn finish<M: Maps>(&mut self, _: &M, _: &mut Work, flow: &mut Flow, step: Step) -> Verdict {
-        Verdict::from_number(balancer_xdp_finish(self.ctx, flow, functions::pack_step(step)))
-    }
+    step_methods!(ctx);
 
     #[inline(always)]
     fn route(&mut self, source: [u8; 4], destination: [u8; 4]) -> Option<Hop> {
@@ -225,100 +179,4 @@ impl Frame for Buff {
     }
 }
 
-/// [`client_step`]; the scratch memory and the globals are the same ones again.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn balancer_xdp_client(context: *mut xdp_md, flow: *mut Flow, ns: u64) -> u64 {
-    // SAFETY: null or a whole flow, which the caller has locked; the verifier checks it at every call.
-    let (Some(flow), Some(work), Some(globals)) = (unsafe { flow.as_mut() }, work(), Kernel.globals()) else {
-        return functions::pack_step((Next::Done, Verdict::NoConfig));
-    };
-    functions::pack_step(client_step(&Kernel, &mut Buff { ctx: context }, work, globals, flow, Now::at(ns)))
-}
-
-/// [`request_step`], likewise.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn balancer_xdp_request(context: *mut xdp_md, flow: *mut Flow, ns: u64) -> u64 {
-    // SAFETY: as above.
-    let (Some(flow), Some(work), Some(globals)) = (unsafe { flow.as_mut() }, work(), Kernel.globals()) else {
-        return functions::pack_step((Next::Done, Verdict::NoConfig));
-    };
-    let frame = &mut Buff { ctx: context };
-    functions::pack_step(request_step(&Kernel, frame, work, globals, flow, Now::at(ns)))
-}
-
-/// [`decide_step`], likewise.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn balancer_xdp_decide(context: *mut xdp_md, flow: *mut Flow, ns: u64) -> u64 {
-    // SAFETY: as above.
-    let (Some(flow), Some(work), Some(globals)) = (unsafe { flow.as_mut() }, work(), Kernel.globals()) else {
-        return functions::pack_step((Next::Done, Verdict::NoConfig));
-    };
-    let frame = &mut Buff { ctx: context };
-    functions::pack_step(decide_step(&Kernel, frame, work, globals, flow, Now::at(ns)))
-}
-
-/// [`backend_step`], likewise.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn balancer_xdp_backend(context: *mut xdp_md, flow: *mut Flow, ns: u64) -> u64 {
-    // SAFETY: as above.
-    let (Some(flow), Some(work), Some(globals)) = (unsafe { flow.as_mut() }, work(), Kernel.globals()) else {
-        return functions::pack_step((Next::Done, Verdict::NoConfig));
-    };
-    functions::pack_step(backend_step(&Kernel, &mut Buff { ctx: context }, work, globals, flow, Now::at(ns)))
-}
-
-/// [`finish`], likewise.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn balancer_xdp_finish(context: *mut xdp_md, flow: *mut Flow, step: u64) -> u32 {
-    // SAFETY: as above.
-    let (Some(flow), Some(work)) = (unsafe { flow.as_mut() }, work()) else {
-        return Verdict::NoConfig as u32;
-    };
-    finish(&Kernel, &mut Buff { ctx: context }, work, flow, functions::stepped(step)) as u32
-}
-
-/// [`follow`], likewise.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn balancer_xdp_follow(context: *mut xdp_md, cursor: *mut Cursor, from: u32, until: u32) -> u32 {
-    // SAFETY: null or a whole cursor, which the caller holds; the verifier checks it at every call.
-    let (Some(cursor), Some(work)) = (unsafe { cursor.as_mut() }, work()) else {
-        return Scanned::TooComplex as u32;
-    };
-    follow(&Kernel, &mut Buff { ctx: context }, work, cursor, Seq(from), Seq(until)) as u32
-}
-
-/// [`idle_step`], likewise.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn balancer_xdp_idle(context: *mut xdp_md, slot: u32) -> u32 {
-    let Some(work) = work() else { return Verdict::NoConfig as u32 };
-    idle_step(&Kernel, &mut Buff { ctx: context }, work, slot) as u32
-}
-
-/// [`open_step`], likewise.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn balancer_xdp_open(context: *mut xdp_md, flow: *mut Flow, ns: u64, next: u32) -> u64 {
-    // SAFETY: as above.
-    let (Some(flow), Some(work), Some(globals)) = (unsafe { flow.as_mut() }, work(), Kernel.globals()) else {
-        return functions::pack_step((Next::Done, Verdict::NoConfig));
-    };
-    let (now, next) = (Now::at(ns), Next::from_number(next));
-    functions::pack_step(open_step(&Kernel, &mut Buff { ctx: context }, work, globals, flow, now, next))
-}
-
-/// [`arrival`], likewise; the answer is packed by [`functions::arrived`]'s counterpart.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn balancer_xdp_arrival(context: *mut xdp_md, ns: u64) -> u64 {
-    let (Some(work), Some(globals)) = (work(), Kernel.globals()) else {
-        return functions::pack(Err(Verdict::NoConfig));
-    };
-    functions::pack(arrival(&Kernel, &mut Buff { ctx: context }, work, globals, Now::at(ns)))
-}
+global_steps!("xdp", xdp_md, |pointer| Buff { ctx: pointer });

@@ -34,7 +34,7 @@ fn eight_uploads_and_downloads_at_once(hook: Hook) -> Result<()> {
     })
 }
 
-fn upload_and_download(connection: &mut Connection, seed: u64, up: usize, down: usize) -> Result<()> {
+pub(crate) fn upload_and_download(connection: &mut Connection, seed: u64, up: usize, down: usize) -> Result<()> {
     let body = pattern::bytes(seed, up);
     let response = connection.request(&Request::post("/echo", body.clone()))?;
     ensure!(response.body == body, "{up} bytes came back as {} or with others among them", response.body.len());

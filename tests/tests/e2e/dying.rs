@@ -21,15 +21,15 @@ under_both_hooks! {
     killed_under_load,
 }
 
-const TWO_BACKENDS: [(&str, &[usize]); 1] = [("001", &[1, 2])];
+pub(crate) const TWO_BACKENDS: [(&str, &[usize]); 1] = [("001", &[1, 2])];
 
 /// The number of a backend's host.
-fn host(answer: &Whoami) -> usize {
+pub(crate) fn host(answer: &Whoami) -> usize {
     if answer.backend == "b1" { 1 } else { 2 }
 }
 
 /// The next answer comes from the other backend, in a new session, soon.
-fn moves_over(browser: &mut Browser, last: &mut Whoami) -> Result<()> {
+pub(crate) fn moves_over(browser: &mut Browser, last: &mut Whoami) -> Result<()> {
     let began = std::time::Instant::now();
     let answer = browser.whoami()?;
     ensure!(answer.new && answer.backend != last.backend, "{answer:?} after {last:?}");

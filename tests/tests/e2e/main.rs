@@ -18,6 +18,7 @@ mod daemon;
 mod detach;
 mod dying;
 mod flips;
+mod gateway;
 mod learning;
 mod mixed;
 mod reboot;

@@ -18,7 +18,7 @@ under_both_hooks! {
 const REQUESTS: u64 = 1000;
 
 /// A session on each of three versions.
-fn three_sessions(scene: &mut Scene) -> Result<[Whoami; 3]> {
+pub(crate) fn three_sessions(scene: &mut Scene) -> Result<[Whoami; 3]> {
     let first = begins_on(&mut scene.browser(), "001")?;
     scene.add("002", &[2])?;
     let second = begins_on(&mut scene.browser(), "002")?;
@@ -27,7 +27,7 @@ fn three_sessions(scene: &mut Scene) -> Result<[Whoami; 3]> {
 }
 
 /// Sends `count` requests for the sessions in a random order. Each answer counts one more in its own session.
-fn mix(connection: &mut Connection, mut sessions: [Whoami; 3], count: u64, seed: u64) -> Result<()> {
+pub(crate) fn mix(connection: &mut Connection, mut sessions: [Whoami; 3], count: u64, seed: u64) -> Result<()> {
     let port = connection.local_port()?;
     let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
     for number in 0..count {

@@ -34,7 +34,7 @@ fn with_tomcat(hook: Hook) -> Result<()> {
 }
 
 /// The story, sentence by sentence. It leaves 001 and 002.
-fn story<P: Person>(scene: &mut Scene, mut anna: P, mut bert: P, mut carl: P) -> Result<()> {
+pub(crate) fn story<P: Person>(scene: &mut Scene, mut anna: P, mut bert: P, mut carl: P) -> Result<()> {
     // 001 runs, two browsers have sessions on it.
     let mut annas = begins_on(&mut anna, "001")?;
     let mut berts = begins_on(&mut bert, "001")?;

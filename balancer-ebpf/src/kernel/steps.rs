@@ -1,0 +1,124 @@
+//! The long parts of the data path as global functions, once for each hook: the verifier reads each by itself, and its stack
+//! is free again when the next one is called.
+//!
+//! The scratch memory and the globals are the same ones on both sides of a call, so they are not passed.
+
+/// Makes the functions `balancer_<hook>_<step>` for contexts of type `$context`, of which `$frame` makes a frame.
+macro_rules! global_steps {
+    ($hook:literal, $context:ty, |$pointer:ident| $frame:expr) => {
+        /// What a step answers where there is no configuration yet.
+        const UNCONFIGURED: u64 = functions::pack_step((Next::Done, Verdict::NoConfig));
+
+        global_steps!(@flow $hook, $context, |$pointer| $frame, "_client", step_client, client_step);
+        global_steps!(@flow $hook, $context, |$pointer| $frame, "_request", step_request, request_step);
+        global_steps!(@flow $hook, $context, |$pointer| $frame, "_decide", step_decide, decide_step);
+        global_steps!(@flow $hook, $context, |$pointer| $frame, "_backend", step_backend, backend_step);
+
+        #[unsafe(export_name = concat!("balancer_", $hook, "_open"))]
+        #[inline(never)]
+        extern "C" fn step_open($pointer: *mut $context, flow: *mut Flow, ns: u64, next: u32) -> u64 {
+            // SAFETY: null or a whole flow, which the caller has locked; the verifier checks it at every call.
+            let (Some(flow), Some(work), Some(globals)) = (unsafe { flow.as_mut() }, work(), Kernel.globals()) else {
+                return UNCONFIGURED;
+            };
+            let (now, next) = (Now::at(ns), Next::from_number(next));
+            functions::pack_step(splice::open_step(&Kernel, &mut $frame, work, globals, flow, now, next))
+        }
+
+        #[unsafe(export_name = concat!("balancer_", $hook, "_finish"))]
+        #[inline(never)]
+        extern "C" fn step_finish($pointer: *mut $context, flow: *mut Flow, step: u64) -> u32 {
+            // SAFETY: as above.
+            let (Some(flow), Some(work)) = (unsafe { flow.as_mut() }, work()) else {
+                return Verdict::NoConfig as u32;
+            };
+            splice::finish(&Kernel, &mut $frame, work, flow, functions::stepped(step)) as u32
+        }
+
+        #[unsafe(export_name = concat!("balancer_", $hook, "_follow"))]
+        #[inline(never)]
+        extern "C" fn step_follow($pointer: *mut $context, cursor: *mut Cursor, from: u32, until: u32) -> u32 {
+            // SAFETY: null or a whole cursor, which the caller holds; the verifier checks it at every call.
+            let (Some(cursor), Some(work)) = (unsafe { cursor.as_mut() }, work()) else {
+                return Scanned::TooComplex as u32;
+            };
+            splice::follow(&Kernel, &mut $frame, work, cursor, Seq(from), Seq(until)) as u32
+        }
+
+        #[unsafe(export_name = concat!("balancer_", $hook, "_idle"))]
+        #[inline(never)]
+        extern "C" fn step_idle($pointer: *mut $context, slot: u32) -> u32 {
+            let Some(work) = work() else { return Verdict::NoConfig as u32 };
+            splice::idle_step(&Kernel, &mut $frame, work, slot) as u32
+        }
+
+        #[unsafe(export_name = concat!("balancer_", $hook, "_arrival"))]
+        #[inline(never)]
+        extern "C" fn step_arrival($pointer: *mut $context, ns: u64) -> u64 {
+            let (Some(work), Some(globals)) = (work(), Kernel.globals()) else {
+                return functions::pack(Err(Verdict::NoConfig));
+            };
+            functions::pack(splice::arrival(&Kernel, &mut $frame, work, globals, Now::at(ns)))
+        }
+    };
+    (@flow $hook:literal, $context:ty, |$pointer:ident| $frame:expr, $name:literal, $function:ident, $step:ident) => {
+        #[unsafe(export_name = concat!("balancer_", $hook, $name))]
+        #[inline(never)]
+        extern "C" fn $function($pointer: *mut $context, flow: *mut Flow, ns: u64) -> u64 {
+            // SAFETY: as above.
+            let (Some(flow), Some(work), Some(globals)) = (unsafe { flow.as_mut() }, work(), Kernel.globals()) else {
+                return UNCONFIGURED;
+            };
+            functions::pack_step(splice::$step(&Kernel, &mut $frame, work, globals, flow, Now::at(ns)))
+        }
+    };
+}
+
+/// The methods of `Frame` that call them, for a frame whose context lies in `$context`.
+macro_rules! step_methods {
+    ($context:ident) => {
+        step_methods!(@flow $context, client_step, step_client);
+        step_methods!(@flow $context, request_step, step_request);
+        step_methods!(@flow $context, decide_step, step_decide);
+        step_methods!(@flow $context, backend_step, step_backend);
+
+        #[inline(always)]
+        fn arrival<M: Maps>(&mut self, _: &M, _: &mut Work, _: &Globals, now: Now) -> Result<u32, Verdict> {
+            functions::arrived(step_arrival(self.$context, now.ns))
+        }
+
+        #[inline(always)]
+        fn follow<M: Maps>(&mut self, _: &M, _: &mut Work, cursor: &mut Cursor, from: Seq, until: Seq) -> Scanned {
+            Scanned::from_number(step_follow(self.$context, cursor, from.0, until.0))
+        }
+
+        #[inline(always)]
+        fn idle_step<M: Maps>(&mut self, _: &M, _: &mut Work, slot: u32) -> Verdict {
+            Verdict::from_number(step_idle(self.$context, slot))
+        }
+
+        #[inline(always)]
+        fn open_step<M: Maps>(
+            &mut self,
+            _: &M,
+            _: &mut Work,
+            _: &Globals,
+            flow: &mut Flow,
+            now: Now,
+            next: Next,
+        ) -> Step {
+            functions::stepped(step_open(self.$context, flow, now.ns, next as u32))
+        }
+
+        #[inline(always)]
+        fn finish<M: Maps>(&mut self, _: &M, _: &mut Work, flow: &mut Flow, step: Step) -> Verdict {
+            Verdict::from_number(step_finish(self.$context, flow, functions::pack_step(step)))
+        }
+    };
+    (@flow $context:ident, $method:ident, $function:ident) => {
+        #[inline(always)]
+        fn $method<M: Maps>(&mut self, _: &M, _: &mut Work, _: &Globals, flow: &mut Flow, now: Now) -> Step {
+            functions::stepped($function(self.$context, flow, now.ns))
+        }
+    };
+}
