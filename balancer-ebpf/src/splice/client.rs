@@ -286,6 +286,11 @@ fn reused_again<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flo
         end::drop_stash(maps, flow);
         return acknowledge(frame, work, flow, now, Verdict::ProbeAnswered);
     }
+    if now.ms.saturating_sub(flow.asked) < open::PATIENCE {
+        // A duplicate, or another segment of the same request: not the client's timer.
+        return (Next::Done, Verdict::NoLeg);
+    }
+    flow.asked = now.ms;
     flow.tries += 1;
     if flow.tries >= REUSED_TRIES {
         // It went to nobody. A request of a safe method may go to somebody else.

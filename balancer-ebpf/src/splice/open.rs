@@ -14,7 +14,7 @@ use crate::verdict::{Note, Verdict};
 use crate::work::Work;
 
 /// Milliseconds between two SYNs of one leg at least: less is a duplicate of the client's segment, not its timer.
-const PATIENCE: u64 = 150;
+pub(super) const PATIENCE: u64 = 150;
 /// SYNs to one backend before it is given up: one may be lost on a bad link, and a session on a backend that lives
 /// should not move for that.
 const SYNS: u32 = 2;
