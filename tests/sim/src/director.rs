@@ -1,14 +1,13 @@
 //! The director: the core in its two hooks, and what may be said of it from outside, packet by packet.
 
 mod audit;
+mod mutate;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use balancer_ebpf::layout::{
-    FLOW_CLOSING, FLOW_FREE, FLOW_UNBOUND, Flow, Place, ROLE_LISTENER, ROLE_SOURCE, place, slot,
-};
-use balancer_ebpf::net::{Egress, Hop, Seq};
+use balancer_ebpf::layout::{FLOW_CLOSING, FLOW_FREE, Flow, Place, ROLE_LISTENER, ROLE_SOURCE, place, slot};
+use balancer_ebpf::net::{Egress, Hop};
 use balancer_ebpf::splice;
 use balancer_ebpf::verdict::{Action, Verdict};
 use balancer_ebpf::work::Work;
@@ -38,6 +37,8 @@ pub(crate) struct Director {
     pub(crate) xdp: bool,
     pub(crate) partial: bool,
     pub(crate) mutation: Mutation,
+    /// A backend that a mutation has declared dead for the packet at hand, and its flags.
+    slandered: Option<(usize, u32)>,
     /// SYNs without an answer, by the leg's source port and the backend: their number, and how many.
     unanswered: BTreeMap<(u16, [u8; 4]), (u32, u32)>,
     /// The latest timestamp that was sent to each client's port, and which SYN's connection that was; and the latest that
@@ -79,6 +80,7 @@ impl Director {
             xdp,
             partial,
             mutation,
+            slandered: None,
             unanswered: BTreeMap::new(),
             shown: BTreeMap::new(),
             told: BTreeMap::new(),
@@ -103,7 +105,9 @@ impl Director {
         if partial {
             strip(&mut bytes);
         }
-        let (verdict, frames) = self.hooks(interface, bytes)?;
+        let ran = self.hooks(interface, bytes);
+        self.mend();
+        let (verdict, frames) = ran?;
         self.maps.count(verdict as u32);
         if verdict == Verdict::Busy {
             return Err("a flow was locked twice".into());
@@ -261,33 +265,6 @@ impl Director {
     /// The client whose flow has the leg at a source port.
     pub(crate) fn client_of(&self, port: u16) -> Option<([u8; 4], u16)> {
         Some(client(&self.flow_of(port)?.borrow()))
-    }
-
-    /// What an intended bug does before the core sees the packet.
-    fn mutate(&mut self, view: &View, bytes: &[u8]) {
-        let payload = &bytes[bytes.len() - view.len as usize..];
-        let known = |flow: &Flow| !matches!(flow.state, FLOW_FREE | FLOW_UNBOUND | FLOW_CLOSING);
-        match self.mutation {
-            Mutation::GuessedRequest if payload.starts_with(b"GET ") => {
-                for flow in &self.maps.flows {
-                    let mut flow = flow.borrow_mut();
-                    if known(&flow) && client(&flow) == (view.source, view.source_port) {
-                        flow.request.next = Seq(view.seq);
-                        flow.request.left = 0;
-                    }
-                }
-            }
-            Mutation::GuessedResponse if payload.starts_with(b"HTTP/1.1 ") => {
-                if let Some(flow) = self.flow_of(view.destination_port) {
-                    let mut flow = flow.borrow_mut();
-                    if known(&flow) {
-                        flow.response.next = Seq(view.seq.wrapping_add(flow.leg.to_client));
-                        flow.response.left = 0;
-                    }
-                }
-            }
-            _ => {}
-        }
     }
 }
 

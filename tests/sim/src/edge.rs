@@ -7,7 +7,7 @@ pub use frame::{Kind, SimFrame};
 pub use maps::SimMaps;
 
 /// A bug put in on purpose, to see that the simulation finds it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Mutation {
     /// The core as it is.
     #[default]
@@ -18,4 +18,10 @@ pub enum Mutation {
     GuessedRequest,
     /// The same for responses.
     GuessedResponse,
+    /// What looks like the end of a body in chunks is taken for it, wherever it stands.
+    GuessedChunk,
+    /// A leg goes to the pool before its response is complete.
+    PooledEarly,
+    /// A request that the client sends again goes out on a second leg, whatever became of the first.
+    SentTwice,
 }

@@ -42,6 +42,8 @@ pub(crate) struct Attempt {
     pub(crate) executed: bool,
     /// The backend, or its connection, died in the middle of it.
     pub(crate) died: bool,
+    /// The director has passed some of its answer on.
+    spoke: bool,
     /// The answer as far as it has been made.
     pub(crate) reply: Reply,
     /// The session that it ends.
@@ -100,8 +102,12 @@ impl Oracle {
         let record = self.records.get(number).ok_or("a request that nobody sent")?;
         if let Some(before) = record.attempts.last() {
             let place = format!("request {number} arrived at backend {backend}, and before at {}", before.backend);
-            if !before.died {
+            // A leg that says nothing may be given up for what is safe; else it has to have died.
+            if !before.died && !record.request.is_safe {
                 return Err(format!("{place}, which lives"));
+            }
+            if before.spoke {
+                return Err(format!("{place}, whose answer had begun to reach the client"));
             }
             if before.executed && !record.request.is_safe {
                 return Err(format!("{place}, which executed it, and it is not safe to repeat"));
@@ -132,6 +138,7 @@ impl Oracle {
             born,
             executed: false,
             died: false,
+            spoke: false,
             reply: Reply::default(),
             deletes: None,
         });
@@ -215,6 +222,11 @@ impl Oracle {
         let place = record.attempts.last().map(|last| format!("backend {} had it", last.backend));
         let place = place.unwrap_or_else(|| "no backend had it".to_owned());
         Err(format!("request {number} failed after {} ms: {how}; {place}", (now - sent) / 1000))
+    }
+
+    /// The director passes some of an attempt's answer on to the client.
+    pub(crate) fn spoke(&mut self, number: usize, attempt: usize) {
+        self.records[number].attempts[attempt].spoke = true;
     }
 
     /// The leg of an attempt died before the answer had gone.

@@ -76,6 +76,11 @@ impl Server {
             || socket.recv_queue() != 0
     }
 
+    /// The request that it has read last, and its attempt.
+    pub(crate) fn working_on(&self) -> Option<(usize, usize)> {
+        self.recent
+    }
+
     /// Whether a segment brings what nobody will read.
     pub(super) fn is_deaf_to(&self, connection: &Connection, view: &View) -> bool {
         self.closed && view.len != 0 && connection.monitor.is_news(view, self.total)

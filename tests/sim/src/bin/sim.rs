@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use balancer_sim::{Mutation, Outcome, Report, simulate};
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 
 /// The core of the balancer between simulated clients and backends, over a bad network, in virtual time.
 #[derive(Parser)]
@@ -32,26 +32,13 @@ struct Options {
     #[arg(long)]
     keep_going: bool,
     /// Put a bug in on purpose.
-    #[arg(long, value_enum, default_value_t = Bug::None)]
-    bug: Bug,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Bug {
-    None,
-    SackEdge,
-    GuessedRequest,
-    GuessedResponse,
+    #[arg(long, value_enum, default_value = "none")]
+    bug: Mutation,
 }
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let mutation = match options.bug {
-        Bug::None => Mutation::None,
-        Bug::SackEdge => Mutation::SackEdge,
-        Bug::GuessedRequest => Mutation::GuessedRequest,
-        Bug::GuessedResponse => Mutation::GuessedResponse,
-    };
+    let mutation = options.bug;
     if let Some(seed) = options.seed {
         let outcome = simulate(seed, mutation, options.trace);
         if options.trace {

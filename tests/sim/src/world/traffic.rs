@@ -4,7 +4,7 @@ use rand::RngExt as _;
 
 use super::World;
 use crate::backend::Peer;
-use crate::director::{BACK, FRONT};
+use crate::director::{BACK, FRONT, backend_index};
 use crate::events::Event;
 use crate::packet::View;
 use crate::plan::Link;
@@ -19,6 +19,13 @@ impl World {
         let handled = self.director.receive(now, interface, frame, &view, &mut self.shared.oracle);
         let handled = handled.map_err(|why| format!("{why}, for {view}"))?;
         self.trace.verdict(handled.verdict);
+        if interface == BACK && view.len != 0 && handled.departures.iter().any(|out| out.egress == FRONT) {
+            let peer = (view.destination, view.destination_port);
+            let connection = self.backends[backend_index(view.source)].connections.get(&peer);
+            if let Some((number, attempt)) = connection.and_then(|(_, server)| server.working_on()) {
+                self.shared.oracle.spoke(number, attempt);
+            }
+        }
         for (client, seq, len) in handled.cuts {
             if let Some(host) = self.clients.iter_mut().find(|c| c.host.address == client.0)
                 && let Some(connection) = host.connections.get_mut(&client.1)
