@@ -52,7 +52,6 @@ const WANTED: &[&str] = &[
     "idle_leg_reset",
     "idle_leg_spoke_reset",
     "idle_leg_probed",
-    "drop_before_flow",
     "response_unasked_reset",
     "preface",
     "not_http",

@@ -54,6 +54,16 @@ fn a_seed_means_the_same_each_time() {
     }
 }
 
+/// Nobody should take silence for coverage: every kind of message, answered, and every path that is hard to reach.
+#[test]
+fn some_hundred_seeds_have_been_everywhere() {
+    let mut report = Report::default();
+    for outcome in many(600, Mutation::None, |_| false) {
+        report.add(&outcome);
+    }
+    assert_eq!(report.missed(), Vec::<&str>::new(), "in {} requests", report.requests);
+}
+
 /// A bug is worth looking for only with something that would find it.
 #[test]
 fn bugs_put_in_on_purpose_are_found() {
