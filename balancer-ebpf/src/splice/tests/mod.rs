@@ -1,6 +1,9 @@
-//! The splice, packet by packet, under both hooks; each test is a story of one connection.
+//! The splice, packet by packet, under both hooks; each test is a story.
 
+mod books;
 mod flows;
+mod pool;
+mod race;
 mod rig;
 
 use crate::http::{Chunk, Scan};
