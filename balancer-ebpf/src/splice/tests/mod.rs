@@ -1,6 +1,7 @@
 //! The splice, packet by packet, under both hooks; each test is a story.
 
 mod books;
+mod chunked;
 mod flows;
 mod pool;
 mod race;
