@@ -135,7 +135,8 @@ fn requests<M: Maps, F: Frame>(
         if step.0 as u32 == Next::Decide as u32 {
             step = frame.decide_step(maps, work, globals, flow, now);
         }
-        if step.0 as u32 != Next::More as u32 {
+        // Of a body in many chunks the segment may hold more headers than are followed at once.
+        if step.0 as u32 != Next::More as u32 || flow.request.chunked != 0 {
             break;
         }
     }

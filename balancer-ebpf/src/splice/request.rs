@@ -9,8 +9,8 @@ use crate::http::{
     Span,
 };
 use crate::layout::{
-    BUFFER_BYTES, Binding, Buffer, FLOW_SPLICED, Flow, Globals, HAS_PRESENTED, KIND_PRESENTED, LEG_OWN, NONE,
-    POLICY_KEEP_UNFRAMED, Policy, REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, SAFE_REQUEST, STASH_HEAD, STASH_OWNED,
+    BUFFER_BYTES, Binding, Buffer, FLOW_SPLICED, Flow, Globals, HAS_PRESENTED, KIND_PRESENTED, LEG_OWN, LEG_REUSED,
+    NONE, POLICY_KEEP_UNFRAMED, Policy, REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, SAFE_REQUEST, STASH_HEAD, STASH_OWNED,
     STASH_RESPONSE, ServiceWord, SessionHash, Stash, UPGRADE_ASKED,
 };
 use crate::net::{FIN, Frame, Seq};
@@ -253,6 +253,11 @@ pub fn decide_step<M: Maps, F: Frame>(
         NONE
     };
     let direct = all && !stashed && offset == 0;
+    if same && flow.flags & LEG_REUSED != 0 && (opaque || head_flags & METHOD_SAFE == 0) {
+        // Whether the leg lives is not known yet. If it does not, what went out on it is repeated, and this must not be.
+        withdraw(maps, work, flow, first, leg);
+        return (Next::Done, Verdict::RebindWaits);
+    }
     if !frame.can_grow() && !(same && !stashed || leg != NONE && direct) {
         withdraw(maps, work, flow, first, leg);
         return (Next::Done, Verdict::NeedsGrowth);

@@ -1,6 +1,10 @@
-//! The splice, packet by packet, under both hooks; each test is a story of one connection.
+//! The splice, packet by packet, under both hooks; each test is a story.
 
+mod books;
+mod chunked;
 mod flows;
+mod pool;
+mod race;
 mod rig;
 
 use crate::http::{Chunk, Scan};

@@ -1,18 +1,27 @@
-//! A director with one client and its backends, whose packets are put in by hand.
+//! A director with clients and backends, whose packets are put in by hand.
 //!
 //! Every number is relative: a client's byte 0 is the first of its first request, a backend's byte 0 the first of its first
-//! response, whatever lies on the wire. What leaves has its checksums verified, and is given back with relative numbers too.
+//! response, whatever lies on the wire. What leaves has its checksums verified, its clocks compared with what its receiver has
+//! seen, and is given back with relative numbers too. Behind every packet the director's books have to balance.
+//!
+//! One client speaks at a time, and one leg: those that were last connected, opened or taken, or that a test turned to.
+
+use std::collections::HashMap;
+
+use super::books;
 
 use crate::layout::*;
 use crate::net::*;
+use crate::sessions;
+use crate::sip::hash_id;
 use crate::splice::{direct, tests::work};
 use crate::testing::{SOURCE, Tcp, TestMaps, VIP, VecFrame, backend, policy, version};
 use crate::verdict::{Note, Verdict};
 use crate::work::Work;
 
-pub(super) const CLIENT: ([u8; 4], u16) = ([10, 0, 1, 77], 40_000);
-const CLIENT_ISN: u32 = 0xffff_ff00;
-const BACKEND_ISN: u32 = 0x7fff_fff0;
+/// The clients' address, and the port of the first one.
+const CLIENTS: [u8; 4] = [10, 0, 1, 77];
+const FIRST_CLIENT: u16 = 40_000;
 
 /// Which hook the packets come by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +30,8 @@ pub(super) enum Hook {
     /// XDP first; what it passes up comes to TC.
     Xdp,
 }
+
+pub(super) const HOOKS: [Hook; 2] = [Hook::Tc, Hook::Xdp];
 
 /// A segment as the tests speak of it, in the numbers of the one who sends it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,19 +60,41 @@ impl Out {
     }
 }
 
+/// One end of a connection with the director.
+#[derive(Clone, Debug, Default)]
+struct End {
+    /// The sequence numbers of the client's byte 0 and of the director's byte 0, as this end has them.
+    client: u32,
+    director: u32,
+    /// How far the director's bytes have come here, and this end's own.
+    heard: u32,
+    said: u32,
+    /// The latest timestamps that it saw and sent; whether it uses them.
+    seen: u32,
+    stamped: u32,
+    timestamps: bool,
+    /// What its SYN offered, or was offered.
+    options: Vec<u8>,
+}
+
 pub(super) struct Rig {
     pub(super) maps: TestMaps,
     pub(super) work: Box<Work>,
     pub(super) hook: Hook,
+    /// What the next client to connect offers: timestamps, SACK, its window scale and MSS.
     pub(super) timestamps: bool,
-    /// The sequence number of the director's first byte for the client, and of the leg's first byte.
-    director: u32,
-    leg: u32,
-    leg_port: u16,
-    /// The client's byte with which the present leg began.
-    leg_first: i64,
-    /// The client-visible byte at which the present leg's responses began.
-    leg_base: i64,
+    pub(super) sack: bool,
+    pub(super) scale: Option<u8>,
+    pub(super) mss: u16,
+    /// Backends' window scale.
+    pub(super) backend_scale: u8,
+    /// The ports of the present client and leg.
+    pub(super) client_port: u16,
+    pub(super) leg_port: u16,
+    clients: HashMap<u16, End>,
+    legs: HashMap<u16, End>,
+    /// The client's byte with which the leg begins that is opened next, and the director's.
+    begins: (i64, i64),
     /// How the last packet was dealt with.
     pub(super) verdict: Verdict,
 }
@@ -85,6 +118,29 @@ pub(super) fn response(headers: &str, body: usize) -> Vec<u8> {
     bytes
 }
 
+pub(super) fn len(bytes: &[u8]) -> i64 {
+    bytes.len() as i64
+}
+
+/// All data that left.
+pub(super) fn data(out: &[Out]) -> Vec<u8> {
+    out.iter().flat_map(|out| out.seg().data.clone()).collect()
+}
+
+/// What an id is bound to.
+pub(super) fn binding(rig: &Rig, id: &str) -> Option<Binding> {
+    let hash = hash_id(rig.maps.globals.session_key, 0, id.as_bytes());
+    let buckets = [hash.bucket as u32, (hash.bucket >> 32) as u32].map(|at| at & rig.maps.globals.bucket_mask);
+    let entries = buckets.iter().flat_map(|at| &rig.maps.buckets[*at as usize].entries);
+    entries.filter(|entry| entry.tag.get() == hash.tag).map(|entry| Binding(entry.binding.get())).next()
+}
+
+pub(super) fn bind(rig: &Rig, id: &str, binding: Binding) {
+    let hash = hash_id(rig.maps.globals.session_key, 0, id.as_bytes());
+    let now = rig.maps.now.get() / 1_000_000_000;
+    sessions::bind(&rig.maps, &rig.maps.globals, &hash, binding.0, now | 1800 << 32, &Default::default());
+}
+
 impl Rig {
     /// Versions 0 (backends 0 and 1) and 1 (backends 2 and 3); new sessions get 0.
     pub(super) fn new(hook: Hook) -> Self {
@@ -95,18 +151,38 @@ impl Rig {
             work: work(),
             hook,
             timestamps: true,
-            director: 0,
-            leg: 0,
+            sack: true,
+            scale: Some(7),
+            mss: 1460,
+            backend_scale: 7,
+            client_port: FIRST_CLIENT,
             leg_port: 0,
-            leg_first: 0,
-            leg_base: 0,
+            clients: HashMap::new(),
+            legs: HashMap::new(),
+            begins: (0, 0),
             verdict: Verdict::NotOurs,
         }
     }
 
-    /// The flow's state, copied.
+    /// The same with pools of so many legs.
+    pub(super) fn pooling(hook: Hook, limit: u32) -> Self {
+        let mut rig = Self::new(hook);
+        for policy in &mut rig.maps.policies {
+            (policy.flags, policy.pool_limit) = (POLICY_POOL, limit);
+        }
+        rig
+    }
+
+    /// The state of the present client's flow, copied.
     pub(super) fn flow(&self) -> Flow {
-        *self.maps.flows[0].borrow()
+        let port = self.client_port.to_be_bytes();
+        self.maps.flows.iter().map(|flow| *flow.borrow()).find(|flow| flow.key.client_port == port).unwrap()
+    }
+
+    /// Idle legs to a backend, of whatever class.
+    pub(super) fn pooled(&self, index: u8) -> u32 {
+        let pools = pool(u32::from(index), 0)..pool(u32::from(index) + 1, 0);
+        pools.map(|at| PoolWord(self.maps.pools[at as usize].get()).count()).sum()
     }
 
     pub(super) fn in_flight(&self, version: usize) -> i64 {
@@ -140,6 +216,7 @@ impl Rig {
             assert_ne!(self.verdict, Verdict::NeedsGrowth);
         }
         assert_ne!(self.verdict, Verdict::Unwritable, "{tcp:?}");
+        books::balance(&self.maps);
         let mut out: Vec<Tcp> = frame.copies.iter().map(|copy| Tcp::read(copy)).collect();
         if self.verdict.action() == crate::verdict::Action::Send {
             out.push(Tcp::read(&frame.bytes));
@@ -147,66 +224,67 @@ impl Rig {
         out
     }
 
-    /// In relative numbers, and learns what is new of the leg.
+    /// In relative numbers, as each one's receiver has them.
     fn relative(&mut self, out: Vec<Tcp>) -> Vec<Out> {
-        let mut answers = Vec::new();
-        for tcp in out {
-            if tcp.destination == CLIENT {
-                assert_eq!(tcp.source, (VIP, 80));
-                if tcp.flags & SYN != 0 {
-                    self.director = tcp.seq.wrapping_add(1);
-                }
-                answers.push(Out::Client(Seg {
-                    from: i64::from(tcp.seq.wrapping_sub(self.director) as i32),
-                    acked: i64::from(tcp.ack.wrapping_sub(CLIENT_ISN + 1) as i32),
-                    flags: tcp.flags,
-                    data: tcp.payload,
-                    window: tcp.window,
-                }));
-            } else {
-                assert_eq!((tcp.source.0, tcp.destination.1), (SOURCE, 8080));
-                if tcp.flags & SYN != 0 {
-                    self.leg = tcp.seq.wrapping_add(1);
-                    self.leg_port = tcp.source.1;
-                }
-                let first = tcp.seq.wrapping_sub(self.leg) as i32;
-                answers.push(Out::Leg(
-                    tcp.destination.0[3],
-                    Seg {
-                        from: i64::from(first) + self.leg_first,
-                        acked: i64::from(tcp.ack.wrapping_sub(BACKEND_ISN + 1) as i32) + self.leg_base,
-                        flags: tcp.flags,
-                        data: tcp.payload,
-                        window: tcp.window,
-                    },
-                ));
-            }
+        out.into_iter().map(|tcp| if tcp.source.0 == VIP { self.to_client(tcp) } else { self.to_leg(tcp) }).collect()
+    }
+
+    fn to_client(&mut self, tcp: Tcp) -> Out {
+        assert_eq!((tcp.source, tcp.destination.0), ((VIP, 80), CLIENTS));
+        let client = self.clients.get_mut(&tcp.destination.1).unwrap();
+        if tcp.flags & SYN != 0 {
+            client.director = tcp.seq.wrapping_add(1);
+            client.heard = client.director;
         }
-        answers
+        client.receives(&tcp);
+        Out::Client(client.relative(tcp.seq, client.director, tcp.ack, client.client, tcp))
     }
 
-    fn stamps(&self, offset: u32) -> Vec<u8> {
-        let clock = ((self.maps.now.get() / 1_000_000) as u32).wrapping_add(offset);
-        let mut options = vec![1, 1, 8, 10];
-        options.extend(clock.to_be_bytes());
-        options.extend([0; 4]);
-        if self.timestamps { options } else { Vec::new() }
+    fn to_leg(&mut self, tcp: Tcp) -> Out {
+        assert_eq!((tcp.source.0, tcp.destination.1), (SOURCE, 8080));
+        if tcp.flags & SYN != 0 {
+            self.leg_port = tcp.source.1;
+            let (first, base) = self.begins;
+            let isn = backend_isn(self.leg_port);
+            let end = End {
+                client: tcp.seq.wrapping_add(1).wrapping_sub(first as u32),
+                director: isn.wrapping_add(1).wrapping_sub(base as u32),
+                heard: tcp.seq.wrapping_add(1),
+                said: isn.wrapping_add(1),
+                timestamps: option(&tcp.options, 8).is_some(),
+                options: tcp.options.clone(),
+                ..End::default()
+            };
+            self.legs.insert(self.leg_port, end);
+        }
+        let leg = self.legs.get_mut(&tcp.source.1).unwrap();
+        leg.receives(&tcp);
+        let index = tcp.destination.0[3];
+        Out::Leg(index, leg.relative(tcp.seq, leg.client, tcp.ack, leg.director, tcp))
     }
 
-    /// A segment of the client's.
+    /// A clock of milliseconds that is `offset` ahead.
+    fn clock(&self, offset: u32) -> u32 {
+        ((self.maps.now.get() / 1_000_000) as u32).wrapping_add(offset)
+    }
+
+    /// A segment of the present client's.
     pub(super) fn client(&mut self, seg: Seg) -> Vec<Out> {
-        let tcp = Tcp {
-            source: CLIENT,
-            destination: (VIP, 80),
-            seq: (CLIENT_ISN + 1).wrapping_add(seg.from as u32),
-            ack: self.director.wrapping_add(seg.acked as u32),
-            flags: if seg.flags == 0 { ACK } else { seg.flags },
-            window: if seg.window == 0 { 500 } else { seg.window },
-            options: self.stamps(1000),
-            payload: seg.data,
-        };
-        let out = self.put(&tcp);
+        let out = self.from_client(seg);
         self.relative(out)
+    }
+
+    fn from_client(&mut self, seg: Seg) -> Vec<Tcp> {
+        let clock = self.clock(client_clock(self.client_port));
+        let end = self.clients.get_mut(&self.client_port).unwrap();
+        let tcp = Tcp {
+            source: (CLIENTS, self.client_port),
+            destination: (VIP, 80),
+            seq: end.client.wrapping_add(seg.from as u32),
+            ack: end.director.wrapping_add(seg.acked as u32),
+            ..end.segment(seg, clock)
+        };
+        self.put(&tcp)
     }
 
     /// Data of the client's, from its byte `from` on, with all up to the director's byte `acked` acknowledged.
@@ -214,18 +292,20 @@ impl Rig {
         self.client(Seg { from, acked, flags: ACK | PSH, data: data.to_vec(), window: 0 })
     }
 
-    /// A segment of the backend's with this index, in client-visible numbers.
+    /// A segment on the present leg of the backend with this index, in client-visible numbers.
     pub(super) fn backend(&mut self, index: u8, seg: Seg) -> Vec<Out> {
+        let clock = self.clock(backend_clock(self.leg_port));
+        let end = self.legs.get_mut(&self.leg_port).unwrap();
+        let seq = end.director.wrapping_add(seg.from as u32);
         let tcp = Tcp {
             source: ([10, 0, 2, index], 8080),
             destination: (SOURCE, self.leg_port),
-            seq: (BACKEND_ISN + 1).wrapping_add((seg.from - self.leg_base) as u32),
-            ack: self.leg.wrapping_add((seg.acked - self.leg_first) as u32),
-            flags: if seg.flags == 0 { ACK } else { seg.flags },
-            window: if seg.window == 0 { 500 } else { seg.window },
-            options: self.stamps(500_000),
-            payload: seg.data,
+            seq,
+            ack: end.client.wrapping_add(seg.acked as u32),
+            ..end.segment(seg, clock)
         };
+        let until = seq.wrapping_add(tcp.payload.len() as u32);
+        end.said = end.said.wrapping_add((until.wrapping_sub(end.said) as i32).max(0) as u32);
         let out = self.put(&tcp);
         self.relative(out)
     }
@@ -234,19 +314,26 @@ impl Rig {
         self.backend(index, Seg { from, acked, flags: ACK | PSH, data: data.to_vec(), window: 0 })
     }
 
-    /// SYN, SYN-ACK, ACK.
+    /// The present client connects: SYN, SYN-ACK, ACK.
     pub(super) fn connect(&mut self) {
-        let mut options = vec![2, 4, 5, 180, 4, 2];
+        let clock = self.clock(client_clock(self.client_port));
+        let mut options = vec![2, 4];
+        options.extend(self.mss.to_be_bytes());
+        options.extend(if self.sack { [4, 2, 1, 1] } else { [1; 4] });
         if self.timestamps {
-            options.extend(&self.stamps(1000)[2..]);
-            options.extend([1, 3, 3, 7]);
-        } else {
-            options.extend([1, 1, 1, 3, 3, 7]);
+            options.extend(stamps(clock, 0));
         }
+        if let Some(scale) = self.scale {
+            options.extend([1, 3, 3, scale]);
+        }
+        let isn = client_isn(self.client_port);
+        let timestamps = self.timestamps;
+        let end = End { client: isn.wrapping_add(1), stamped: clock, timestamps, ..End::default() };
+        self.clients.insert(self.client_port, end);
         let syn = Tcp {
-            source: CLIENT,
+            source: (CLIENTS, self.client_port),
             destination: (VIP, 80),
-            seq: CLIENT_ISN,
+            seq: isn,
             flags: SYN,
             window: 64_000,
             options,
@@ -259,30 +346,57 @@ impl Rig {
         assert_eq!(self.verdict, Verdict::FlowBegun);
     }
 
+    /// Another client connects, and is the present one; its port.
+    pub(super) fn connect_another(&mut self) -> u16 {
+        self.client_port = FIRST_CLIENT + self.clients.len() as u16;
+        self.connect();
+        self.client_port
+    }
+
     /// A request that opens a leg: answers the index of the backend that gets the SYN. `from` and `acked` as in
     /// [`Rig::says`].
     pub(super) fn opens(&mut self, from: i64, data: &[u8], acked: i64) -> u8 {
-        (self.leg_first, self.leg_base) = (from, acked);
+        self.begins = (from, acked);
         let out = self.says(from, data, acked);
         let Some(Out::Leg(index, seg)) = out.last() else { panic!("{:?}: {out:?}", self.verdict) };
         assert_eq!((seg.flags, seg.from), (SYN, from - 1), "{:?}", self.verdict);
         *index
     }
 
-    /// The backend's SYN-ACK; what leaves the stash.
+    /// A request that goes out on an idle leg, which is the present one from then on: what leaves. `from` and `acked` as in
+    /// [`Rig::says`].
+    pub(super) fn takes(&mut self, from: i64, data: &[u8], acked: i64) -> Vec<Out> {
+        self.begins = (from, acked);
+        let seg = Seg { from, acked, flags: ACK | PSH, data: data.to_vec(), window: 0 };
+        let out = self.from_client(seg);
+        assert_eq!(self.verdict, Verdict::RequestPooled);
+        let first = out.iter().find(|tcp| tcp.flags & RST == 0).unwrap();
+        self.leg_port = first.source.1;
+        let leg = self.legs.get_mut(&self.leg_port).unwrap();
+        assert_eq!((first.seq, first.ack), (leg.heard, leg.said), "the leg goes on where it was");
+        leg.client = first.seq.wrapping_sub(from as u32);
+        leg.director = first.ack.wrapping_sub(acked as u32);
+        self.relative(out)
+    }
+
+    /// The backend's SYN-ACK, which agrees to what was offered; what leaves the stash.
     pub(super) fn accepts(&mut self, index: u8) -> Vec<Out> {
-        let mut options = vec![2, 4, 5, 180, 4, 2];
-        if self.timestamps {
-            options.extend(&self.stamps(500_000)[2..]);
-            options.extend([1, 3, 3, 7]);
-        } else {
-            options.extend([1, 1, 1, 3, 3, 7]);
+        let clock = self.clock(backend_clock(self.leg_port));
+        let leg = self.legs.get_mut(&self.leg_port).unwrap();
+        let mut options = vec![2, 4, 5, 180];
+        options.extend(if option(&leg.options, 4).is_some() { [4, 2, 1, 1] } else { [1; 4] });
+        if leg.timestamps {
+            leg.stamped = clock;
+            options.extend(stamps(clock, leg.seen));
+        }
+        if option(&leg.options, 3).is_some() {
+            options.extend([1, 3, 3, self.backend_scale]);
         }
         let tcp = Tcp {
             source: ([10, 0, 2, index], 8080),
             destination: (SOURCE, self.leg_port),
-            seq: BACKEND_ISN,
-            ack: self.leg,
+            seq: leg.said.wrapping_sub(1),
+            ack: leg.heard,
             flags: SYN | ACK,
             window: 64_000,
             options,
@@ -292,21 +406,106 @@ impl Rig {
         self.relative(out)
     }
 
-    /// A connection with its first request answered: the backend, and the first bytes that come next of either side.
+    /// The present client's connection with its first request answered on a new leg: the backend, and the first bytes that
+    /// come next of either side.
+    pub(super) fn serve(&mut self) -> (u8, i64, i64) {
+        let request = get("");
+        let index = self.opens(0, &request, 0);
+        let out = self.accepts(index);
+        assert_eq!(self.verdict, Verdict::LegUp);
+        assert_eq!(data(&out), request);
+        let (client, director) = (request.len() as i64, response("", 10).len() as i64);
+        let out = self.answers(index, 0, &response("", 10), client);
+        assert_eq!(out.len(), 1, "{:?}", self.verdict);
+        assert_eq!(self.flow().outstanding, 0);
+        self.client(Seg { from: client, acked: director, ..Seg::default() });
+        assert_eq!(self.verdict, Verdict::ToBackend);
+        (index, client, director)
+    }
+
+    /// The present client, which has had all of its answers, closes its side.
+    pub(super) fn closes(&mut self, from: i64, acked: i64) -> Vec<Out> {
+        self.client(Seg { from, acked, flags: FIN | ACK, ..Seg::default() })
+    }
+
+    /// A client that is served.
     pub(super) fn served(hook: Hook) -> (Self, u8, i64, i64) {
         let mut rig = Self::new(hook);
         rig.connect();
-        let request = get("");
-        let index = rig.opens(0, &request, 0);
-        let out = rig.accepts(index);
-        assert_eq!(rig.verdict, Verdict::LegUp);
-        assert_eq!(out.iter().flat_map(|out| out.seg().data.clone()).collect::<Vec<_>>(), request);
-        let (client, director) = (request.len() as i64, response("", 10).len() as i64);
-        let out = rig.answers(index, 0, &response("", 10), client);
-        assert_eq!(out.len(), 1, "{:?}", rig.verdict);
-        assert_eq!(rig.in_flight(0), 0);
-        rig.client(Seg { from: client, acked: director, ..Seg::default() });
-        assert_eq!(rig.verdict, Verdict::ToBackend);
+        let (index, client, director) = rig.serve();
         (rig, index, client, director)
+    }
+}
+
+impl End {
+    /// The director's segment comes here, as it lies on the wire.
+    fn receives(&mut self, tcp: &Tcp) {
+        let until = tcp.seq.wrapping_add(tcp.payload.len() as u32);
+        self.heard = self.heard.wrapping_add((until.wrapping_sub(self.heard) as i32).max(0) as u32);
+        let Some(stamp) = option(&tcp.options, 8) else { return };
+        let word = |at: usize| u32::from_be_bytes(stamp[at..at + 4].try_into().unwrap());
+        let (clock, echo) = (word(0), word(4));
+        if tcp.flags & SYN == 0 {
+            assert!(clock.wrapping_sub(self.seen) as i32 >= 0, "a clock that goes back is dropped (PAWS): {tcp:?}");
+        }
+        if tcp.flags & ACK != 0 {
+            assert!(self.stamped.wrapping_sub(echo) as i32 >= 0, "an echo of what was never said: {tcp:?}");
+        }
+        self.seen = clock;
+    }
+
+    /// The segment in relative numbers, given where its own lie.
+    fn relative(&self, seq: u32, from: u32, ack: u32, acked: u32, tcp: Tcp) -> Seg {
+        Seg {
+            from: i64::from(seq.wrapping_sub(from) as i32),
+            acked: i64::from(ack.wrapping_sub(acked) as i32),
+            flags: tcp.flags,
+            data: tcp.payload,
+            window: tcp.window,
+        }
+    }
+
+    /// A segment of this end's, but for addresses and numbers.
+    fn segment(&mut self, seg: Seg, clock: u32) -> Tcp {
+        self.stamped = clock;
+        Tcp {
+            flags: if seg.flags == 0 { ACK } else { seg.flags },
+            window: if seg.window == 0 { 500 } else { seg.window },
+            options: if self.timestamps { stamps(clock, self.seen) } else { Vec::new() },
+            payload: seg.data,
+            ..Tcp::default()
+        }
+    }
+}
+
+/// Clients and legs differ in their numbers and clocks, and some are behind the others.
+fn client_isn(port: u16) -> u32 {
+    0xffff_ff00u32.wrapping_add(u32::from(port - FIRST_CLIENT).wrapping_mul(0x1234_5678))
+}
+
+fn client_clock(port: u16) -> u32 {
+    1000u32.wrapping_add(u32::from(port - FIRST_CLIENT).wrapping_mul(0x7654_3210))
+}
+
+fn backend_isn(port: u16) -> u32 {
+    0x7fff_fff0u32.wrapping_add((u32::from(port) - FIRST_PORT).wrapping_mul(0x3579_8642))
+}
+
+fn backend_clock(port: u16) -> u32 {
+    500_000u32.wrapping_add((u32::from(port) - FIRST_PORT).wrapping_mul(0x6789_4321))
+}
+
+/// The timestamp option.
+fn stamps(clock: u32, echo: u32) -> Vec<u8> {
+    [&[1, 1, 8, 10][..], &clock.to_be_bytes(), &echo.to_be_bytes()].concat()
+}
+
+/// What an option of this kind says.
+fn option(options: &[u8], kind: u8) -> Option<&[u8]> {
+    match options {
+        [1, rest @ ..] => option(rest, kind),
+        [found, len, rest @ ..] if *found == kind => rest.get(..usize::from(*len) - 2),
+        [_, len, ..] => option(&options[usize::from(*len)..], kind),
+        _ => None,
     }
 }
