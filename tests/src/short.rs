@@ -3,6 +3,7 @@
 //!
 //! Every byte of every answer is compared, so that one that was meant for somebody else is noticed.
 
+use std::fs;
 use std::net::SocketAddrV4;
 use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -83,6 +84,15 @@ impl Short {
     }
 }
 
+/// Has a host use the ports of its closed connections again after a second: more connections a minute than there are ports are not to
+/// be had otherwise.
+pub fn use_ports_again(node: &Node) -> Result<()> {
+    node.run(|| {
+        fs::write("/proc/sys/net/ipv4/tcp_tw_reuse", "1").context("have ports used again")?;
+        fs::write("/proc/sys/net/ipv4/ip_local_port_range", "1024 65535").context("have more ports")
+    })
+}
+
 struct Client<'a> {
     work: &'a Short,
     sessions: [Whoami; 2],
@@ -102,7 +112,7 @@ impl Client<'_> {
             let mut connection = Connection::here(self.work.to)?;
             let first = self.random.random_range(0..2);
             self.ask(&mut connection, first).with_context(|| format!("connection {number}"))?;
-            if number % self.work.twice == 0 {
+            if number.is_multiple_of(self.work.twice) {
                 self.ask(&mut connection, 1 - first).with_context(|| format!("connection {number}, again"))?;
                 self.tally.moves += 1;
             }

@@ -61,6 +61,11 @@ impl<'a> Stage<'a> {
         Self { shop: Shop { flows, flow_idle: idle, ..self.shop }, ..self }
     }
 
+    /// So many idle legs for each backend at most.
+    pub fn pool_legs(self, legs: u32) -> Self {
+        Self { shop: Shop { pool_legs: Some(legs), ..self.shop }, ..self }
+    }
+
     /// Tells the story.
     pub fn play(self, story: impl FnOnce(&mut Scene) -> Result<()>) -> Result<()> {
         let lab =

@@ -7,11 +7,12 @@
 //! | TC, XDP | the balancer, by either hook |
 //!
 //! Each balancer has a lab of its own, so that no program is attached where another variant is measured. wrk has a thread per
-//! backend, and each thread a session that this backend issued. The variants take turns in every round; what is reported
+//! backend, and each thread a session that this backend issued; short connections have a client of their own. The variants take turns in every round; what is reported
 //! are medians of rounds, and ratios of these.
 
 mod haproxy;
 mod nginx;
+mod short;
 mod variant;
 mod wrk;
 
@@ -123,7 +124,7 @@ fn programs(lab: &Lab) -> Result<Vec<String>> {
 }
 
 fn measure(options: &Options, variants: &[Variant<'_>], programs: Vec<String>) -> Result<Measured> {
-    let modes = [Mode::KeepAlive, Mode::Close];
+    let modes = Mode::ALL;
     let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); modes.len() * variants.len()];
     for round in 0..options.rounds {
         eprint!("\rround {} of {}", round + 1, options.rounds);
@@ -131,7 +132,11 @@ fn measure(options: &Options, variants: &[Variant<'_>], programs: Vec<String>) -
             for turn in 0..variants.len() {
                 // Whoever comes first in a round is another one each time.
                 let index = (turn + round) % variants.len();
-                let sample = wrk::run(&variants[index], mode, Duration::from_secs(options.seconds))?;
+                let time = Duration::from_secs(options.seconds);
+                let sample = match mode {
+                    Mode::Short => short::run(&variants[index], time)?,
+                    Mode::KeepAlive | Mode::Close => wrk::run(&variants[index], mode, time)?,
+                };
                 samples[mode_index * variants.len() + index].push(sample);
             }
         }
@@ -162,7 +167,7 @@ fn print(result: &Measured) {
     println!("{}", result.programs.join("; "));
     println!("{} rounds of {} s; {} connections, {BACKENDS} backends", result.rounds, result.seconds, wrk::CONNECTIONS);
     let head = ["", "requests/s", "× direct", "× HAProxy", "CPU µs", "less direct's", "p50 µs", "p99 µs", "errors"];
-    for mode in [Mode::KeepAlive, Mode::Close] {
+    for mode in Mode::ALL {
         let figures: Vec<&Figure> = result.figures.iter().filter(|figure| figure.load == mode.name()).collect();
         let of = |name: &str| figures.iter().find(|figure| figure.variant == name);
         let rate = |name: &str| of(name).map_or(f64::NAN, |figure| figure.requests_per_second);

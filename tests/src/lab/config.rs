@@ -31,6 +31,8 @@ pub struct Shop<'a> {
     pub return_path: ReturnPath,
     /// How long a connection may be silent before its room may go to another.
     pub flow_idle: &'a str,
+    /// How many idle legs are kept for each backend, unless that is left to the director.
+    pub pool_legs: Option<u32>,
 }
 
 /// What backends see as the client. A lab's backends route through the director in any case.
@@ -52,6 +54,7 @@ impl<'a> Shop<'a> {
             sessions: 65_536,
             return_path: ReturnPath::Snat,
             flow_idle: "15m",
+            pool_legs: None,
         }
     }
 
@@ -97,7 +100,7 @@ order = "string"
 cookie = "JSESSIONID"
 idle = "30m"
 return = "{return_path}"
-
+{pool_legs}
 [service.health]
 path = "/health"
 interval = "1s"
@@ -110,6 +113,7 @@ interval = "1s"
             sessions = self.sessions,
             flow_idle = self.flow_idle,
             vip = lab.vip(),
+            pool_legs = self.pool_legs.map_or_else(String::new, |legs| format!("pool_legs = {legs}\n")),
         );
         for (label, backends) in self.versions {
             let backends: Vec<_> = backends.iter().map(|index| lab.application(*index).to_string()).collect();

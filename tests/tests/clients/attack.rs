@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use balancer_tests::client::{Browser, Connection};
+use balancer_tests::client::{Browser, Connection, Request, Whoami};
 use balancer_tests::clients::nginx;
 use balancer_tests::lab::Hook;
 use balancer_tests::scene::{Kind, Scene};
@@ -23,6 +23,7 @@ use attacker::Attacker;
 use honest::Honest;
 
 under_both_hooks! {
+    a_head_that_is_not_followed_moves_nobody_else,
     nobody_is_hurt_by_an_attacker_behind_the_same_proxy,
 }
 
@@ -77,17 +78,13 @@ fn play(hook: Hook, kind: Kind) -> Result<()> {
             attacks?;
             anyhow::Ok(sent)
         })?;
-        let wanted: BTreeMap<String, Vec<String>> =
-            sent.into_iter().map(|(number, sent)| (number.to_string(), sent)).collect();
+        let wanted: Requests = sent.into_iter().map(|(number, sent)| (number.to_string(), sent)).collect();
         ensure!(wanted.values().all(|sent| sent.len() > 100), "too few requests: {wanted:?}");
-        let seen = seen(scene)?;
+        let (wanted, seen) = (sorted(wanted), sorted(seen(scene)?));
         for (user, sent) in &wanted {
             let seen = seen.get(user).context("a user was not seen")?;
-            ensure!(
-                seen == sent,
-                "of user {user}, the backends saw other requests than were sent: {:?}",
-                difference(sent, seen)
-            );
+            let differ = sent.iter().zip(seen).find(|(sent, seen)| sent != seen);
+            ensure!(seen == sent, "of user {user}, the backends saw other requests than were sent, first {differ:?}");
         }
         let strangers: Vec<_> = seen.keys().filter(|user| !wanted.contains_key(*user)).collect();
         ensure!(strangers.is_empty(), "requests of nobody: {strangers:?}");
@@ -100,9 +97,46 @@ fn play(hook: Hook, kind: Kind) -> Result<()> {
     })
 }
 
-/// What the backends saw of each honest user, in order: a user's requests are all for one backend.
-fn seen(scene: &Scene) -> Result<BTreeMap<String, Vec<String>>> {
-    let mut seen: BTreeMap<String, Vec<String>> = BTreeMap::new();
+/// nginx takes heads of 32 KB, and of any number of cookies. A connection on which the director has lost its way is not for anybody else.
+fn a_head_that_is_not_followed_moves_nobody_else(hook: Hook) -> Result<()> {
+    Stage::new(hook, "longhead").explicit().versions(&VERSIONS).play(|scene| {
+        let _proxy = nginx::start(scene.lab)?;
+        let mut users = Vec::new();
+        for label in ["001", "002"] {
+            scene.cli(&["flip", "shop", label])?;
+            let mut browser = Browser::new(scene.lab.client(), nginx::ADDRESS);
+            let session = browser.whoami()?;
+            users.push((browser, session));
+        }
+        let fields = [("X-Fill", "h".repeat(7_900)), ("X-Fill", "h".repeat(8_150)), ("Cookie", ";".repeat(2_000))];
+        for (turn, (name, value)) in fields.iter().cycle().take(9).enumerate() {
+            let (browser, _) = &mut users[turn % 2];
+            let response = browser.request(Request::get("/nosession").header(name, value))?;
+            ensure!(response.status == 200, "a long head is legal, but got {}", response.status);
+            for (browser, session) in &mut users {
+                let answer = browser.whoami()?;
+                let wanted = Whoami { known: true, new: false, hits: session.hits + 1, ..session.clone() };
+                ensure!(answer == wanted, "behind {name} of {}: {answer:?} instead of {wanted:?}", value.len());
+                *session = answer;
+            }
+        }
+        ensure!(scene.counter("unframed_too_long")? > 0 && scene.counter("unframed_too_complex")? > 0);
+        scene.all_idle()
+    })
+}
+
+/// What each user asked for.
+type Requests = BTreeMap<String, Vec<String>>;
+
+/// Tomcat notes a request when its answer is out, which may be after the next one.
+fn sorted(mut requests: Requests) -> Requests {
+    requests.values_mut().for_each(|asked| asked.sort_unstable());
+    requests
+}
+
+/// What the backends saw of each honest user.
+fn seen(scene: &Scene) -> Result<Requests> {
+    let mut seen = Requests::new();
     for host in [1, 2] {
         if scene.kind == Kind::Tomcat {
             for line in Tomcat::access_log(scene.lab, host)?.lines() {
@@ -114,17 +148,11 @@ fn seen(scene: &Scene) -> Result<BTreeMap<String, Vec<String>>> {
         } else {
             let mut connection = Connection::open(scene.lab.client(), scene.lab.application(host))?;
             let mut log: serde_json::Value = connection.get("/log", None)?.json()?;
-            let users: BTreeMap<String, Vec<String>> = serde_json::from_value(log["users"].take())?;
+            let users: Requests = serde_json::from_value(log["users"].take())?;
             for (user, asked) in users {
                 seen.entry(user).or_default().extend(asked);
             }
         }
     }
     Ok(seen)
-}
-
-/// The first place at which two lists differ.
-fn difference<'a>(sent: &'a [String], seen: &'a [String]) -> (usize, Option<&'a String>, Option<&'a String>) {
-    let index = sent.iter().zip(seen).take_while(|(sent, seen)| sent == seen).count();
-    (index, sent.get(index), seen.get(index))
 }

@@ -1,24 +1,23 @@
 //! Many short connections over few legs, whose backends close them all the time: no failed request, no byte in a wrong response.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use balancer_tests::client::Whoami;
 use balancer_tests::lab::Hook;
 use balancer_tests::scene::{Kind, Scene};
-use balancer_tests::short::Short;
+use balancer_tests::short::{Short, use_ports_again};
 use balancer_tests::stage::Stage;
 
 under_both_hooks! {
     short_connections_share_few_legs,
 }
 
-/// At the same time, each with one connection: so that many legs are enough.
-const CLIENTS: usize = 24;
-/// Legs at any time. Clients of one address share a backend of each version, and each of the two may have had them all at once; what
-/// is above that is for legs that are not in the pool yet when their client is back already.
+/// At the same time, each with one connection.
+const CLIENTS: usize = 16;
+/// Clients of one address share a backend of each version. So there are at most as many legs as clients, and idle ones of two backends.
 const LEGS: u64 = 64;
+const IDLE: u32 = 24;
 /// How long everybody works at a time.
 const WORK: Duration = Duration::from_millis(400);
 /// Room for those that were open a moment ago, too.
@@ -41,12 +40,8 @@ fn a_million_short_connections() -> Result<()> {
 /// at the very moment in which the legs are closed.
 fn play(hook: Hook, connections: u64) -> Result<()> {
     let stage = Stage::new(hook, "short").explicit().hosts(4).versions(&VERSIONS).kind(Kind::Impatient);
-    stage.flows(FLOWS, "15m").play(|scene| {
-        scene.lab.client().run(|| {
-            // A million ports are not to be had, so they are used again after a second.
-            fs::write("/proc/sys/net/ipv4/tcp_tw_reuse", "1").context("have ports used again")?;
-            fs::write("/proc/sys/net/ipv4/ip_local_port_range", "1024 65535").context("have more ports")
-        })?;
+    stage.flows(FLOWS, "15m").pool_legs(IDLE).play(|scene| {
+        use_ports_again(scene.lab.client())?;
         let clients = sessions(scene)?;
         let rhythm = Some((WORK, Duration::from_secs(1)));
         let short = Short { to: scene.lab.service(), connections, twice: 10, rhythm };

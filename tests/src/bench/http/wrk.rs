@@ -16,15 +16,20 @@ pub(super) const CONNECTIONS: usize = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     KeepAlive,
-    /// One request per connection.
+    /// One request per connection, which the server closes.
     Close,
+    /// One request per connection, which could be kept but is closed by the client.
+    Short,
 }
 
 impl Mode {
+    pub(super) const ALL: [Self; 3] = [Self::KeepAlive, Self::Close, Self::Short];
+
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::KeepAlive => "keep-alive",
             Self::Close => "one request per connection",
+            Self::Short => "short connections, kept by nobody",
         }
     }
 }
@@ -95,7 +100,7 @@ fn lua(variant: &Variant<'_>, mode: Mode) -> String {
         let _ = writeln!(targets, "  {{ host = \"{}\", port = \"{}\", cookie = \"{cookies}\" }},", to.ip(), to.port());
     }
     let close = match mode {
-        Mode::KeepAlive => "",
+        Mode::KeepAlive | Mode::Short => "",
         Mode::Close => "wrk.headers[\"Connection\"] = \"close\"",
     };
     format!(
@@ -123,7 +128,7 @@ end
 }
 
 /// CPU time that all CPUs have spent since boot on anything but idling: proc_stat(5), in hundredths of a second.
-fn busy() -> Result<Duration> {
+pub(super) fn busy() -> Result<Duration> {
     let text = fs::read_to_string("/proc/stat").context("read /proc/stat")?;
     let line = text.lines().next().context("/proc/stat is empty")?;
     let ticks: Vec<u64> = line.split_whitespace().skip(1).map_while(|word| word.parse().ok()).collect();

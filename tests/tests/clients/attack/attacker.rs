@@ -6,12 +6,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use balancer_tests::client::Browser;
+use balancer_tests::clients::nginx;
 use balancer_tests::lab::node::Node;
 
 use super::tricks::{Then, tricks};
 
 /// How long an answer may take to begin before the attack goes on: most tricks are answered at once or never.
 const QUIET: Duration = Duration::from_millis(15);
+
+/// nginx passes on longer and richer heads than the director follows; what becomes of these has a test of its own.
+const LONG: usize = 2_000;
 
 /// An attacker with a session.
 pub(super) struct Attacker {
@@ -30,7 +34,10 @@ impl Attacker {
     /// Tries everything: in one piece or two, with its session or without.
     pub(super) fn attack(&self) -> Result<()> {
         self.node.enter()?;
-        let tricks = tricks(self.number as u64 + 1);
+        let mut tricks = tricks(self.number as u64 + 1);
+        if self.to == nginx::ADDRESS {
+            tricks.retain(|trick| trick.bytes.len() < LONG);
+        }
         let mut reached = 0;
         for (turn, trick) in tricks.iter().enumerate() {
             let bytes = if turn % 3 == 0 { trick.bytes.clone() } else { self.with_session(&trick.bytes) };
