@@ -4,6 +4,8 @@
 //! may see the marker and nothing else, ever; and what 002 sees has to be what the core sees.
 
 use anyhow::{Result, ensure};
+use balancer_ebpf::http::Scanned;
+use balancer_fuzz::corpus::{Wanted, cases};
 use balancer_fuzz::stream::{Side, Stream};
 use balancer_tests::balancer::Balancer;
 use balancer_tests::client::Connection;
@@ -59,6 +61,19 @@ fn no_byte_crosses(hook: Hook) -> Result<()> {
     })?;
     for (agreement, least) in [("Same", 50), ("Refused", 3), ("Unframed", 100)] {
         ensure!(tally.get(agreement).is_some_and(|count| *count >= least), "{agreement} is rare: {tally:?}");
+    }
+    reasons_are_counted(&balancer)
+}
+
+/// Why the cases are not followed stands in the director's counters.
+fn reasons_are_counted(balancer: &Balancer) -> Result<()> {
+    let status: serde_json::Value = serde_json::from_str(&balancer.cli(&["status", "--json"])?)?;
+    let counters = status["counters"].as_array().into_iter().flatten();
+    for case in cases().into_iter().filter(|case| case.side == Side::Request) {
+        let Wanted::Unframed(_, reason) = case.wanted else { continue };
+        let name = format!("unframed_{}", Scanned::NAMES[reason as usize]);
+        let counted = counters.clone().any(|counter| counter["name"] == name && counter["value"].as_u64() > Some(0));
+        ensure!(counted, "{}: {name} is not counted", case.name);
     }
     Ok(())
 }
