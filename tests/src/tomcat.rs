@@ -3,7 +3,7 @@
 mod webapp;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -50,7 +50,7 @@ impl Tomcat {
         let bootstrap = Path::new(HOME).join("bin/bootstrap.jar");
         ensure!(bootstrap.exists(), "{} is not there: apt-get install tomcat10", bootstrap.display());
         let node = lab.backend(index);
-        let base = lab.dir().join(format!("tomcat-{}", node.role()));
+        let base = base(lab, index);
         let address = node.address().to_string();
         write_base(&base, webapps, &address).with_context(|| format!("write {}", base.display()))?;
         let juli = Path::new(HOME).join("bin/tomcat-juli.jar");
@@ -88,10 +88,21 @@ impl Tomcat {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
+    /// Puts another version beside those of a Tomcat that serves several. It is there some seconds later.
+    pub fn deploy(&self, lab: &Lab, webapp: &Webapp) -> Result<()> {
+        let base = base(lab, self.index);
+        webapp.write(&base.join("staging"), &base.join("webapps"))
+    }
+
     /// The process, to stop, continue or kill it.
     pub fn process(&self) -> &Process {
         &self.process
     }
+}
+
+/// The base directory of the Tomcat on a backend host.
+fn base(lab: &Lab, index: usize) -> PathBuf {
+    lab.dir().join(format!("tomcat-{}", lab.backend(index).role()))
 }
 
 fn write_base(base: &Path, webapps: &[Webapp], address: &str) -> Result<()> {
@@ -104,7 +115,8 @@ fn write_base(base: &Path, webapps: &[Webapp], address: &str) -> Result<()> {
     }
     let server = include_str!("tomcat/server.xml")
         .replace("{port}", &APPLICATION_PORT.to_string())
-        .replace("{address}", address);
+        .replace("{address}", address)
+        .replace("{deploys}", if webapps.iter().any(Webapp::is_parallel) { "true" } else { "false" });
     fs::write(base.join("conf/server.xml"), server)?;
-    webapps.iter().try_for_each(|webapp| webapp.write(&base.join("webapps")))
+    webapps.iter().try_for_each(|webapp| webapp.write(&base.join("staging"), &base.join("webapps")))
 }

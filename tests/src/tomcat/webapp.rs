@@ -23,6 +23,11 @@ impl Webapp {
         Self::visits(format!("ROOT##{version}"), version, backend)
     }
 
+    /// Tomcat has to look for further versions of it.
+    pub(super) fn is_parallel(&self) -> bool {
+        self.directory.contains("##")
+    }
+
     fn visits(directory: String, version: &str, backend: &str) -> Self {
         let files = [
             ("WEB-INF/web.xml", include_str!("web.xml")),
@@ -32,6 +37,7 @@ impl Webapp {
             ("index.jsp", include_str!("index.jsp")),
             ("whoami.jsp", include_str!("whoami.jsp")),
             ("clear.jsp", include_str!("clear.jsp")),
+            ("version.jsp", include_str!("version.jsp")),
             ("health", "up\n"),
         ];
         Self { directory, files: files.map(|(path, text)| (path, text.to_owned())).into() }
@@ -43,14 +49,17 @@ impl Webapp {
         Self { directory: "ROOT".to_owned(), files: files.map(|(path, text)| (path, text.to_owned())).into() }
     }
 
-    /// Writes it where Tomcat looks for applications.
-    pub(super) fn write(&self, webapps: &Path) -> Result<()> {
+    /// Writes it where Tomcat looks for applications; `staging` lies beside that place. Tomcat may be running, and must
+    /// not see half of it.
+    pub(super) fn write(&self, staging: &Path, webapps: &Path) -> Result<()> {
         for (path, text) in &self.files {
-            let path = webapps.join(&self.directory).join(path);
+            let path = staging.join(path);
             let folder = path.parent().context("a file lies in a folder")?;
             fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
             fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
         }
-        Ok(())
+        let place = webapps.join(&self.directory);
+        fs::create_dir_all(webapps)?;
+        fs::rename(staging, &place).with_context(|| format!("create {}", place.display()))
     }
 }

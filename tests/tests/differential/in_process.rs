@@ -18,7 +18,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt as _;
 
 use crate::judge::{Run, Seen, judge, path};
-use crate::streams;
+use crate::{MARKER, streams};
 
 const MUTANTS: usize = 100_000;
 
@@ -55,7 +55,7 @@ fn serve(bytes: &[u8]) -> Run {
         let seen = Rc::clone(&seen);
         async move {
             let line = format!("{} {}", request.method(), path(&request.uri().to_string()));
-            seen.borrow_mut().push(Seen { line: Some(line), content: None });
+            seen.borrow_mut().push(Seen { line: Some(line), ..Seen::default() });
             let at = seen.borrow().len() - 1;
             if let Ok(content) = request.into_body().collect().await {
                 seen.borrow_mut()[at].content = Some(content.to_bytes().len() as u64);
@@ -71,7 +71,7 @@ fn serve(bytes: &[u8]) -> Run {
 #[test]
 fn hyper_sees_the_requests_that_the_core_sees() {
     let mut tally = BTreeMap::new();
-    for (name, bytes) in streams(MUTANTS, 7) {
+    for (name, bytes) in streams(MUTANTS, 7, MARKER) {
         let run = serve(&bytes);
         match judge(&bytes, &run) {
             Ok(agreement) => *tally.entry(format!("{agreement:?}")).or_insert(0) += 1,

@@ -9,6 +9,8 @@ pub(crate) struct Seen {
     pub(crate) line: Option<String>,
     /// Bytes of its content, if the server read it to its end and says so.
     pub(crate) content: Option<u64>,
+    /// The version that answered, if it has one.
+    pub(crate) version: Option<String>,
 }
 
 /// What a server did with a stream.
@@ -92,7 +94,7 @@ mod tests {
     const TWO: &[u8] = b"POST /a HTTP/1.1\r\nContent-Length: 2\r\n\r\nxyGET http://h/b?c HTTP/1.1\r\n\r\n";
 
     fn seen(line: &str, content: u64) -> Seen {
-        Seen { line: Some(line.into()), content: Some(content) }
+        Seen { line: Some(line.into()), content: Some(content), version: None }
     }
 
     #[test]

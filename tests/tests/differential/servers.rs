@@ -15,7 +15,7 @@ use balancer_tests::lab::process::Process;
 use balancer_tests::tomcat::{Tomcat, Webapp};
 
 use crate::judge::{Run, Seen, judge, path};
-use crate::streams;
+use crate::{MARKER, streams};
 
 /// With the corpus, some hundreds of streams.
 const MUTANTS: usize = 4_000;
@@ -23,32 +23,32 @@ const MUTANTS: usize = 4_000;
 const PARALLEL: usize = 8;
 /// How long a server says nothing if it waits for more: first, and when it is suspected of something, since one that is
 /// merely slow must not be.
-const QUIET: [Duration; 2] = [Duration::from_millis(120), Duration::from_secs(3)];
+pub(crate) const QUIET: [Duration; 2] = [Duration::from_millis(120), Duration::from_secs(3)];
 
 #[test]
 fn tomcat_sees_the_requests_that_the_core_sees() -> Result<()> {
     let lab = Lab::builder("difftomcat").backends(1).build()?;
     let mut tomcat = Tomcat::serve(&lab, 1, &[Webapp::seen()])?;
     tomcat.wait(&lab)?;
-    compare(&lab, 1)
+    compare(&lab, &streams(MUTANTS, 1, MARKER))
 }
 
 #[test]
 fn nginx_sees_the_requests_that_the_core_sees() -> Result<()> {
     let lab = Lab::builder("diffnginx").backends(1).build()?;
     let _nginx = nginx(&lab)?;
-    compare(&lab, 2)
+    compare(&lab, &streams(MUTANTS, 2, MARKER))
 }
 
 #[test]
 fn the_demo_sees_the_requests_that_the_core_sees() -> Result<()> {
     let lab = Lab::builder("diffdemo").backends(1).build()?;
     let _demo = Demo::start(&lab, env!("CARGO_BIN_EXE_demo"), 1, "001")?;
-    compare(&lab, 3)
+    compare(&lab, &streams(MUTANTS, 3, MARKER))
 }
 
 /// nginx that answers everything with what it saw, as far as it knows: it throws contents away unread.
-fn nginx(lab: &Lab) -> Result<Process> {
+pub(crate) fn nginx(lab: &Lab) -> Result<Process> {
     let folder = lab.dir().join("nginx");
     fs::create_dir_all(&folder)?;
     let text = include_str!("nginx.conf")
@@ -68,50 +68,58 @@ fn nginx(lab: &Lab) -> Result<Process> {
     bail!("nginx does not listen:\n{}", process.log())
 }
 
-/// Sends the streams, and compares what the server saw with what the core sees.
-fn compare(lab: &Lab, seed: u64) -> Result<()> {
-    let streams = streams(MUTANTS, seed);
+/// Sends the streams to the one server there is, and compares what it saw with what the core sees.
+fn compare(lab: &Lab, streams: &[(String, Vec<u8>)]) -> Result<()> {
     let server = lab.application(1);
-    let results = std::thread::scope(|scope| {
-        let workers: Vec<_> = streams
-            .chunks(streams.len().div_ceil(PARALLEL))
-            .map(|some| {
-                scope.spawn(move || lab.client().run(|| Ok(some.iter().map(|one| one_stream(server, one)).collect())))
-            })
-            .collect();
-        let joined = workers.into_iter().map(|worker| worker.join().expect("no worker panics"));
-        joined.collect::<Result<Vec<Vec<Result<String>>>>>()
+    let tally = for_each(lab, streams, |bytes, quiet| {
+        let run = exchange(server, bytes, quiet)?;
+        Ok(judge(bytes, &run).map(|agreement| format!("{agreement:?}")).map_err(|why| format!("{why}\n{run:?}")))
     })?;
-    let mut tally = BTreeMap::new();
-    let mut disagreements = vec![];
-    for result in results.into_iter().flatten() {
-        match result {
-            Ok(agreement) => *tally.entry(agreement).or_insert(0) += 1,
-            Err(why) => disagreements.push(format!("{why:#}")),
-        }
-    }
-    println!("{tally:?}");
-    ensure!(disagreements.is_empty(), "{} disagreements\n{}", disagreements.len(), disagreements.join("\n\n"));
     for (agreement, least) in [("Same", 50), ("Refused", 3), ("Unframed", 100)] {
         ensure!(tally.get(agreement).is_some_and(|count| *count >= least), "{agreement} is rare: {tally:?}");
     }
     Ok(())
 }
 
-fn one_stream(server: SocketAddrV4, (name, bytes): &(String, Vec<u8>)) -> Result<String> {
-    let mut verdict = Err(String::new());
-    for quiet in QUIET {
-        let run = exchange(server, bytes, quiet).with_context(|| name.clone())?;
-        verdict = judge(bytes, &run).map_err(|why| format!("{name}: {why}\n{}\n{run:?}", bytes.escape_ascii()));
-        if verdict.is_ok() {
-            break;
+/// Tries each stream from the client, several at a time, and counts how it went. A stream that disagrees is tried again
+/// with more patience.
+pub(crate) fn for_each(
+    lab: &Lab,
+    streams: &[(String, Vec<u8>)],
+    test: impl Fn(&[u8], Duration) -> Result<Result<String, String>> + Sync,
+) -> Result<BTreeMap<String, u32>> {
+    let one = |(name, bytes): &(String, Vec<u8>)| {
+        let mut told = Ok(Err(String::new()));
+        for quiet in QUIET {
+            told = test(bytes, quiet).with_context(|| format!("{name}\n{}", bytes.escape_ascii()));
+            if matches!(told, Ok(Ok(_))) {
+                break;
+            }
+        }
+        told.map(|told| told.map_err(|why| format!("{name}: {why}\n{}", bytes.escape_ascii())))
+    };
+    let results = std::thread::scope(|scope| {
+        let workers: Vec<_> = streams
+            .chunks(streams.len().div_ceil(PARALLEL))
+            .map(|some| scope.spawn(|| lab.client().run(|| some.iter().map(&one).collect())))
+            .collect();
+        let joined = workers.into_iter().map(|worker| worker.join().expect("no worker panics"));
+        joined.collect::<Result<Vec<Vec<_>>>>()
+    })?;
+    let (mut tally, mut disagreements) = (BTreeMap::new(), vec![]);
+    for result in results.into_iter().flatten() {
+        match result {
+            Ok(agreement) => *tally.entry(agreement).or_insert(0) += 1,
+            Err(why) => disagreements.push(why),
         }
     }
-    verdict.map(|agreement| format!("{agreement:?}")).map_err(anyhow::Error::msg)
+    println!("{tally:?}");
+    ensure!(disagreements.is_empty(), "{} disagreements\n{}", disagreements.len(), disagreements.join("\n\n"));
+    Ok(tally)
 }
 
 /// Sends a stream and reads what comes until the server closes or has nothing more to say.
-fn exchange(server: SocketAddrV4, bytes: &[u8], quiet: Duration) -> Result<Run> {
+pub(crate) fn exchange(server: SocketAddrV4, bytes: &[u8], quiet: Duration) -> Result<Run> {
     let mut stream = TcpStream::connect(server).context("connect")?;
     stream.set_read_timeout(Some(quiet))?;
     // A server that refuses may close before it has everything.
@@ -154,7 +162,8 @@ fn responses(bytes: &[u8], mut received: &[u8]) -> Result<Vec<Seen>> {
         if status < 200 {
             continue;
         }
-        let one = field("X-Seen").map_or_else(Seen::default, |text| told(&text));
+        let seen_by = field("X-Seen").map_or_else(Seen::default, |text| told(&text));
+        let one = Seen { version: field("X-Version"), ..seen_by };
         let asked = core.messages.get(seen.len());
         let to_head = asked.is_some_and(|message| message.line.starts_with(b"HEAD "));
         seen.push(one);
@@ -178,6 +187,7 @@ fn told(text: &str) -> Seen {
     Seen {
         line: Some(format!("{method} {}", path(target))),
         content: words.next().and_then(|content| content.parse().ok()),
+        version: None,
     }
 }
 

@@ -12,6 +12,7 @@ mod users;
 mod wrk;
 
 mod bad_input;
+mod beside_tomcat;
 mod bodies;
 mod cli;
 mod daemon;
