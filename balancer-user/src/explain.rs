@@ -13,7 +13,7 @@ use balancer_ebpf::{
     http::{Scan, Scanned, Span, scan_request},
     layout::{Backend, Binding, Bucket, Buffer, Globals, MAX_BACKENDS, NONE, Policy},
     plain::Plain,
-    sessions::{Shelf, Table, present},
+    sessions::{Shelf, Table, present, term},
     sip::session_hash,
 };
 
@@ -79,6 +79,7 @@ pub fn explain(
 
     let mut search = Search::default();
     search.binding = binding;
+    search.route = NONE;
     search.now = now.milliseconds;
     search.source = u32::from(request.source);
     search.present_version = NONE;
@@ -148,7 +149,7 @@ fn look_up(
 ) -> u64 {
     for id in ids {
         let hash = session_hash(globals.session_key, service.id, buffer, *id);
-        let found = present(copies, globals, &hash, now.seconds, policy.idle_seconds, &Shelf::default());
+        let found = present(copies, globals, &hash, term(now.seconds, policy.idle_seconds), &Shelf::default());
         if found.binding == 0 {
             steps.push(format!("id {}: not known", short_hash(hash.tag)));
             continue;

@@ -67,16 +67,16 @@ pub fn policy(service: &model::Service, config: &config::Service, conditions: &C
             *slot = version_policy(version);
         }
     }
+    let rule = SessionRule { cookie: name(&config.cookie), parameter: name(&config.parameter) };
     Policy {
-        generation: 0,
         // Without any version the index points to a free slot, which the data path takes for "nothing to serve".
         active: service.active().map_or(0, |version| version.index),
         idle_seconds: u32::try_from(config.idle.as_secs()).unwrap_or(u32::MAX),
         fallback: fallback(service, config, conditions).map_or(0, |version| version.index),
         flags: policy_flags(config),
         pool_limit: config.pool_legs,
-        rule: SessionRule { cookie: name(&config.cookie), parameter: name(&config.parameter) },
         versions,
+        ..Policy::new(rule)
     }
 }
 

@@ -247,7 +247,8 @@ pub struct Session {
     pub hash: String,
     pub version: Label,
     pub backend: Option<SocketAddrV4>,
-    /// `issued` or `presented`.
+    /// `issued` (nobody has come back with it), `presented`, `renamed` (its session has another id now), or `adopted`
+    /// (somebody came with it once, and nobody knows who issued it).
     pub kind: String,
     pub age_seconds: u64,
     pub idle_seconds: u64,

@@ -5,7 +5,7 @@ use std::{cell::Cell, collections::BTreeMap, sync::Mutex as StdMutex, time::Dura
 use balancer_ebpf::{
     layout::{
         BACKEND_UP, BUCKET_WAYS, Backend, Binding, Bucket, Entry, Globals, KIND_ISSUED, KIND_PRESENTED, Key, Listener,
-        ListenerKey, MAX_SOURCES, OFFER_SACK, Policy, ROLE_BACKEND, Traffic,
+        ListenerKey, MAX_SOURCES, OFFER_SACK, Policy, ROLE_BACKEND, Times, Traffic,
     },
     sip::hash_id,
 };
@@ -43,9 +43,9 @@ struct Fake(Arc<StdMutex<Memory>>);
 impl Fake {
     fn bind(&self, id: &str, binding: Binding) {
         let hash = hash_id(KEY, 0, id.as_bytes());
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime).tv_sec as u64;
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime).tv_sec as u32;
         let bucket = hash.bucket as u32 & (BUCKETS - 1);
-        let entry = [hash.tag, binding.0, now | now << 32, hash.bucket];
+        let entry = [hash.tag, binding.0, Times::new(now + 1800, now).0, hash.bucket];
         self.0.lock().unwrap().buckets.entry(bucket).or_default().push(entry);
     }
 }
