@@ -87,6 +87,7 @@ impl Director {
             on_unframed: config.on_unframed,
             active: service.active.clone(),
             previous: service.past.last().cloned(),
+            adopt: service.adopt.clone(),
             versions,
             warnings: self.warnings(config, service),
         })
@@ -104,6 +105,7 @@ impl Director {
             Ok::<_, Failure>(BackendStatus {
                 id: backend.id,
                 address: backend.address,
+                route: backend.route,
                 condition: self.conditions.of_backend(backend.id),
                 detail: self.details.get(&backend.id).cloned().unwrap_or_default(),
                 legs_busy: self.plane.backend(backend.id)?.legs.get(),
