@@ -7,34 +7,34 @@ use crate::sessions;
 use crate::sip::hash_id;
 use crate::verdict::{Note, Verdict};
 
-const HOOKS: [Hook; 2] = [Hook::Tc, Hook::Xdp];
+pub(super) const HOOKS: [Hook; 2] = [Hook::Tc, Hook::Xdp];
 
 /// All data that left, and to whom: the last one's kind.
-fn data(out: &[Out]) -> Vec<u8> {
+pub(super) fn data(out: &[Out]) -> Vec<u8> {
     out.iter().flat_map(|out| out.seg().data.clone()).collect()
 }
 
 /// What an id is bound to.
-fn binding(rig: &Rig, id: &str) -> Option<Binding> {
+pub(super) fn binding(rig: &Rig, id: &str) -> Option<Binding> {
     let hash = hash_id(rig.maps.globals.session_key, 0, id.as_bytes());
     let buckets = [hash.bucket as u32, (hash.bucket >> 32) as u32].map(|at| at & rig.maps.globals.bucket_mask);
     let entries = buckets.iter().flat_map(|at| &rig.maps.buckets[*at as usize].entries);
     entries.filter(|entry| entry.tag.get() == hash.tag).map(|entry| Binding(entry.binding.get())).next()
 }
 
-fn bind(rig: &Rig, id: &str, binding: Binding) {
+pub(super) fn bind(rig: &Rig, id: &str, binding: Binding) {
     let hash = hash_id(rig.maps.globals.session_key, 0, id.as_bytes());
     let now = rig.maps.now.get() / 1_000_000_000;
     sessions::bind(&rig.maps, &rig.maps.globals, &hash, binding.0, now | 1800 << 32, &Default::default());
 }
 
-fn flip(rig: &mut Rig, change: impl Fn(&mut Policy)) {
+pub(super) fn flip(rig: &mut Rig, change: impl Fn(&mut Policy)) {
     rig.maps.policies.iter_mut().for_each(change);
     let word = ServiceWord(rig.maps.word.get());
     rig.maps.word.set(ServiceWord::new(word.block() ^ 1, word.generation() + 1).0);
 }
 
-fn len(bytes: &[u8]) -> i64 {
+pub(super) fn len(bytes: &[u8]) -> i64 {
     bytes.len() as i64
 }
 

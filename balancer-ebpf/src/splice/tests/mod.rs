@@ -2,6 +2,7 @@
 
 mod flows;
 mod rig;
+mod sessions;
 
 use crate::http::{Chunk, Scan};
 use crate::layout::Buffer;
