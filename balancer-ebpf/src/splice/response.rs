@@ -170,7 +170,6 @@ fn head<M: Maps, F: Frame>(
             drop(guard);
             // An id may stand in it, also beyond what is read: it stays unbound.
             maps.note(Note::ResponseUnlearned.counter());
-            drop(guard);
             maps.note(crate::verdict::unframed(other));
             unframe(maps, flow);
             return None;
