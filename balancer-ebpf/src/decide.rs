@@ -1,14 +1,15 @@
 //! The decision: which version and backend a request gets. One pure function, for the data path and for `explain`.
 //!
-//! Order (D1): pin, operator's override, binding, route suffix, canary bucket, active version. Of these, bindings and the
-//! active version exist so far. A binding names a backend, since a session lives in the memory of one server; without one,
-//! the backend of the present leg is kept if it is of the chosen version, else the source address chooses by weighted
-//! rendezvous hashing, so that one user stays with one backend and a backend that goes away moves only its own users.
+//! Order (D1): pin, operator's override, binding, route suffix, canary bucket, active version. Of these, bindings, routes
+//! and the active version exist so far; an id that nobody knows may be adopted into a version instead of the active one. A
+//! binding and a route name a backend, since a session lives in the memory of one server; without them, the backend of the
+//! present leg is kept if it is of the chosen version, else the source address chooses by weighted rendezvous hashing, so
+//! that one user stays with one backend and a backend that goes away moves only its own users.
 
 use crate::host::{Cpu, Machine, Step};
 use crate::layout::{
-    BACKEND_UP, BACKEND_USED, Backend, Binding, MAX_VERSIONS, NONE, Policy, VERSION_BACKENDS, VERSION_SERVES,
-    VersionPolicy,
+    BACKEND_UP, BACKEND_USED, Backend, Binding, MAX_VERSIONS, NONE, Policy, VERSION_BACKENDS, VERSION_ROUTES,
+    VERSION_SERVES, VersionPolicy, target_backend, target_version,
 };
 
 /// How the decision reads backends.
@@ -27,6 +28,10 @@ pub enum Why {
     Bound,
     /// The session was bound to a version that is gone, or was moved by a forced flip: the active version.
     Moved,
+    /// No session is known, but the id says itself which backend issued it.
+    Route,
+    /// No session is known, and the service adopts unknown ids into a version.
+    Adopted,
 }
 
 impl Why {
@@ -36,8 +41,13 @@ impl Why {
             Self::Active => "active",
             Self::Bound => "bound",
             Self::Moved => "moved",
+            Self::Route => "route",
+            Self::Adopted => "adopted",
         }
     }
+
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Active, Self::Bound, Self::Moved, Self::Route, Self::Adopted];
 }
 
 /// What was decided.
@@ -67,6 +77,10 @@ pub struct Choice {
 pub struct Search {
     /// The session's binding, as a word; 0 for none.
     pub binding: u64,
+    /// Where the route of an id without a binding leads ([`crate::layout::Route::target`]), or [`NONE`].
+    pub route: u32,
+    /// 1 if the request presents any id.
+    pub presented: u32,
     /// Millisecond, for backends that are passed over for a while.
     pub now: u64,
     /// The client's address.
@@ -81,7 +95,7 @@ pub struct Search {
     pub strict: u32,
     version: u32,
     index: u32,
-    /// The backend that the session is bound to, or [`NONE`].
+    /// The backend that the session is bound or routed to, or [`NONE`].
     bound: u32,
     /// The backend of the present leg if that is of `version`, or [`NONE`].
     present: u32,
@@ -106,6 +120,33 @@ pub fn version(policy: &Policy, index: u32) -> &VersionPolicy {
 pub fn holds(policy: &Policy, binding: Binding) -> bool {
     let of = version(policy, binding.version());
     of.generation != 0 && of.generation == binding.generation() && of.flags & VERSION_SERVES != 0
+}
+
+/// Whether ids that end in a route of a version are steered to it.
+#[inline(always)]
+fn routes(policy: &Policy, target: u32) -> bool {
+    const WANTED: u32 = VERSION_SERVES | VERSION_ROUTES;
+    let of = version(policy, target_version(target));
+    of.generation != 0 && of.flags & WANTED == WANTED
+}
+
+/// Which version a request is for, which of its backends has the session ([`NONE`]: any), and why.
+#[inline(always)]
+fn wanted(policy: &Policy, search: &Search) -> (u32, u32, Why) {
+    let binding = Binding(search.binding);
+    if search.binding != 0 && holds(policy, binding) {
+        return (binding.version(), binding.backend(), Why::Bound);
+    }
+    if search.route != NONE && routes(policy, search.route) {
+        return (target_version(search.route), target_backend(search.route), Why::Route);
+    }
+    if search.binding != 0 {
+        return (policy.active, NONE, Why::Moved);
+    }
+    if search.presented != 0 && policy.adopt != NONE {
+        return (policy.adopt, NONE, Why::Adopted);
+    }
+    (policy.active, NONE, Why::Active)
 }
 
 /// A well-mixed word of a client's address and a backend (the finaliser of MurmurHash3).
@@ -205,19 +246,7 @@ fn backend_of<B: Backends>(backends: &B, of: &VersionPolicy, search: &mut Search
 /// Decides a request. False if no backend is left that it could go to.
 #[inline(always)]
 pub fn decide<B: Backends>(backends: &B, policy: &Policy, search: &mut Search, choice: &mut Choice) -> bool {
-    let binding = Binding(search.binding);
-    let mut bound = NONE;
-    let mut first = policy.active;
-    let mut why = Why::Active;
-    if search.binding != 0 {
-        if holds(policy, binding) {
-            first = binding.version();
-            bound = binding.backend();
-            why = Why::Bound;
-        } else {
-            why = Why::Moved;
-        }
-    }
+    let (first, bound, why) = wanted(policy, search);
     choice.backend_down = 0;
     choice.version_down = 0;
     for attempt in 0..3 {

@@ -11,6 +11,7 @@ use crate::layout::{
     Traffic,
 };
 use crate::net::{Crafted, Draft, Seq, Sum};
+use crate::route::Scratch;
 use crate::sessions::{Bound, Shelf, Table};
 use crate::splice::{Lookup, Now};
 
@@ -124,11 +125,16 @@ pub trait Maps: Backends + Table {
     }
     /// [`crate::splice::look_up`].
     #[inline(always)]
-    fn look_up(&self, globals: &Globals, buffer: &Buffer, head: &Head, lookup: &mut Lookup)
+    fn look_up(&self, globals: &Globals, policy: &Policy, buffer: &Buffer, head: &Head, lookup: &mut Lookup)
     where
         Self: Sized,
     {
-        crate::splice::look_up(self, globals, buffer, head, lookup);
+        crate::splice::look_up(self, globals, policy, buffer, head, lookup);
+    }
+    /// [`crate::route::find`].
+    #[inline(always)]
+    fn route(&self, policy: &Policy, buffer: &Buffer, span: Span, scratch: &Scratch) -> u32 {
+        crate::route::find::<Self::Cpu>(policy, buffer, span, scratch)
     }
     /// [`crate::decide::decide`].
     #[inline(always)]
@@ -138,13 +144,37 @@ pub trait Maps: Backends + Table {
     {
         crate::decide::decide(self, policy, search, choice)
     }
-    /// [`crate::sessions::bind`].
+    /// [`crate::splice::conclude`].
     #[inline(always)]
-    fn bind(&self, globals: &Globals, hash: &SessionHash, binding: u64, times: u64, shelf: &Shelf) -> Bound
+    fn conclude(&self, globals: &Globals, policy: &Policy, lookup: &Lookup, choice: &Choice, second: u32)
     where
         Self: Sized,
     {
-        crate::sessions::bind(self, globals, hash, binding, times, shelf)
+        crate::splice::conclude(self, globals, policy, lookup, choice, second);
+    }
+    /// [`crate::sessions::bind`].
+    #[inline(always)]
+    fn bind(&self, globals: &Globals, hash: &SessionHash, binding: u64, term: u64, shelf: &Shelf) -> Bound
+    where
+        Self: Sized,
+    {
+        crate::sessions::bind(self, globals, hash, binding, term, shelf)
+    }
+    /// [`crate::splice::refresh`].
+    #[inline(always)]
+    fn refresh(&self, service: u32, hash: &SessionHash, second: u32, shelf: &Shelf)
+    where
+        Self: Sized,
+    {
+        crate::splice::refresh(self, service, hash, second, shelf);
+    }
+    /// [`crate::sessions::rename`].
+    #[inline(always)]
+    fn rename(&self, globals: &Globals, hash: &SessionHash, term: u64, shelf: &Shelf) -> bool
+    where
+        Self: Sized,
+    {
+        crate::sessions::rename(self, globals, hash, term, shelf)
     }
     /// [`crate::sessions::forget`].
     #[inline(always)]

@@ -15,6 +15,7 @@ pub mod layout;
 pub mod net;
 #[cfg(not(target_arch = "bpf"))]
 pub mod plain;
+pub mod route;
 pub mod sessions;
 pub mod sip;
 pub mod splice;

@@ -178,16 +178,8 @@ pub(crate) fn policy(versions: &[VersionPolicy]) -> Policy {
     let mut list = [VersionPolicy::NONE; MAX_VERSIONS as usize];
     list[..versions.len()].copy_from_slice(versions);
     let name = |text: &str| Name::new(text.as_bytes()).unwrap();
-    Policy {
-        generation: 1,
-        active: 0,
-        idle_seconds: 1800,
-        fallback: 0,
-        flags: 0,
-        pool_limit: 0,
-        rule: SessionRule { cookie: name("JSESSIONID"), parameter: name("jsessionid") },
-        versions: list,
-    }
+    let rule = SessionRule { cookie: name("JSESSIONID"), parameter: name("jsessionid") };
+    Policy { generation: 1, versions: list, ..Policy::new(rule) }
 }
 
 /// A backend that takes work, at 10.0.2.`index`:8080.

@@ -203,7 +203,13 @@ notes! {
     SessionMoved "session_moved",
     /// A response deleted its session.
     SessionDeleted "session_deleted",
-    /// Both buckets of an id were full of presented sessions.
+    /// A response gave a session another id; the old one keeps its place for a while.
+    SessionRenamed "session_renamed",
+    /// An id that was known nowhere was bound, as the service is told to.
+    SessionAdopted "session_adopted",
+    /// A response head could not be read to its end (longer than is followed, or not framed): an id in it stays unbound.
+    ResponseUnlearned "response_unlearned",
+    /// Both buckets of an id were full of sessions that it may not displace.
     SessionsFull "sessions_full",
     /// An issued id that nobody presented made room for another.
     SessionEvicted "session_evicted",

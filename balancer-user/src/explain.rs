@@ -11,9 +11,13 @@ use balancer_ebpf::{
     decide::{Backends, Choice, Search, Why, decide},
     host::Machine,
     http::{Scan, Scanned, Span, scan_request},
-    layout::{Backend, Binding, Bucket, Buffer, Globals, MAX_BACKENDS, NONE, Policy},
+    layout::{
+        Backend, Binding, Bucket, Buffer, Globals, KIND_RENAMED, MAX_BACKENDS, NONE, Policy, target_backend,
+        target_version,
+    },
     plain::Plain,
-    sessions::{Shelf, Table, present},
+    route::{self, Scratch},
+    sessions::{Shelf, Table, present, term},
     sip::session_hash,
 };
 
@@ -75,10 +79,12 @@ pub fn explain(
         buckets: ids.iter().flat_map(|id| buckets(&globals, service.id, &buffer, *id)).collect(),
         backends: (0..MAX_BACKENDS).map(|_| OnceCell::new()).collect(),
     };
-    let binding = look_up(&copies, &globals, service, &policy, &buffer, &ids, now, &mut steps);
+    let (binding, route) = look_up(&copies, &globals, service, &policy, &buffer, &ids, now, &mut steps);
 
     let mut search = Search::default();
     search.binding = binding;
+    search.route = route;
+    search.presented = u32::from(!ids.is_empty());
     search.now = now.milliseconds;
     search.source = u32::from(request.source);
     search.present_version = NONE;
@@ -134,7 +140,8 @@ fn buckets(globals: &Globals, service: u32, buffer: &Buffer, id: Span) -> [(u32,
     [hash.bucket as u32, (hash.bucket >> 32) as u32].map(|index| (index & globals.bucket_mask, OnceCell::new()))
 }
 
-/// The binding of the first id that is known, or 0.
+/// The binding of the first id that is known, or 0; and where the route of the first leads that has one and is not, or
+/// [`NONE`].
 #[expect(clippy::too_many_arguments, reason = "a step of `explain`, apart only to be read apart")]
 fn look_up(
     copies: &Copies<'_>,
@@ -145,25 +152,37 @@ fn look_up(
     ids: &[Span],
     now: Now,
     steps: &mut Vec<String>,
-) -> u64 {
+) -> (u64, u32) {
+    let mut routed = NONE;
     for id in ids {
         let hash = session_hash(globals.session_key, service.id, buffer, *id);
-        let found = present(copies, globals, &hash, now.seconds, policy.idle_seconds, &Shelf::default());
+        let found = present(copies, globals, &hash, term(now.seconds, policy.idle_seconds), &Shelf::default());
         if found.binding == 0 {
-            steps.push(format!("id {}: not known", short_hash(hash.tag)));
+            let shown = short_hash(hash.tag);
+            if routed == NONE && policy.route_count != 0 {
+                routed = route::find::<Plain>(policy, buffer, *id, &Scratch::default());
+                let backend = service.backend(target_version(routed), target_backend(routed));
+                if let Some((version, route)) = backend.and_then(|(version, b)| Some((version, b.route?))) {
+                    steps.push(format!("id {shown}: not known; it ends in `{route}`, a route of {}", version.label));
+                    continue;
+                }
+            }
+            steps.push(format!("id {shown}: not known"));
             continue;
         }
         let binding = Binding(found.binding);
         let version = service.versions.iter().find(|version| version.index == binding.version());
         steps.push(match version {
             Some(version) if version.generation == binding.generation() => {
-                format!("id {}: bound to {}", short_hash(hash.tag), version.label)
+                let renamed = binding.kind() == KIND_RENAMED;
+                let now = if renamed { ", under another id now" } else { "" };
+                format!("id {}: bound to {}{now}", short_hash(hash.tag), version.label)
             }
             _ => format!("id {}: bound to a version that was removed or that it was moved from", short_hash(hash.tag)),
         });
-        return found.binding;
+        return (found.binding, routed);
     }
-    0
+    (0, routed)
 }
 
 fn say(
@@ -180,16 +199,20 @@ fn say(
     let label = version.map(|version| version.label.clone());
     let backend = version.and_then(|version| version.backends.iter().find(|b| u32::from(b.id) == choice.backend));
     let shown = label.as_ref().map_or("?", |label| label.as_str());
-    let why = [Why::Active, Why::Bound, Why::Moved].into_iter().find(|why| *why as u32 == choice.why);
-    let reason = why.map_or("?", Why::label).to_owned();
+    let why = Why::ALL.into_iter().find(|why| *why as u32 == choice.why).unwrap_or_default();
+    let reason = why.label().to_owned();
+    // Where the session's memory is, as far as that is known.
+    let home = matches!(why, Why::Bound | Why::Route);
     if choice.version_down != 0 {
         steps.push(format!("its version has no backend that takes work: {shown} stands in"));
-    } else if reason != Why::Bound.label() {
+    } else if why == Why::Adopted {
+        steps.push(format!("ids that nobody knows are adopted into {shown}"));
+    } else if !home {
         steps.push(format!("new sessions get {shown}"));
     }
     let address = backend.map(|backend| backend.address);
     if let Some(address) = address {
-        steps.push(match (reason == Why::Bound.label(), choice.backend_down != 0) {
+        steps.push(match (home, choice.backend_down != 0) {
             (true, false) => format!("the session lives on {address}"),
             (true, true) => format!("the session's backend takes no work: {address} gets the request"),
             (false, _) => format!("of its backends, {address} is the one for {}", request.source),

@@ -12,6 +12,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod dataplane;
+pub mod endpoint;
 pub mod exit;
 pub mod explain;
 pub mod health;

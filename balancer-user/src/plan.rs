@@ -5,13 +5,15 @@
 use std::{cell::Cell, collections::BTreeMap};
 
 use balancer_ebpf::layout::{
-    BACKEND_UP, BACKEND_USED, Backend, Listener, ListenerKey, MAX_VERSIONS, Name, OFFER_SACK, OFFER_SCALE,
+    BACKEND_UP, BACKEND_USED, Backend, Listener, ListenerKey, MAX_VERSIONS, NONE, Name, OFFER_SACK, OFFER_SCALE,
     OFFER_TIMESTAMPS, POLICY_GATEWAY, POLICY_KEEP_UNFRAMED, POLICY_POOL, Policy, ROLE_BACKEND, ROLE_LISTENER,
-    ROLE_SOURCE, SessionRule, VERSION_BACKENDS, VERSION_SERVES, VersionPolicy,
+    ROLE_SOURCE, SessionRule, VERSION_BACKENDS, VERSION_ROUTES, VERSION_SERVES, VersionPolicy,
 };
+use balancer_ebpf::route;
 
 use crate::{
     config::{self, Config, OnUnframed, Pool, ReturnPath, Select},
+    label::Label,
     model::{self, Condition, Conditions, State},
 };
 
@@ -67,17 +69,40 @@ pub fn policy(service: &model::Service, config: &config::Service, conditions: &C
             *slot = version_policy(version);
         }
     }
-    Policy {
-        generation: 0,
+    let index = |label: &Label| service.version(label).map(|version| version.index);
+    let rule = SessionRule { cookie: name(&config.cookie), parameter: name(&config.parameter) };
+    let mut policy = Policy {
         // Without any version the index points to a free slot, which the data path takes for "nothing to serve".
         active: service.active().map_or(0, |version| version.index),
         idle_seconds: u32::try_from(config.idle.as_secs()).unwrap_or(u32::MAX),
         fallback: fallback(service, config, conditions).map_or(0, |version| version.index),
         flags: policy_flags(config),
         pool_limit: config.pool_legs,
-        rule: SessionRule { cookie: name(&config.cookie), parameter: name(&config.parameter) },
+        adopt: service.adopt.as_ref().and_then(index).unwrap_or(NONE),
+        grace_seconds: u32::try_from(config.rename_grace.as_secs()).unwrap_or(u32::MAX),
         versions,
+        ..Policy::new(rule)
+    };
+    let entered = route::enter(&mut policy, &routes(service));
+    debug_assert!(entered, "one of a thousand seeds serves");
+    policy
+}
+
+/// The routes that lead somewhere, each once: of versions that have the same one, to the active version, else to the one
+/// that was added last.
+fn routes(service: &model::Service) -> Vec<(&[u8], u32, u32)> {
+    let versions = service.active().into_iter().chain(service.versions.iter().rev());
+    let mut routes: Vec<(&[u8], u32, u32)> = Vec::new();
+    for version in versions.filter(|version| version.routed) {
+        for backend in &version.backends {
+            let Some(route) = &backend.route else { continue };
+            let text = route.as_str().as_bytes();
+            if routes.iter().all(|(other, ..)| *other != text) {
+                routes.push((text, version.index, u32::from(backend.id)));
+            }
+        }
     }
+    routes
 }
 
 fn policy_flags(config: &config::Service) -> u32 {
@@ -128,7 +153,7 @@ fn version_policy(version: &model::Version) -> VersionPolicy {
     }
     VersionPolicy {
         generation: version.generation,
-        flags: VERSION_SERVES,
+        flags: VERSION_SERVES | if version.routed { VERSION_ROUTES } else { 0 },
         backend_count: version.backends.len().min(VERSION_BACKENDS) as u32,
         zero: 0,
         backends,
@@ -156,7 +181,7 @@ pub fn backend(backend: &model::Backend, up: bool) -> Backend {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Rules, Verb, apply};
+    use crate::model::{Mode, Rules, Verb, apply};
 
     const TOML: &str = r#"
         name = "lab"
@@ -194,11 +219,57 @@ mod tests {
         assert_eq!(policy.versions[1].flags, VERSION_SERVES);
         assert_eq!(policy.versions[2], VersionPolicy::NONE);
 
+        assert_eq!((policy.adopt, policy.grace_seconds, policy.route_count), (NONE, 30, 0));
+
         let backend = backend(&service.versions[1].backends[0], true);
         assert_eq!((backend.address, backend.port), ([10, 60, 2, 2], [0x1f, 0x90]));
         assert_eq!(backend.flags, BACKEND_USED | BACKEND_UP);
         let key = listener_key(&config.services[0]);
         assert_eq!((key.address, key.port), ([10, 60, 255, 1], [0, 80]));
+    }
+
+    /// C29, D1: a route leads to a version that serves users, and after a forced flip no longer to the old one.
+    #[test]
+    fn routes_lead_to_versions_that_serve() {
+        let config = config::Config::parse(TOML).unwrap();
+        let mut state = State::default();
+        state.ensure_service("shop").unwrap();
+        let rules = Rules { select: config::Select::Explicit, order: config.services[0].order };
+        let mut verb = |verb: Verb| {
+            apply(&mut state, "shop", rules, &Conditions::default(), &verb).unwrap();
+            let service = state.service("shop").unwrap();
+            let policy = policy(service, &config.services[0], &Conditions::default());
+            let led = routes(service).into_iter().map(|(text, version, backend)| {
+                assert_eq!(policy.versions[version as usize].flags, VERSION_SERVES | VERSION_ROUTES);
+                (String::from_utf8(text.to_vec()).unwrap(), version, backend)
+            });
+            let led: Vec<_> = led.collect();
+            assert_eq!(policy.route_count as usize, led.len());
+            led
+        };
+        let add = |label: &str, backends: &[&str]| Verb::Add {
+            label: label.parse().unwrap(),
+            backends: backends.iter().map(|text| text.parse().unwrap()).collect(),
+        };
+        let flip = |label: &str, mode| Verb::Flip { label: label.parse().unwrap(), mode };
+        let routes = |list: &[(&str, u32, u32)]| -> Vec<(String, u32, u32)> {
+            list.iter().map(|(text, version, backend)| ((*text).to_owned(), *version, *backend)).collect()
+        };
+        assert_eq!(
+            verb(add("v1", &["10.0.0.1:80,route=n1", "10.0.0.2:80,route=n2"])),
+            routes(&[("n1", 0, 0), ("n2", 0, 1)])
+        );
+        // Nobody was sent to v2 yet: no made-up cookie leads there.
+        verb(add("v2", &["10.0.0.3:80,route=n2", "10.0.0.4:80,route=n3"]));
+        assert_eq!(verb(add("v3", &["10.0.0.5:80"])), routes(&[("n1", 0, 0), ("n2", 0, 1)]));
+        // Both serve; n2 is a route of either, and the active one has it.
+        let both = routes(&[("n2", 1, 2), ("n3", 1, 3), ("n1", 0, 0)]);
+        assert_eq!(verb(flip("v2", Mode::NewSessions)), both);
+        assert_eq!(verb(flip("v1", Mode::Forced)), routes(&[("n1", 0, 0), ("n2", 0, 1)]));
+        // Whoever was there before finds back.
+        assert_eq!(verb(flip("v2", Mode::NewSessions)), both);
+        verb(flip("v3", Mode::NewSessions));
+        assert_eq!(verb(Verb::Remove { label: "v2".parse().unwrap() }), routes(&[("n1", 0, 0), ("n2", 0, 1)]));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::{Hook, OnUnframed, Pool, ReturnPath, Select},
+    endpoint::Route,
     label::Label,
     model::{Change, Condition, Mode, Sessions},
     order::Order,
@@ -112,6 +113,8 @@ pub struct ServiceStatus {
     pub active: Option<Label>,
     /// Where a rollback would go.
     pub previous: Option<Label>,
+    /// The version that ids known nowhere are adopted into.
+    pub adopt: Option<Label>,
     /// Lowest first.
     pub versions: Vec<VersionStatus>,
     pub warnings: Vec<String>,
@@ -145,6 +148,8 @@ pub struct SessionCount {
 pub struct BackendStatus {
     pub id: u16,
     pub address: SocketAddrV4,
+    /// What ids that it issues end in.
+    pub route: Option<Route>,
     pub condition: Condition,
     /// What the last check said.
     pub detail: String,
@@ -221,6 +226,16 @@ pub struct Rollback {
     pub dry_run: bool,
 }
 
+/// `POST /v1/services/NAME/adopt`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Adopt {
+    /// Where ids go that nobody knows; `null`: nowhere in particular.
+    pub version: Option<Label>,
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
 /// The answer to every change.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Done {
@@ -247,7 +262,8 @@ pub struct Session {
     pub hash: String,
     pub version: Label,
     pub backend: Option<SocketAddrV4>,
-    /// `issued` or `presented`.
+    /// `issued` (nobody has come back with it), `presented`, `renamed` (its session has another id now), or `adopted`
+    /// (somebody came with it once, and nobody knows who issued it).
     pub kind: String,
     pub age_seconds: u64,
     pub idle_seconds: u64,
@@ -270,7 +286,7 @@ pub struct ExplainRequest {
 pub struct Explanation {
     pub version: Option<Label>,
     pub backend: Option<SocketAddrV4>,
-    /// `binding`, `active` or `none`.
+    /// `bound`, `moved`, `route`, `adopted`, `active` or `none`.
     pub reason: String,
     /// How it came to that, one sentence a step.
     pub steps: Vec<String>,

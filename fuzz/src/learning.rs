@@ -7,9 +7,9 @@ use std::collections::HashMap;
 use balancer_ebpf::host::Machine;
 use balancer_ebpf::http::{Scan, Scanned, scan_request, scan_response};
 use balancer_ebpf::layout::{
-    BUCKET_WAYS, Binding, Bucket, Buffer, Entry, Globals, KIND_ISSUED, KIND_PRESENTED, Key, MAX_SOURCES, SessionHash,
+    BUCKET_WAYS, Binding, Bucket, Buffer, Entry, Globals, KIND_ISSUED, KIND_RENAMED, Key, MAX_SOURCES, SessionHash,
 };
-use balancer_ebpf::sessions::{Bound, Shelf, Table, bind, forget, present};
+use balancer_ebpf::sessions::{Bound, Shelf, Table, bind, forget, present, rename, term};
 use balancer_ebpf::sip::session_hash;
 
 use crate::Plain;
@@ -19,13 +19,17 @@ use crate::stream::rule;
 const BUCKETS: usize = 4;
 /// Seconds after which a binding expires.
 const IDLE: u32 = 60;
+/// Seconds for which the former id of a renamed session stays.
+const GRACE: u32 = 20;
 
 struct Sessions {
     buckets: [Bucket; BUCKETS],
     globals: Globals,
     shelf: Shelf,
-    /// What is bound, and when it was last seen.
+    /// What is bound, and when it expires.
     model: HashMap<Vec<u8>, (Binding, u32)>,
+    /// The id that the last request presented: what responses rename and delete.
+    presented: Option<Vec<u8>>,
     now: u32,
 }
 
@@ -76,11 +80,12 @@ impl Sessions {
             },
             shelf: Shelf::default(),
             model: HashMap::new(),
+            presented: None,
             now: 1000,
         }
     }
 
-    /// A response of `backend` whose fields are `text`: its last id is bound, or the id that it deletes forgotten.
+    /// A response of `backend` whose fields are `text`: its id is bound and the presented one renamed, or that is forgotten.
     fn response(&mut self, text: &[u8], backend: u32) {
         let bytes = [b"HTTP/1.1 200 OK\r\nSet-Cookie: JSESSIONID=", text, b"\r\n\r\n"].concat();
         let (mut scan, mut buffer) = (Scan::new(), Box::new(Buffer::new()));
@@ -93,22 +98,19 @@ impl Sessions {
         if span.len == 0 {
             // Nothing but a deletion leaves a response without an id, or one that is too long to be anybody's.
             assert!(scan.head.deletes != 0 || text.len() > 128);
+            if scan.head.deletes != 0 {
+                self.delete();
+            }
             return;
         }
+        assert_eq!(scan.head.deletes, 0, "the last one of the name counts");
         let id = bytes[span.pos as usize..][..span.len as usize].to_vec();
         assert!(id.len() <= 128 && !id.contains(&b';') && !id.contains(&b'\r'));
         let hash = session_hash(self.globals.session_key, 0, &buffer, span);
-        if scan.head.deletes != 0 {
-            let known = self.find(&hash).is_some();
-            assert_eq!(forget(self, &self.globals, &hash, &self.shelf), known);
-            self.model.remove(&id);
-            return;
-        }
         let binding = Binding::new(1, 2, backend, KIND_ISSUED);
-        let times = u64::from(self.now) | u64::from(IDLE) << 32;
         let before = self.tags();
-        let presented = self.find(&hash).is_some_and(|entry| Binding(entry.binding.get()).kind() == KIND_PRESENTED);
-        let bound = bind(self, &self.globals, &hash, binding.0, times, &self.shelf);
+        let presented = self.find(&hash).is_some_and(|entry| Binding(entry.binding.get()).kind() != KIND_ISSUED);
+        let bound = bind(self, &self.globals, &hash, binding.0, term(self.now, IDLE), &self.shelf);
         let after = self.tags();
         match bound {
             Bound::New => assert!(after.contains(&hash.tag) && !before.contains(&hash.tag)),
@@ -121,9 +123,33 @@ impl Sessions {
             }
         }
         let kept = if presented { binding.presented() } else { binding };
-        let now = self.now;
-        self.model.insert(id, (kept, now));
+        self.model.insert(id.clone(), (kept, self.now + IDLE));
         self.sweep();
+        self.rename(&id);
+    }
+
+    /// The presented id keeps its place for a while, if it is another one than the session has now.
+    fn rename(&mut self, new: &[u8]) {
+        let Some(old) = self.presented.clone().filter(|old| old != new) else { return };
+        let hash = self.hash(&old);
+        let renamed = rename(self, &self.globals, &hash, term(self.now, GRACE), &self.shelf);
+        let end = self.now + GRACE;
+        match self.model.get_mut(&old) {
+            Some((binding, expires)) if binding.kind() != KIND_RENAMED => {
+                assert!(renamed);
+                (*binding, *expires) = (binding.with_kind(KIND_RENAMED), end.min(*expires));
+            }
+            _ => assert!(!renamed, "unknown, or renamed before"),
+        }
+    }
+
+    /// Forgets the presented id.
+    fn delete(&mut self) {
+        let Some(id) = self.presented.clone() else { return };
+        let hash = self.hash(&id);
+        let known = self.find(&hash).is_some();
+        assert_eq!(forget(self, &self.globals, &hash, &self.shelf), known);
+        self.model.remove(&id);
     }
 
     /// Only an id that nobody presented gives way, and only one.
@@ -149,14 +175,16 @@ impl Sessions {
         for span in &head.ids[..head.id_count as usize] {
             let id = bytes[span.pos as usize..][..span.len as usize].to_vec();
             let hash = session_hash(self.globals.session_key, 0, &buffer, *span);
-            let found = present(self, &self.globals, &hash, self.now, IDLE, &self.shelf);
+            let found = present(self, &self.globals, &hash, term(self.now, IDLE), &self.shelf);
             self.sweep();
-            let now = self.now;
+            self.presented = Some(id.clone());
+            let end = self.now + IDLE;
             match self.model.get_mut(&id) {
-                Some((binding, seen)) => {
+                Some((binding, expires)) => {
                     assert_eq!(found.first, binding.kind() == KIND_ISSUED);
-                    *binding = binding.presented();
-                    *seen = now;
+                    if binding.kind() != KIND_RENAMED {
+                        (*binding, *expires) = (binding.presented(), end);
+                    }
                     assert_eq!(found.binding, binding.0, "the last issuer's");
                 }
                 None => assert_eq!((found.binding, found.first), (0, false), "known nowhere"),
@@ -167,7 +195,7 @@ impl Sessions {
     /// Takes what has expired out of the model.
     fn sweep(&mut self) {
         let now = self.now;
-        self.model.retain(|_, (_, seen)| now - *seen <= IDLE);
+        self.model.retain(|_, (_, expires)| now <= *expires);
     }
 
     fn hash(&self, id: &[u8]) -> SessionHash {
@@ -201,8 +229,8 @@ impl Sessions {
             let mask = self.globals.bucket_mask;
             assert!(index == bucket as u32 & mask || index == (bucket >> 32) as u32 & mask);
         }
-        for (id, (binding, seen)) in &self.model {
-            if self.now - seen > IDLE {
+        for (id, (binding, expires)) in &self.model {
+            if self.now > *expires {
                 continue;
             }
             let entry = self.find(&self.hash(id)).unwrap_or_else(|| panic!("{} is lost", id.escape_ascii()));

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::layout::KIND_PRESENTED;
+use crate::layout::{KIND_PRESENTED, Route};
 use crate::testing::{Plain, backend, policy, version};
 
 /// Backends only.
@@ -34,7 +34,15 @@ fn run(backends: &List, policy: &Policy, mut search: Search) -> Option<Choice> {
 
 /// A request of nobody that is known, from `source`, without a leg.
 fn from(source: u32) -> Search {
-    Search { source, now: 1000, present_version: NONE, present_backend: NONE, tried_version: NONE, ..Search::default() }
+    Search {
+        source,
+        now: 1000,
+        route: NONE,
+        present_version: NONE,
+        present_backend: NONE,
+        tried_version: NONE,
+        ..Search::default()
+    }
 }
 
 fn bound(version: u32, generation: u32, backend: u32) -> Search {
@@ -47,6 +55,25 @@ fn three() -> Policy {
     let mut policy = policy(&[version(10, &[0, 1]), version(11, &[2, 3]), version(12, &[4, 5])]);
     policy.active = 1;
     policy.fallback = 2;
+    policy
+}
+
+/// An id that nobody knows.
+fn unknown() -> Search {
+    Search { presented: 1, ..from(1) }
+}
+
+/// One that ends in a route.
+fn routed(version: u32, backend: u32) -> Search {
+    Search { route: Route::new(77, version, backend).target(), ..unknown() }
+}
+
+/// As [`three`]; ids that nobody knows are adopted into version 0, and the routes of 0 and 2 lead there.
+fn asking() -> Policy {
+    let mut policy = three();
+    policy.adopt = 0;
+    policy.versions[0].flags |= VERSION_ROUTES;
+    policy.versions[2].flags |= VERSION_ROUTES;
     policy
 }
 
@@ -173,6 +200,48 @@ fn the_order_of_the_decision() {
             assert_eq!(choice.generation, 10 + version, "{what}");
         }
     }
+}
+
+/// D1: binding, route, adoption, active version.
+#[test]
+fn d1_the_order_with_routes_and_adoption() {
+    use Why::*;
+    let both = |route: Search, bound: Search| Search { binding: bound.binding, ..route };
+    let cases = [
+        ("nobody known", from(1), &[][..], (Active, 1, &[2, 3][..], 0, 0)),
+        ("unknown", unknown(), &[], (Adopted, 0, &[0, 1], 0, 0)),
+        ("routed", routed(2, 5), &[], (Route, 2, &[5], 0, 0)),
+        ("bound and routed", both(routed(2, 5), bound(0, 10, 1)), &[], (Bound, 0, &[1], 0, 0)),
+        ("moved and routed", both(routed(2, 5), bound(0, 9, 1)), &[], (Route, 2, &[5], 0, 0)),
+        ("moved is not unknown", both(unknown(), bound(0, 9, 1)), &[], (Moved, 1, &[2, 3], 0, 0)),
+        ("a route of a version without routes", routed(1, 3), &[], (Adopted, 0, &[0, 1], 0, 0)),
+        ("a route of no version", routed(9, 3), &[], (Adopted, 0, &[0, 1], 0, 0)),
+        ("routed backend down", routed(2, 5), &[5], (Route, 2, &[4], 1, 0)),
+        ("routed version down", routed(2, 5), &[4, 5], (Route, 1, &[2, 3], 0, 1)),
+        ("adopting version down", unknown(), &[0, 1], (Adopted, 1, &[2, 3], 0, 1)),
+        (
+            "on the leg of another backend",
+            Search { present_version: 2, present_backend: 4, ..routed(2, 5) },
+            &[],
+            (Route, 2, &[5], 0, 0),
+        ),
+    ];
+    for (what, search, down, (why, version, of, backend_down, version_down)) in cases {
+        let mut backends = list(6);
+        for id in down {
+            let id: usize = *id;
+            backends.0[id].flags = BACKEND_USED;
+        }
+        for source in 0..64 {
+            let choice = run(&backends, &asking(), Search { source, ..search }).unwrap();
+            assert_eq!((choice.why, choice.version), (why as u32, version), "{what}: {choice:?}");
+            assert!(of.contains(&choice.backend), "{what}: {choice:?}");
+            assert_eq!((choice.backend_down, choice.version_down), (backend_down, version_down), "{what}");
+        }
+    }
+    // Off by default.
+    assert_eq!(run(&list(6), &three(), unknown()).unwrap().why, Active as u32);
+    assert_eq!(run(&list(6), &three(), routed(2, 5)).unwrap().why, Active as u32);
 }
 
 #[test]
@@ -455,9 +524,13 @@ fn any_search() -> impl Strategy<Value = Search> {
         (0u32..4, 8u32..14, 0u32..9).prop_map(|(v, g, b)| Binding::new(v, g, b, KIND_PRESENTED).0),
         any::<u64>(),
     ];
-    (binding, any::<u32>(), version.clone(), 0u32..8, any::<u32>(), version).prop_map(
-        |(binding, source, present_version, present_backend, tried, tried_version)| Search {
+    let route = prop_oneof![Just(NONE), (0u32..4, 0u32..8).prop_map(|(v, b)| Route::new(1, v, b).target())];
+    let id = (binding, route, 0u32..2);
+    (id, any::<u32>(), version.clone(), 0u32..8, any::<u32>(), version).prop_map(
+        |((binding, route, presented), source, present_version, present_backend, tried, tried_version)| Search {
             binding,
+            route,
+            presented,
             source,
             present_version,
             present_backend,
@@ -481,6 +554,8 @@ proptest! {
         shunned in any::<u8>(),
         active in 0u32..3,
         fallback in 0u32..3,
+        adopt in prop_oneof![Just(NONE), 0u32..3],
+        routing in any::<u8>(),
     ) {
         let backends = List((0..6u8).map(|index| {
             let mut backend = backend(index, weights[usize::from(index)]);
@@ -489,20 +564,31 @@ proptest! {
             backend
         }).collect());
         let mut policy = three();
-        (policy.active, policy.fallback) = (active, fallback);
+        (policy.active, policy.fallback, policy.adopt) = (active, fallback, adopt);
+        for (index, version) in policy.versions.iter_mut().enumerate().take(3) {
+            version.flags |= if routing >> index & 1 != 0 { VERSION_ROUTES } else { 0 };
+        }
         let choice = run(&backends, &policy, search);
         // The scratch memory of another decision changes nothing.
         let mut dirty = other;
         decide(&backends, &policy, &mut dirty, &mut Choice::default());
         let dirty = Search {
-            binding: search.binding, now: search.now, source: search.source, present_version: search.present_version,
+            binding: search.binding, route: search.route, presented: search.presented, now: search.now, source: search.source, present_version: search.present_version,
             present_backend: search.present_backend, tried: search.tried, tried_version: search.tried_version, ..dirty
         };
         prop_assert_eq!(run(&backends, &policy, dirty), choice);
 
         let binding = Binding(search.binding);
         let holds = search.binding != 0 && holds(&policy, binding);
-        let first = if holds { binding.version() } else { active };
+        let target = target_version(search.route);
+        let led = search.route != NONE && target < 3 && routing >> target & 1 != 0;
+        let adopts = search.binding == 0 && search.presented != 0 && adopt != NONE;
+        let (first, why) = match (holds, led, adopts) {
+            (true, ..) => (binding.version(), Why::Bound),
+            (_, true, _) => (target, Why::Route),
+            (.., true) => (adopt, Why::Adopted),
+            _ => (active, if search.binding != 0 { Why::Moved } else { Why::Active }),
+        };
         let tried = |version: u32, position: u32| search.tried_version == version && search.tried >> position & 1 != 0;
         let takes = |version: u32| (0..2).any(|position| {
             let id = super::version(&policy, version).backends[position];
@@ -511,6 +597,7 @@ proptest! {
         let expected = [first, active, fallback].into_iter().find(|version| takes(*version));
         prop_assert_eq!(choice.map(|choice| choice.version), expected);
         if let Some(choice) = choice {
+            prop_assert_eq!(choice.why, why as u32);
             prop_assert!(up >> choice.backend & 1 != 0);
             prop_assert!(!tried(choice.version, choice.position));
             prop_assert_eq!(choice.version_down, u32::from(choice.version != first));

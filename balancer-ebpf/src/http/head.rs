@@ -66,9 +66,9 @@ pub struct Head {
     pub ids: [Span; MAX_IDS],
     /// The id from the path (C20); it counts only where there is none from a cookie (C21).
     pub path_id: Span,
-    /// Of a response: the id that the last Set-Cookie gives, deletions apart.
+    /// Of a response: the id that the last Set-Cookie of the name gives; none if that deletes the cookie.
     pub set_id: Span,
-    /// Of a response: 1 if a Set-Cookie deletes the cookie.
+    /// Of a response: 1 if the last Set-Cookie of the name deletes the cookie.
     pub deletes: u32,
     /// How many ids from cookies there were no room for in `ids`.
     pub more_ids: u32,

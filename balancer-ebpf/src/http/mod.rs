@@ -68,10 +68,13 @@ pub struct Scan {
     expiry: u32,
     /// The value of the present Set-Cookie.
     pending: Span,
+    /// What its path looks like, and that of the one that gave the head's id; 0 for none.
+    path: u64,
+    set_path: u64,
 }
 
 // Map values have no padding: every byte of them is a field's.
-const _: () = assert!(size_of::<Head>() == 80 && size_of::<Scan>() == 80 + 2 * 8 + 10 * 4 + 8);
+const _: () = assert!(size_of::<Head>() == 80 && size_of::<Scan>() == 80 + 2 * 8 + 10 * 4 + 8 + 2 * 8);
 
 /// Nothing has ended the scan yet.
 const RUNNING: u32 = u32::MAX;
@@ -94,6 +97,8 @@ impl Scan {
             response: 0,
             expiry: 0,
             pending: Span::NONE,
+            path: 0,
+            set_path: 0,
         }
     }
 

@@ -49,6 +49,7 @@ pub(super) fn set_cookie(scan: &mut Scan, buffer: &Buffer, rule: &SessionRule, e
     if let Some(value) = ids::named_value(buffer, &rule.cookie, scan.item, end) {
         scan.pending = value;
         scan.expiry = 0;
+        scan.path = 0;
         scan.mode = ATTRIBUTE;
     } else {
         scan.mode = VALUE;
@@ -60,6 +61,12 @@ pub(super) fn set_cookie(scan: &mut Scan, buffer: &Buffer, rule: &SessionRule, e
 #[inline(always)]
 pub(super) fn attribute(scan: &mut Scan, buffer: &Buffer, end: u32) {
     let (start, end) = ids::trim(buffer, scan.item, end);
+    if end - start >= 6 && keep(word_at(buffer, start), 5) | splat(0x20) == u64::from_le_bytes(*b"path=   ") {
+        // Length and last bytes: enough to tell the paths of one application's cookies apart.
+        let len = end - start - 5;
+        let bytes = if len < 8 { keep(word_at(buffer, start + 5), len) } else { word_at(buffer, end - 8) };
+        scan.path = bytes ^ u64::from(len) << 56;
+    }
     if end - start < 9 {
         return;
     }
@@ -75,16 +82,21 @@ pub(super) fn attribute(scan: &mut Scan, buffer: &Buffer, end: u32) {
     }
 }
 
-/// Takes in the service's cookie as a whole, when its line ends.
+/// Takes in the service's cookie as a whole, when its line ends. Of several the last one counts, as in a browser, which
+/// takes them in one by one: an id that is deleted behind its issue is not issued, and the reverse. But a deletion with
+/// another path deletes another cookie; that is how applications clear up after a move.
 #[inline(always)]
 pub(super) fn settle(scan: &mut Scan) {
     let lives = scan.expiry & LIVES != 0;
-    let dead = scan.expiry & DEAD != 0 || (scan.expiry & EXPIRED != 0 && !lives);
-    if dead || scan.pending.len == 0 {
+    let dead = scan.expiry & DEAD != 0 || (scan.expiry & EXPIRED != 0 && !lives) || scan.pending.len == 0;
+    if !dead {
+        scan.head.deletes = 0;
+        // An id too long to be looked up is none that could be bound.
+        scan.head.set_id = ids::usable(scan.pending);
+        scan.set_path = scan.path;
+    } else if scan.head.set_id.len == 0 || scan.path == scan.set_path {
         scan.head.deletes = 1;
-    } else {
-        let id = ids::usable(scan.pending);
-        scan.head.set_id = if id.len == 0 { scan.head.set_id } else { id };
+        scan.head.set_id = Span::NONE;
     }
     scan.pending = Span::NONE;
 }

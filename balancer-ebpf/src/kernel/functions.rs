@@ -7,9 +7,12 @@ use balancer_ebpf::decide::{Choice, Search, decide};
 use balancer_ebpf::http::{Chunk, Head, Scan, Scanned, Span, scan_chunk, scan_request, scan_response};
 use balancer_ebpf::layout::{Buffer, Flow, FlowKey, Globals, NONE, Policy, SessionHash, SessionRule};
 use balancer_ebpf::net::{Crafted, Draft, Seq, Sum, craft, sum};
-use balancer_ebpf::sessions::{Bound, Shelf, bind, forget};
+use balancer_ebpf::route::{Scratch, find};
+use balancer_ebpf::sessions::{Bound, Shelf, bind, forget, rename};
 use balancer_ebpf::sip::session_hash;
-use balancer_ebpf::splice::{Lookup, Next, Now, Step, claim_leg, claim_slot, claim_stash, join, look_up, park, take};
+use balancer_ebpf::splice::{
+    Lookup, Next, Now, Step, claim_leg, claim_slot, claim_stash, conclude, join, look_up, park, refresh, take,
+};
 
 use balancer_ebpf::verdict::Verdict;
 
@@ -57,7 +60,6 @@ pub(super) extern "C" fn balancer_scan_chunk(chunk: *mut Chunk, buffer: *const B
     scan_chunk::<Bpf>(chunk, buffer, pos, len) as u32
 }
 
-/// `span` is a position (low half) and a length.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(super) extern "C" fn balancer_hash(
@@ -68,21 +70,39 @@ pub(super) extern "C" fn balancer_hash(
     hash: *mut SessionHash,
 ) -> u32 {
     references!(0; globals, buffer; hash);
-    let span = Span { pos: span as u32, len: (span >> 32) as u32 };
-    *hash = session_hash(globals.session_key, service, buffer, span);
+    *hash = session_hash(globals.session_key, service, buffer, unpack_span(span));
     0
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn balancer_route(
+    policy: *const Policy,
+    buffer: *const Buffer,
+    span: u64,
+    scratch: *const Scratch,
+) -> u32 {
+    references!(NONE; policy, buffer, scratch;);
+    find::<Bpf>(policy, buffer, unpack_span(span), scratch)
+}
+
+/// A position (low half) and a length.
+#[inline(always)]
+fn unpack_span(span: u64) -> Span {
+    Span { pos: span as u32, len: (span >> 32) as u32 }
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(super) extern "C" fn balancer_look_up(
     globals: *const Globals,
+    policy: *const Policy,
     buffer: *const Buffer,
     head: *const Head,
     lookup: *mut Lookup,
 ) -> u32 {
-    references!(0; globals, buffer, head; lookup);
-    look_up(&Kernel, globals, buffer, head, lookup);
+    references!(0; globals, policy, buffer, head; lookup);
+    look_up(&Kernel, globals, policy, buffer, head, lookup);
     0
 }
 
@@ -95,15 +115,52 @@ pub(super) extern "C" fn balancer_decide(policy: *const Policy, search: *mut Sea
 
 #[unsafe(no_mangle)]
 #[inline(never)]
+pub(super) extern "C" fn balancer_conclude(
+    globals: *const Globals,
+    policy: *const Policy,
+    lookup: *const Lookup,
+    choice: *const Choice,
+    second: u32,
+) -> u32 {
+    references!(0; globals, policy, lookup, choice;);
+    conclude(&Kernel, globals, policy, lookup, choice, second);
+    0
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
 pub(super) extern "C" fn balancer_bind(
     globals: *const Globals,
     hash: *const SessionHash,
     binding: u64,
-    times: u64,
+    term: u64,
     shelf: *const Shelf,
 ) -> u32 {
     references!(Bound::Full as u32; globals, hash, shelf;);
-    bind(&Kernel, globals, hash, binding, times, shelf) as u32
+    bind(&Kernel, globals, hash, binding, term, shelf) as u32
+}
+
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn balancer_refresh(
+    service: u32,
+    hash: *const SessionHash,
+    second: u32,
+    shelf: *const Shelf,
+) -> u32 {
+    references!(0; hash, shelf;);
+    refresh(&Kernel, service, hash, second, shelf);
+    0
+}
+
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn balancer_rename(
+    globals: *const Globals,
+    hash: *const SessionHash,
+    term: u64,
+    shelf: *const Shelf,
+) -> u32 {
+    references!(0; globals, hash, shelf;);
+    u32::from(rename(&Kernel, globals, hash, term, shelf))
 }
 
 #[unsafe(no_mangle)]

@@ -16,6 +16,7 @@ use balancer_ebpf::layout::{
     MAX_BACKENDS, MAX_SERVICES, MAX_VERSIONS, Policy, SERVICE_BLOCKS, SessionHash, SessionRule, Stash, Traffic,
 };
 use balancer_ebpf::net::{Crafted, Draft, Seq, Sum};
+use balancer_ebpf::route::Scratch;
 use balancer_ebpf::sessions::{Bound, Shelf, Table};
 use balancer_ebpf::splice::{Lookup, Now};
 use balancer_ebpf::verdict::COUNTERS as COUNTER_COUNT;
@@ -175,6 +176,12 @@ impl<T> DerefMut for Held<T> {
     }
 }
 
+/// A stretch of a buffer in one register.
+#[inline(always)]
+fn pack_span(span: Span) -> u64 {
+    u64::from(span.pos) | u64::from(span.len) << 32
+}
+
 impl Machine for Kernel {
     type Cpu = Bpf;
 }
@@ -294,20 +301,35 @@ impl Maps for Kernel {
     }
     #[inline(always)]
     fn hash(&self, globals: &Globals, service: u32, buffer: &Buffer, span: Span, hash: &mut SessionHash) {
-        let span = u64::from(span.pos) | u64::from(span.len) << 32;
-        functions::balancer_hash(globals, service, buffer, span, hash);
+        functions::balancer_hash(globals, service, buffer, pack_span(span), hash);
     }
     #[inline(always)]
-    fn look_up(&self, globals: &Globals, buffer: &Buffer, head: &Head, lookup: &mut Lookup) {
-        functions::balancer_look_up(globals, buffer, head, lookup);
+    fn look_up(&self, globals: &Globals, policy: &Policy, buffer: &Buffer, head: &Head, lookup: &mut Lookup) {
+        functions::balancer_look_up(globals, policy, buffer, head, lookup);
+    }
+    #[inline(always)]
+    fn route(&self, policy: &Policy, buffer: &Buffer, span: Span, scratch: &Scratch) -> u32 {
+        functions::balancer_route(policy, buffer, pack_span(span), scratch)
     }
     #[inline(always)]
     fn decide(&self, policy: &Policy, search: &mut Search, choice: &mut Choice) -> bool {
         functions::balancer_decide(policy, search, choice) != 0
     }
     #[inline(always)]
-    fn bind(&self, globals: &Globals, hash: &SessionHash, binding: u64, times: u64, shelf: &Shelf) -> Bound {
-        Bound::from_number(functions::balancer_bind(globals, hash, binding, times, shelf))
+    fn conclude(&self, globals: &Globals, policy: &Policy, lookup: &Lookup, choice: &Choice, second: u32) {
+        functions::balancer_conclude(globals, policy, lookup, choice, second);
+    }
+    #[inline(always)]
+    fn bind(&self, globals: &Globals, hash: &SessionHash, binding: u64, term: u64, shelf: &Shelf) -> Bound {
+        Bound::from_number(functions::balancer_bind(globals, hash, binding, term, shelf))
+    }
+    #[inline(always)]
+    fn refresh(&self, service: u32, hash: &SessionHash, second: u32, shelf: &Shelf) {
+        functions::balancer_refresh(service, hash, second, shelf);
+    }
+    #[inline(always)]
+    fn rename(&self, globals: &Globals, hash: &SessionHash, term: u64, shelf: &Shelf) -> bool {
+        functions::balancer_rename(globals, hash, term, shelf) != 0
     }
     #[inline(always)]
     fn forget(&self, globals: &Globals, hash: &SessionHash, shelf: &Shelf) -> bool {

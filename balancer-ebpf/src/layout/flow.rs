@@ -57,8 +57,6 @@ pub const STASH_OWNED: u32 = 128;
 pub const STASH_RESPONSE: u32 = 256;
 /// The stash holds the beginning of a request head that has not been decided.
 pub const STASH_HEAD: u32 = 512;
-/// `presented` holds the id of the last request.
-pub const HAS_PRESENTED: u32 = 4096;
 /// A final response head has passed; the response ends at `response_next`.
 pub const RESPONSE_BODY: u32 = 8192;
 /// The backend reset the leg. The client was told, but may not believe a RST whose number its latest data have overtaken
@@ -148,6 +146,13 @@ pub struct Flow {
     pub tried: u32,
     pub tries: u32,
     pub leg: Leg,
-    /// The id that the last request presented, for deletions.
+    /// The last id that a request presented, for what its response says of it.
     pub presented: SessionHash,
+    /// For each request without a complete response, oldest in bit 0, whether it presented that id.
+    pub carried: u32,
+    /// Second of the last request.
+    pub presented_at: u32,
+    /// Where the route of the last request's id leads ([`super::Route::target`]), or [`NONE`].
+    pub route: u32,
+    pub zero: u32,
 }

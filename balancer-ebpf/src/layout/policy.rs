@@ -11,6 +11,14 @@ pub const MAX_VERSIONS: u32 = 16;
 pub const VERSION_BACKENDS: usize = 32;
 /// Policy blocks of a service: the current one, the next one and two that may still be read.
 pub const SERVICE_BLOCKS: u32 = 4;
+/// Backends of a service that may have a route, over all versions that serve.
+pub const MAX_ROUTES: usize = 128;
+/// Places for routes: four times as many, so that a search ends after [`ROUTE_PROBES`].
+pub const ROUTE_SLOTS: usize = 512;
+/// Places in a row where a route may lie. Who writes a policy picks a seed with which all of them do.
+pub const ROUTE_PROBES: u32 = 4;
+/// Bytes of a route at most.
+pub const MAX_ROUTE: usize = 32;
 /// Bytes of a cookie's or path parameter's name at most.
 pub const MAX_NAME: usize = 64;
 
@@ -36,6 +44,9 @@ impl ServiceWord {
 
 /// The version takes requests of sessions that are bound to it.
 pub const VERSION_SERVES: u32 = 1;
+/// Ids that end in a route of the version are steered to it, bound or not (C29). Not set for a version that nobody was
+/// sent to yet, nor for one whose sessions were moved away: an id says for ever where it was issued.
+pub const VERSION_ROUTES: u32 = 2;
 
 /// One version, as far as the data path has to know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +96,38 @@ impl Name {
     }
 }
 
+/// What a route stands for: a backend of a version, in the lower bits of its word.
+///
+/// From the lowest bit: backend id (16), version index (8), tag (40). The tag is of the route's text ([`crate::route`]); a
+/// word of 0 is a free place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route(pub u64);
+
+impl Route {
+    pub const fn new(tag: u64, version: u32, backend: u32) -> Self {
+        Self(tag << 24 | (version as u64 & 0xff) << 16 | backend as u64 & 0xffff)
+    }
+    pub const fn tag(self) -> u64 {
+        self.0 >> 24
+    }
+    /// Version and backend without the tag, as a flow and a search keep them.
+    pub const fn target(self) -> u32 {
+        self.0 as u32 & 0xff_ffff
+    }
+}
+
+/// The version index in a [`Route::target`].
+#[inline(always)]
+pub const fn target_version(target: u32) -> u32 {
+    target >> 16 & 0xff
+}
+
+/// The backend id in a [`Route::target`].
+#[inline(always)]
+pub const fn target_backend(target: u32) -> u32 {
+    target & 0xffff
+}
+
 /// How a service's session ids are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -120,6 +163,37 @@ pub struct Policy {
     pub flags: u32,
     /// Idle legs that are kept for each backend at most; 0 unless [`POLICY_POOL`] is set.
     pub pool_limit: u32,
+    /// The version that ids known nowhere are adopted into, or [`super::NONE`] (C9).
+    pub adopt: u32,
+    /// Seconds for which the former id of a renamed session keeps its place (C34).
+    pub grace_seconds: u32,
+    /// How many of `routes` are in use: at 0 nobody looks for a route in an id.
+    pub route_count: u32,
+    /// What tags of routes begin with.
+    pub route_seed: u32,
     pub rule: SessionRule,
     pub versions: [VersionPolicy; MAX_VERSIONS as usize],
+    /// [`Route`]s by their tags: a hash table.
+    pub routes: [u64; ROUTE_SLOTS],
+}
+
+impl Policy {
+    /// A policy without versions, that does nothing that a service has to ask for.
+    pub const fn new(rule: SessionRule) -> Self {
+        Self {
+            generation: 0,
+            active: 0,
+            idle_seconds: 1800,
+            fallback: 0,
+            flags: 0,
+            pool_limit: 0,
+            adopt: super::NONE,
+            grace_seconds: 30,
+            route_count: 0,
+            route_seed: 0,
+            rule,
+            versions: [VersionPolicy::NONE; MAX_VERSIONS as usize],
+            routes: [0; ROUTE_SLOTS],
+        }
+    }
 }

@@ -1,8 +1,10 @@
 //! The session table: buckets of bindings.
 //!
-//! A table of our own rather than a kernel hash, because it has to know two kinds of entries: *issued* ids (a backend set
+//! A table of our own rather than a kernel hash, because it has to know kinds of entries: *issued* ids (a backend set
 //! them, nobody has presented them yet) are evicted oldest first, *presented* ones never are, they only expire. An id has
 //! two buckets and lies in either, so that nobody finds both full below four fifths, and one of 160 at nine tenths.
+//!
+//! An entry says itself when it expires: a bucket holds the sessions of all services, whose idle time-outs differ.
 
 use core::cell::Cell;
 
@@ -13,6 +15,12 @@ pub const BUCKET_WAYS: usize = 8;
 pub const KIND_ISSUED: u8 = 1;
 /// A request has carried the id.
 pub const KIND_PRESENTED: u8 = 2;
+/// A response has given the session another id. Requests that were on their way still carry this one: it keeps its place
+/// until it expires, which no request puts off (C34).
+pub const KIND_RENAMED: u8 = 3;
+/// One request has carried the id, and no backend is known to have issued it: it was adopted (C9). Whoever makes up
+/// cookies makes such entries, so they give way to any other.
+pub const KIND_ADOPTED: u8 = 4;
 
 /// What a session is bound to, in one word, so that it changes in one store.
 ///
@@ -38,8 +46,33 @@ impl Binding {
     pub const fn generation(self) -> u32 {
         (self.0 >> 32) as u32
     }
+    pub const fn with_kind(self, kind: u8) -> Self {
+        Self(self.0 & !(0xff << 24) | (kind as u64) << 24)
+    }
     pub const fn presented(self) -> Self {
-        Self(self.0 & !(0xff << 24) | (KIND_PRESENTED as u64) << 24)
+        self.with_kind(KIND_PRESENTED)
+    }
+}
+
+/// When an entry expires (low half) and when it was made (high half): seconds on the boot clock, which may wrap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times(pub u64);
+
+impl Times {
+    pub const fn new(expires: u32, made: u32) -> Self {
+        Self(expires as u64 | (made as u64) << 32)
+    }
+    /// The last second in which the entry counts.
+    pub const fn expires(self) -> u32 {
+        self.0 as u32
+    }
+    pub const fn made(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+    /// Whether the last second is over.
+    pub const fn expired(self, now: u32) -> bool {
+        let past = now.wrapping_sub(self.expires());
+        past != 0 && past <= i32::MAX as u32
     }
 }
 
@@ -51,7 +84,7 @@ pub struct Entry {
     pub tag: Cell<u64>,
     /// A [`Binding`].
     pub binding: Cell<u64>,
-    /// Seconds (low half: last seen; high half: when it was made), on the boot clock.
+    /// [`Times`].
     pub times: Cell<u64>,
     /// The other half of the hash in full, so that a table of another size can be filled from this one.
     pub bucket_hash: Cell<u64>,

@@ -47,15 +47,15 @@ fn types() -> Vec<Type> {
         Egress 8: interface flags;
         Hop 20: egress macs;
         FlowKey 12: client vip client_port port;
-        FlowSlot 344: lock flow;
+        FlowSlot 360: lock flow;
         Leg 120: backend version address port source_port source hop isn to_leg to_client clock_to_leg clock_to_client first
             begins shift_to_client shift_to_leg tsval mss generation position slot class scale backend_scale next expected clock;
         LegSlot 136: owner below leg;
         ChunkState 16: mode size digits spent;
         Cursor 32: left chunk next chunked;
-        Flow 336: key state flags service slot outstanding seen asked client_hop client_scale client_mss our_scale request_first
+        Flow 352: key state flags service slot outstanding seen asked client_hop client_scale client_mss our_scale request_first
             received upstream_acked sent request response heads acked window tsval clock stash stash_first stash_len tried tries
-            leg presented;
+            leg presented carried presented_at route zero;
         Key 16: k0 k1;
         Globals 200: session_key cookie_key isn_key flows stashes bucket_mask source_count flow_idle_seconds zero sources;
         Hands 32: flow stash reset_budget leg;
@@ -64,7 +64,8 @@ fn types() -> Vec<Type> {
         VersionPolicy 80: generation flags backend_count zero backends;
         Name 72: words len zero;
         SessionRule 144: cookie parameter;
-        Policy 1448: generation active idle_seconds fallback flags pool_limit rule versions;
+        Policy 5560: generation active idle_seconds fallback flags pool_limit adopt grace_seconds route_count route_seed rule
+            versions routes;
         Entry 32: tag binding times bucket_hash;
         Bucket 256: entries;
         SessionHash 16: tag bucket;
@@ -97,7 +98,7 @@ fn nothing_is_padded() {
 }
 
 /// Layouts that have been: each version's number, and what [`fingerprint`] made of it.
-const HISTORY: &[(u32, u64)] = &[(1, 0x05cb_0465_361c_a19b), (2, 0xc1e7_1fa0_71fd_c393)];
+const HISTORY: &[(u32, u64)] = &[(1, 0x05cb_0465_361c_a19b), (2, 0x5446_1cdd_62bf_efd4)];
 
 /// FNV-1a over names, offsets and sizes of all fields.
 fn fingerprint() -> u64 {
@@ -123,7 +124,8 @@ const _: () = assert!(VERSION_BACKENDS <= 32 && MAX_BACKENDS <= 1 << 16 && MAX_V
 
 #[test]
 fn what_indexes_is_a_power_of_two() {
-    for size in [BUFFER_BYTES, CHUNK_BYTES, BUCKET_WAYS, MAX_VERSIONS as usize, VERSION_BACKENDS, MAX_SOURCES, 512] {
+    let sizes = [BUFFER_BYTES, CHUNK_BYTES, BUCKET_WAYS, MAX_VERSIONS as usize, VERSION_BACKENDS, MAX_SOURCES, 512];
+    for size in sizes.into_iter().chain([ROUTE_SLOTS]) {
         assert!(size.is_power_of_two());
     }
     assert!(CHUNK_BYTES * 8 <= size_of::<Buffer>());
@@ -143,7 +145,6 @@ fn the_bits_of_a_flow_are_apart() {
         STASH_OWNED,
         STASH_RESPONSE,
         STASH_HEAD,
-        HAS_PRESENTED,
         RESPONSE_BODY,
         LEG_RESET,
         LEG_REUSED,

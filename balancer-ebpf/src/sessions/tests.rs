@@ -5,9 +5,11 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::{Plain, TestMaps, buckets, policy};
+use crate::layout::KIND_PRESENTED;
+use crate::testing::{self, Plain, TestMaps, policy};
 
 const IDLE: u32 = 1800;
+const GRACE: u32 = 30;
 
 /// Buckets only.
 struct Buckets {
@@ -35,12 +37,15 @@ impl Buckets {
         shelf.at.set(3);
         shelf.price.set(0);
         shelf.free.set(7);
-        Self { buckets: buckets(count as usize), globals, shelf }
+        Self { buckets: testing::buckets(count as usize), globals, shelf }
+    }
+
+    fn bind_for(&self, hash: SessionHash, binding: Binding, now: u32, seconds: u32) -> Bound {
+        bind(self, &self.globals, &hash, binding.0, term(now, seconds), &self.shelf)
     }
 
     fn bind_as(&self, hash: SessionHash, binding: Binding, now: u32) -> Bound {
-        let times = u64::from(now) | u64::from(IDLE) << 32;
-        bind(self, &self.globals, &hash, binding.0, times, &self.shelf)
+        self.bind_for(hash, binding, now, IDLE)
     }
 
     /// As a response does.
@@ -49,7 +54,20 @@ impl Buckets {
     }
 
     fn present(&self, hash: SessionHash, now: u32) -> Found {
-        present(self, &self.globals, &hash, now, IDLE, &self.shelf)
+        present(self, &self.globals, &hash, term(now, IDLE), &self.shelf)
+    }
+
+    /// An unknown id, as a service takes it that adopts.
+    fn adopt(&self, hash: SessionHash, now: u32) -> Bound {
+        self.bind_as(hash, BOUND.with_kind(KIND_ADOPTED), now)
+    }
+
+    fn touch(&self, hash: SessionHash, now: u32) {
+        touch(self, &self.globals, &hash, term(now, IDLE), &self.shelf);
+    }
+
+    fn rename(&self, hash: SessionHash, now: u32) -> bool {
+        rename(self, &self.globals, &hash, term(now, GRACE), &self.shelf)
     }
 
     fn forget(&self, hash: SessionHash) -> bool {
@@ -142,11 +160,11 @@ fn times_are_kept() {
     let id = random(1);
     table.issue(id, 100);
     let times = |table: &Buckets| table.buckets[0].entries.iter().map(|entry| entry.times.get()).max().unwrap();
-    assert_eq!(times(&table), 100 << 32 | 100);
+    assert_eq!(Times(times(&table)), Times::new(100 + IDLE, 100));
     table.present(id, 150);
-    assert_eq!(times(&table), 100 << 32 | 150, "when it was made stays");
+    assert_eq!(Times(times(&table)), Times::new(150 + IDLE, 100), "when it was made stays");
     table.issue(id, 160);
-    assert_eq!(times(&table), 100 << 32 | 160);
+    assert_eq!(Times(times(&table)), Times::new(160 + IDLE, 100));
 }
 
 #[test]
@@ -274,6 +292,7 @@ fn entries_that_are_being_written_are_nobodys() {
         entry.tag.set(RESERVED);
         // Whatever lies in it: nothing, something expired.
         entry.times.set(0);
+        entry.binding.set(0);
     }
     assert_eq!(table.issue(random(1), 50_000), Bound::Full);
     assert_eq!(table.present(random(1), 50_000), NOTHING);
@@ -286,6 +305,250 @@ fn a_table_that_is_not_there_binds_nothing() {
     assert_eq!(table.issue(id(1, 0, 3), 100), Bound::Full);
     assert_eq!(table.present(id(1, 3, 0), 100), NOTHING);
     assert!(!table.forget(id(1, 3, 2)));
+}
+
+#[test]
+fn c34_c35_a_renamed_id_keeps_its_place_for_the_grace_and_no_request_puts_that_off() {
+    let table = Buckets::new(4);
+    let (old, new) = (random(1), random(2));
+    table.issue(old, 100);
+    assert!(table.present(old, 110).first);
+    table.issue(new, 120);
+    assert!(table.rename(old, 120));
+    let there = BOUND.with_kind(KIND_RENAMED).0;
+    for now in 120..=120 + GRACE {
+        assert_eq!(table.present(old, now), Found { binding: there, first: false }, "{now}");
+        table.touch(old, now);
+        // A request that still carries it is answered with yet another id.
+        assert!(!table.rename(old, now));
+    }
+    assert_eq!(table.present(old, 121 + GRACE), NOTHING);
+    assert_eq!(table.tags(), [new.tag], "without anybody's help");
+    assert_ne!(table.present(new, 120 + IDLE), NOTHING);
+    assert!(!table.rename(random(3), 130), "nobody knows it");
+}
+
+#[test]
+fn a_renaming_puts_no_end_off() {
+    let table = Buckets::new(4);
+    table.bind_for(random(1), BOUND.presented(), 100, 10);
+    assert!(table.rename(random(1), 105));
+    assert_ne!(table.present(random(1), 110), NOTHING);
+    assert_eq!(table.present(random(1), 111), NOTHING, "its own end was nearer");
+    // One that is over already stays over.
+    table.bind_for(random(2), BOUND.presented(), 100, 10);
+    assert!(!table.rename(random(2), 111));
+    assert_eq!(table.present(random(2), 111), NOTHING);
+}
+
+#[test]
+fn c36_a_renamed_id_stays_on_its_version_and_backend_and_a_move_does_not_revive_it() {
+    let table = Buckets::new(4);
+    let id = random(1);
+    table.issue(id, 100);
+    table.present(id, 100);
+    table.rename(id, 100);
+    let found = Binding(table.present(id, 101).binding);
+    assert_eq!((found.version(), found.generation(), found.backend()), (3, 44, 1000));
+    // A forced flip in the meantime: it goes along with its session, but no longer than before.
+    let elsewhere = Binding::new(5, 50, 2, KIND_PRESENTED);
+    assert_eq!(table.bind_as(id, elsewhere, 110), Bound::Changed);
+    assert_eq!(table.present(id, 110).binding, elsewhere.with_kind(KIND_RENAMED).0);
+    assert_eq!(table.present(id, 101 + GRACE), NOTHING);
+}
+
+#[test]
+fn a_renamed_id_that_a_backend_issues_again_is_in_use_again() {
+    let table = Buckets::new(4);
+    let id = random(1);
+    table.issue(id, 100);
+    table.present(id, 100);
+    table.rename(id, 100);
+    assert_eq!(table.issue(id, 110), Bound::Changed);
+    assert_eq!(table.present(id, 110 + IDLE).binding, BOUND.presented().0);
+}
+
+#[test]
+fn renamed_ids_are_not_displaced() {
+    let table = Buckets::new(1);
+    for number in 0..8 {
+        table.issue(random(number), 100);
+        table.present(random(number), 100);
+        table.rename(random(number), 100);
+    }
+    assert_eq!(table.issue(random(8), 100 + GRACE), Bound::Full);
+    assert_eq!(table.issue(random(8), 101 + GRACE), Bound::New, "but they end");
+}
+
+/// D3.
+#[test]
+fn d3_a_binding_is_refreshed_by_each_request_and_at_its_responses_end() {
+    let table = Buckets::new(4);
+    let id = random(1);
+    table.issue(id, 100);
+    table.present(id, 200);
+    table.touch(id, 500);
+    assert_ne!(table.present(id, 500 + IDLE), NOTHING);
+    // A download that took longer than the time-out: its user is still there.
+    table.touch(id, 501 + 3 * IDLE);
+    assert_ne!(table.present(id, 502 + 3 * IDLE), NOTHING);
+    // An issued id is refreshed without having been presented; one that nobody knows stays unknown.
+    table.issue(random(2), 100);
+    table.touch(random(2), 101);
+    assert!(table.present(random(2), 101 + IDLE).first);
+    table.touch(random(3), 101);
+    assert_eq!(table.present(random(3), 101), NOTHING);
+}
+
+#[test]
+fn c16_a_session_that_ended_is_unknown() {
+    let table = Buckets::new(4);
+    for number in 1..=2 {
+        table.issue(random(number), 100);
+        table.present(random(number), 100);
+    }
+    assert!(table.forget(random(1)));
+    assert_eq!(table.present(random(1), 101), NOTHING, "logged out");
+    assert_eq!(table.present(random(2), 101 + IDLE), NOTHING, "timed out");
+}
+
+/// A bucket holds the sessions of all services.
+#[test]
+fn each_entry_expires_by_its_own_services_time() {
+    let table = Buckets::new(1);
+    for number in 0..7 {
+        table.bind_for(random(number), BOUND.presented(), 100, 10_000);
+    }
+    table.bind_for(random(7), BOUND.presented(), 100, 60);
+    // A service with a time-out of a minute looks for room: the sessions of the other one are none of its expired ones.
+    for now in [160, 161] {
+        let bound = table.bind_for(random(100), BOUND, now, 60);
+        assert_eq!(bound, if now == 160 { Bound::Full } else { Bound::New });
+    }
+    for number in 0..7 {
+        assert_ne!(table.present(random(number), 5000), NOTHING);
+    }
+}
+
+#[test]
+fn adopted_ids_are_presented_when_they_come_back() {
+    let table = Buckets::new(1);
+    assert_eq!(table.adopt(random(1), 100), Bound::New);
+    // Nobody issued it, so nobody is told that it came back.
+    assert_eq!(table.present(random(1), 101), Found { binding: BOUND.presented().0, first: false });
+    for number in 10..17 {
+        table.issue(random(number), 102);
+    }
+    for number in 20..27 {
+        assert_eq!(table.issue(random(number), 103), Bound::Evicted);
+    }
+    assert_ne!(table.present(random(1), 104), NOTHING);
+    // A backend issues an adopted id: it is an issued one. The reverse takes nothing away.
+    let table = Buckets::new(4);
+    table.adopt(random(1), 100);
+    table.issue(random(1), 100);
+    assert!(table.present(random(1), 100).first);
+    table.issue(random(2), 100);
+    table.adopt(random(2), 100);
+    assert!(table.present(random(2), 100).first);
+}
+
+#[test]
+fn two_cpus_that_adopt_one_id_at_once_leave_nothing_behind() {
+    let table = Buckets::new(2);
+    let id = id(7, 0, 1);
+    table.adopt(id, 100);
+    // What the other one wrote that looked before this one had.
+    let copy = table.buckets[0].entries.iter().chain(&table.buckets[1].entries).find(|entry| entry.tag.get() == 7);
+    let copy = copy.unwrap().clone();
+    for (bucket, way) in [(0, 5), (1, 3)] {
+        let entry = &table.buckets[bucket].entries[way];
+        entry.tag.set(copy.tag.get());
+        entry.binding.set(copy.binding.get());
+        entry.times.set(copy.times.get());
+    }
+    assert!(table.forget(id));
+    assert_eq!(table.present(id, 101), NOTHING);
+}
+
+/// A CPU between whose load and store of a binding another one does something.
+#[derive(Clone, Copy)]
+struct Interrupted;
+
+thread_local! {
+    /// What becomes of the next word that is compared: it turns from the one into the other first.
+    static MEANWHILE: Cell<Option<(u64, u64)>> = const { Cell::new(None) };
+}
+
+impl Cpu for Interrupted {
+    fn repeat<C, S: crate::host::Step<C>>(context: &mut C, max: u32) {
+        Plain::repeat::<C, S>(context, max);
+    }
+    fn load(word: &Cell<u64>) -> u64 {
+        word.get()
+    }
+    fn store(word: &Cell<u64>, value: u64) {
+        word.set(value);
+    }
+    fn compare_exchange(word: &Cell<u64>, old: u64, new: u64) -> bool {
+        if let Some((from, to)) = MEANWHILE.get()
+            && word.get() == from
+        {
+            word.set(to);
+            MEANWHILE.set(None);
+        }
+        Plain::compare_exchange(word, old, new)
+    }
+    fn fetch_add(word: &Cell<u64>, value: u64) -> u64 {
+        Plain::fetch_add(word, value)
+    }
+}
+
+/// The same table on that CPU.
+struct Raced<'a>(&'a Buckets);
+
+impl Machine for Raced<'_> {
+    type Cpu = Interrupted;
+}
+
+impl Table for Raced<'_> {
+    fn bucket(&self, index: u32) -> Option<&Bucket> {
+        self.0.bucket(index)
+    }
+}
+
+#[test]
+fn an_id_that_is_presented_while_it_is_bound_again_stays_presented() {
+    let table = Buckets::new(1);
+    table.issue(random(1), 100);
+    MEANWHILE.set(Some((BOUND.0, BOUND.presented().0)));
+    let other = Binding::new(5, 50, 2, KIND_ISSUED);
+    bind(&Raced(&table), &table.globals, &random(1), other.0, term(100, IDLE), &table.shelf);
+    assert_eq!(MEANWHILE.get(), None);
+    assert_eq!(table.present(random(1), 100), Found { binding: other.presented().0, first: false });
+}
+
+#[test]
+fn one_cpu_only_is_the_first() {
+    let table = Buckets::new(1);
+    table.issue(random(1), 100);
+    MEANWHILE.set(Some((BOUND.0, BOUND.presented().0)));
+    let found = present(&Raced(&table), &table.globals, &random(1), term(100, IDLE), &table.shelf);
+    assert_eq!(found, Found { binding: BOUND.presented().0, first: false });
+}
+
+#[test]
+fn an_id_that_is_renamed_while_it_is_refreshed_ends_with_its_grace() {
+    let table = Buckets::new(1);
+    table.issue(random(1), 100);
+    table.present(random(1), 100);
+    // The other CPU has written kind and end between this one's look at the entry and its refreshing.
+    let before = Times::new(100 + IDLE, 100).0;
+    let after = Times::new(110 + GRACE, 100).0;
+    MEANWHILE.set(Some((before, after)));
+    present(&Raced(&table), &table.globals, &random(1), term(110, IDLE), &table.shelf);
+    assert_eq!(MEANWHILE.get(), None);
+    assert_eq!(table.present(random(1), 111 + GRACE), NOTHING);
 }
 
 /// Fills a table with presented ids up to `load` of a hundred; answers how many found no room.
@@ -414,5 +677,49 @@ proptest! {
             tags.dedup();
             prop_assert_eq!(tags.len(), count);
         }
+    }
+
+    /// D13, with adoption on: whatever ids somebody makes up, no id that a backend issued loses its place to one of them,
+    /// presented or not; and none loses it to another issued one, or finds none, while a made-up one has a place there.
+    #[test]
+    fn d13_made_up_ids_displace_nobody_but_each_other(
+        acts in proptest::collection::vec((0u8..6, 0u64..60, 0u32..20), 1..400),
+    ) {
+        let table = Buckets::new(4);
+        let in_use = |adopted: bool, now: u32| {
+            let entries = table.buckets.iter().flat_map(|bucket| &bucket.entries);
+            let wanted = |entry: &&Entry| {
+                let kind = Binding(entry.binding.get()).kind();
+                entry.tag.get() != 0 && (kind == KIND_ADOPTED) == adopted && !Times(entry.times.get()).expired(now)
+            };
+            entries.filter(wanted).map(|entry| (entry.tag.get(), entry.bucket_hash.get())).collect::<Vec<_>>()
+        };
+        let mut now = 100;
+        let mut made_up = 1_000_000;
+        for (act, number, seconds) in acts {
+            now += seconds;
+            let issued = in_use(false, now);
+            let stays = |after: &[(u64, u64)]| issued.iter().all(|entry| after.contains(entry));
+            match act {
+                0 | 1 => {
+                    let hash = random(number);
+                    let homes = buckets(&table.globals, &hash);
+                    let near = |bucket: &Bucket| bucket.entries.iter().any(|entry| {
+                        entry.tag.get() != 0 && Binding(entry.binding.get()).kind() == KIND_ADOPTED
+                    });
+                    let room = [homes.0, homes.1].iter().any(|index| near(table.bucket(*index).unwrap()));
+                    let bound = table.issue(hash, now);
+                    prop_assert!(!room || bound != Bound::Full && stays(&in_use(false, now)));
+                }
+                2 => _ = table.present(random(number), now),
+                _ => {
+                    made_up += 1;
+                    prop_assert_eq!(table.present(random(made_up), now), NOTHING);
+                    table.adopt(random(made_up), now);
+                    prop_assert!(stays(&in_use(false, now)));
+                }
+            }
+        }
+        prop_assert!(in_use(true, now).len() <= 32);
     }
 }

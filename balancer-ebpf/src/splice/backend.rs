@@ -284,7 +284,7 @@ pub(super) fn passed<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work
         let clock = segment.tsval.wrapping_add(flow.leg.clock_to_client);
         flow.clock = Seq(clock).max(Seq(flow.clock)).0;
     }
-    response::completed(maps, flow);
+    response::completed(maps, work, flow);
     if flow.flags & (BACKEND_FIN | CLIENT_FIN) == BACKEND_FIN | CLIENT_FIN {
         end::close(maps, flow);
     }

@@ -10,11 +10,13 @@
 //! | `client` | segments of a client: what is known, what is new, what waits |
 //! | `request` | a request: scanned, decided, counted, and sent where it belongs |
 //! | `body` | bodies of both directions: to where the next head begins |
+//! | `lookup` | which session it belongs to |
 //! | `open` | legs: opening, trying the next backend |
 //! | `pool` | legs that wait for other flows' requests |
 //! | `backend` | segments of a backend: handshake, ends, data |
 //! | `gateway` | legs that start at the client's own address |
-//! | `response` | response heads: framing and learning |
+//! | `response` | response heads and framing |
+//! | `learn` | what responses say of sessions |
 //! | `end` | how flows end and slots are collected |
 //! | `send` | translation and new packets |
 
@@ -24,6 +26,8 @@ mod body;
 mod client;
 mod end;
 mod gateway;
+mod learn;
+mod lookup;
 mod open;
 mod pool;
 mod request;
@@ -36,9 +40,11 @@ pub use backend::backend_step;
 pub use begin::claim_slot;
 pub use body::follow;
 pub use client::{arrival, client_step};
+pub use learn::refresh;
+pub use lookup::{Lookup, conclude, look_up};
 pub use open::open_step;
 pub use pool::{claim_leg, idle_step, join, park, take};
-pub use request::{Lookup, claim_stash, decide_step, look_up, request_step};
+pub use request::{claim_stash, decide_step, request_step};
 pub use send::{Emission, finish};
 
 use crate::host::Maps;

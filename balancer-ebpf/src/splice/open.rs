@@ -1,14 +1,15 @@
 //! Legs: opening one, opening it again, and turning to the next backend when one refuses or is silent.
 
-use super::{Next, Now, Step, client, count_flow, count_in_flight, count_leg, end, gateway, has_leg, pool, request};
-use crate::decide::{Choice, Why};
+use super::{
+    Next, Now, Step, client, count_flow, count_in_flight, count_leg, end, gateway, has_leg, lookup, pool, request,
+};
+use crate::decide::Choice;
 use crate::host::{Cpu, Maps};
 use crate::layout::{
-    BACKEND_UP, Binding, CLASS_MSS, CLIENT_FIN, CLIENT_SACK, CLIENT_TIMESTAMPS, EGRESS_RESOLVES, FLOW_OPENING, Flow,
-    Globals, HAS_PRESENTED, KIND_PRESENTED, LEG_REUSED, MAX_SOURCES, NONE, Place, ServiceWord, place,
+    BACKEND_UP, CLASS_MSS, CLIENT_FIN, CLIENT_SACK, CLIENT_TIMESTAMPS, EGRESS_RESOLVES, FLOW_OPENING, Flow, Globals,
+    LEG_REUSED, MAX_SOURCES, NONE, Place, ServiceWord, place,
 };
 use crate::net::{Frame, Hop, NO_SCALE, RST, SYN, Seq};
-use crate::sessions;
 use crate::sip::sip64;
 use crate::verdict::{Note, Verdict};
 use crate::work::Work;
@@ -251,13 +252,7 @@ fn shun<M: Maps>(maps: &M, flow: &mut Flow, until: u64) {
 fn turn<M: Maps>(maps: &M, work: &mut Work, globals: &Globals, flow: &mut Flow, now: Now) -> bool {
     let word = ServiceWord(maps.service_word(flow.service));
     let Some(policy) = maps.policy(word.block()) else { return false };
-    let binding = if flow.flags & HAS_PRESENTED != 0 {
-        let (seconds, idle) = (now.seconds(), policy.idle_seconds);
-        sessions::present(maps, globals, &flow.presented, seconds, idle, &work.shelf).binding
-    } else {
-        0
-    };
-    work.lookup.binding = binding;
+    lookup::look_again(maps, globals, policy, flow, &mut work.lookup, now);
     request::search(&mut work.search, &work.lookup, flow, false, now);
     work.search.tried = flow.tried;
     work.search.tried_version = flow.leg.version;
@@ -275,16 +270,10 @@ fn turn<M: Maps>(maps: &M, work: &mut Work, globals: &Globals, flow: &mut Flow, 
         let requests = u64::from(flow.outstanding);
         count_in_flight(maps, flow.service, choice.version, requests);
         count_in_flight(maps, flow.service, flow.leg.version, requests.wrapping_neg());
-        maps.note(Note::VersionDown.counter());
         flow.tried = 0;
     }
-    if choice.why == Why::Moved as u32 {
-        // The policy changed meanwhile, and the session stays where its request goes now.
-        let binding = Binding::new(choice.version, choice.generation, choice.backend, KIND_PRESENTED);
-        let times = u64::from(now.seconds()) | u64::from(policy.idle_seconds) << 32;
-        maps.bind(globals, &flow.presented, binding.0, times, &work.shelf);
-        maps.note(Note::SessionMoved.counter());
-    }
+    // Where the policy changed meanwhile, the session stays where its request goes now.
+    maps.conclude(globals, policy, &work.lookup, &choice, now.seconds());
     true
 }
 

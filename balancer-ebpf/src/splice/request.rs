@@ -1,20 +1,19 @@
 //! A request: scanned, decided, counted, and sent where it belongs.
 
 use super::body::STRIDE;
+use super::lookup::{self, Lookup};
 use super::{Next, Now, Step, body, client, count_in_flight, end, has_leg, open, pool, send, traffic};
-use crate::decide::{Choice, Search, Why};
+use crate::decide::Search;
 use crate::host::{Cpu, Maps, Step as LoopStep};
 use crate::http::{
-    HEAD_AUTH_CONNECTION, HEAD_CHUNKED, HEAD_UPGRADE, Head, MAX_IDS, METHOD_CONNECT, METHOD_HEAD, METHOD_SAFE, Scanned,
-    Span,
+    HEAD_AUTH_CONNECTION, HEAD_CHUNKED, HEAD_UPGRADE, METHOD_CONNECT, METHOD_HEAD, METHOD_SAFE, Scanned,
 };
 use crate::layout::{
-    BUFFER_BYTES, Binding, Buffer, FLOW_SPLICED, Flow, Globals, HAS_PRESENTED, KIND_PRESENTED, LEG_OWN, LEG_REUSED,
-    NONE, POLICY_KEEP_UNFRAMED, Policy, REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, SAFE_REQUEST, STASH_HEAD, STASH_OWNED,
-    STASH_RESPONSE, ServiceWord, SessionHash, Stash, UPGRADE_ASKED,
+    BUFFER_BYTES, Buffer, FLOW_SPLICED, Flow, Globals, LEG_OWN, LEG_REUSED, NONE, POLICY_KEEP_UNFRAMED,
+    REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, SAFE_REQUEST, STASH_HEAD, STASH_OWNED, STASH_RESPONSE, ServiceWord, Stash,
+    UPGRADE_ASKED,
 };
 use crate::net::{FIN, Frame, Seq};
-use crate::sessions::{self, Shelf};
 use crate::verdict::{Note, Verdict};
 use crate::work::Work;
 
@@ -22,81 +21,6 @@ use crate::work::Work;
 const MAX_OUTSTANDING: u32 = 30;
 /// Stashes looked at for a free one.
 const PROBES: u32 = 16;
-
-/// A search for a presented id that is known.
-#[derive(Clone, Debug, Default)]
-#[repr(C)]
-pub struct Lookup {
-    /// The id that a binding was found for; if there is none, the first that was presented.
-    pub hash: SessionHash,
-    /// The binding, 0 for none.
-    pub binding: u64,
-    pub service: u32,
-    pub now: u32,
-    pub idle: u32,
-    /// 1 if any id was presented.
-    pub presented: u32,
-    /// 1 if this is the first request that presents it.
-    pub first: u32,
-    index: u32,
-    tried: SessionHash,
-    shelf: Shelf,
-}
-
-impl Lookup {
-    /// Begins anew, field by field: as a whole value, one would be made on the stack first, which has no room.
-    #[inline(always)]
-    fn begin(&mut self, service: u32, now: u32, idle: u32) {
-        self.hash = SessionHash { tag: 0, bucket: 0 };
-        self.binding = 0;
-        self.service = service;
-        self.now = now;
-        self.idle = idle;
-        self.presented = 0;
-        self.first = 0;
-        self.index = 0;
-    }
-}
-
-struct Ids<'a, M: Maps> {
-    maps: &'a M,
-    globals: &'a Globals,
-    buffer: &'a Buffer,
-    head: &'a Head,
-    lookup: &'a mut Lookup,
-}
-
-struct Id;
-impl<M: Maps> LoopStep<Ids<'_, M>> for Id {
-    #[inline(always)]
-    fn step(ids: &mut Ids<'_, M>) -> bool {
-        let index = ids.lookup.index;
-        let head = ids.head;
-        // A cookie beats the path, even one that nobody knows (C21).
-        let span: Span = if head.id_count == 0 { head.path_id } else { head.ids[(index as usize) & (MAX_IDS - 1)] };
-        let last = head.id_count <= 1 || index + 1 >= head.id_count;
-        if span.len == 0 || index >= MAX_IDS as u32 {
-            return false;
-        }
-        ids.maps.hash(ids.globals, ids.lookup.service, ids.buffer, span, &mut ids.lookup.tried);
-        let hash = ids.lookup.tried;
-        let found = sessions::present(ids.maps, ids.globals, &hash, ids.lookup.now, ids.lookup.idle, &ids.lookup.shelf);
-        if index == 0 || found.binding != 0 {
-            ids.lookup.hash = hash;
-            ids.lookup.presented = 1;
-        }
-        ids.lookup.binding = found.binding;
-        ids.lookup.first = u32::from(found.first);
-        ids.lookup.index = index + 1;
-        found.binding == 0 && !last
-    }
-}
-
-/// Looks the presented ids up, in their order, until one is known.
-#[inline(always)]
-pub fn look_up<M: Maps>(maps: &M, globals: &Globals, buffer: &Buffer, head: &Head, lookup: &mut Lookup) {
-    M::Cpu::repeat::<_, Id>(&mut Ids { maps, globals, buffer, head, lookup }, MAX_IDS as u32);
-}
 
 /// Where a request lies in the segment at hand, and how much of it is there.
 struct Extent {
@@ -158,14 +82,14 @@ pub fn request_step<M: Maps, F: Frame>(
         &work.buffer
     };
     let scanned = maps.scan_request(&mut work.scan, buffer, have, &policy.rule);
-    work.lookup.begin(flow.service, now.seconds(), policy.idle_seconds);
+    work.lookup.begin(flow.service, lookup::idle(policy, now.seconds()));
     if scanned as u32 == Scanned::Incomplete as u32 {
         drop(guard);
         return part(maps, frame, work, globals, flow, at, have, now);
     }
     if scanned as u32 == Scanned::Complete as u32 {
         let Work { scan, lookup, .. } = work;
-        maps.look_up(globals, buffer, &scan.head, lookup);
+        maps.look_up(globals, policy, buffer, &scan.head, lookup);
     }
     (Next::Decide, Verdict::RequestSame)
 }
@@ -285,7 +209,7 @@ pub fn decide_step<M: Maps, F: Frame>(
         end::leave_leg(maps, flow);
         end::release_leg(maps, flow);
     }
-    note(maps, globals, work, policy, &choice, now);
+    maps.conclude(globals, policy, &work.lookup, &work.choice, now.seconds());
     if opaque {
         // A head that is complete as a scan, and all the same not framed, is a tunnel's.
         let tunnel = reason as u32 == Scanned::Complete as u32;
@@ -295,6 +219,7 @@ pub fn decide_step<M: Maps, F: Frame>(
         // What was true of the last leg is not of the next one; what the request at hand does to it, `account` knows.
         flow.flags &= !LEG_OWN;
     }
+    lookup::remember(&work.lookup, flow, now);
     account(maps, work, flow, version, first, opaque, complete);
     if leg != NONE {
         maps.join(flow, leg, &work.choice, now);
@@ -350,6 +275,8 @@ fn withdraw<M: Maps>(maps: &M, work: &Work, flow: &mut Flow, first: Seq, leg: u3
 #[inline(always)]
 pub(super) fn search(search: &mut Search, lookup: &Lookup, flow: &Flow, joined: bool, now: Now) {
     search.binding = lookup.binding;
+    search.route = lookup.route;
+    search.presented = lookup.presented;
     search.now = now.ms;
     search.source = u32::from_be_bytes(flow.key.client);
     search.present_version = if joined { flow.leg.version } else { NONE };
@@ -357,29 +284,6 @@ pub(super) fn search(search: &mut Search, lookup: &Lookup, flow: &Flow, joined: 
     search.tried = 0;
     search.tried_version = NONE;
     search.strict = 0;
-}
-
-/// Moves a binding that no longer holds, and counts what was noticed.
-#[inline(always)]
-fn note<M: Maps>(maps: &M, globals: &Globals, work: &Work, policy: &Policy, choice: &Choice, now: Now) {
-    if choice.why == Why::Moved as u32 {
-        let binding = Binding::new(choice.version, choice.generation, choice.backend, KIND_PRESENTED);
-        let times = u64::from(now.seconds()) | u64::from(policy.idle_seconds) << 32;
-        maps.bind(globals, &work.lookup.hash, binding.0, times, &work.shelf);
-        maps.note(Note::SessionMoved.counter());
-    }
-    if work.lookup.first != 0 {
-        maps.note(Note::SessionPresented.counter());
-    }
-    if choice.backend_down != 0 {
-        maps.note(Note::BoundBackendDown.counter());
-    }
-    if choice.version_down != 0 {
-        maps.note(Note::VersionDown.counter());
-    }
-    if work.scan.head.more_ids != 0 {
-        maps.note(Note::MoreIds.counter());
-    }
 }
 
 /// Enters the request into the flow: where the next one begins, and what its response will look like.
@@ -415,12 +319,6 @@ fn account<M: Maps>(maps: &M, work: &Work, flow: &mut Flow, version: u32, first:
         let place = flow.outstanding & 31;
         flow.heads = flow.heads & !(1 << place) | head << place;
         flow.outstanding += 1;
-    }
-    flow.presented = work.lookup.hash;
-    if work.lookup.presented != 0 {
-        flow.flags |= HAS_PRESENTED;
-    } else {
-        flow.flags &= !HAS_PRESENTED;
     }
 }
 

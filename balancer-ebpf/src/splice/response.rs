@@ -1,14 +1,13 @@
-//! Response heads: where responses end, and what they say of sessions.
+//! Response heads, and where responses end. What they say of sessions is `learn`'s.
 
-use super::{Next, Now, Step, backend, body, count_in_flight, open, send, traffic};
-use crate::host::{Cpu, Maps};
+use super::{Next, Now, Step, backend, body, count_in_flight, learn, open, send};
+use crate::host::Maps;
 use crate::http::{Body, HEAD_AUTH_CONNECTION, HEAD_CLOSE, Scan, Scanned};
 use crate::layout::{
-    BUFFER_BYTES, Binding, Buffer, Flow, Globals, HAS_PRESENTED, KIND_ISSUED, LAST_RESPONSE, LEG_OWN, NONE, Policy,
-    REQUESTS_UNFRAMED, RESPONSE_BODY, RESPONSES_UNFRAMED, STASH_RESPONSE, ServiceWord, SessionHash, UPGRADE_ASKED,
+    BUFFER_BYTES, Buffer, Flow, Globals, LAST_RESPONSE, LEG_OWN, NONE, REQUESTS_UNFRAMED, RESPONSE_BODY,
+    RESPONSES_UNFRAMED, STASH_RESPONSE, ServiceWord, UPGRADE_ASKED,
 };
 use crate::net::{Frame, Seq};
-use crate::sessions::{Bound, Shelf};
 use crate::verdict::{Note, Verdict};
 use crate::work::Work;
 
@@ -55,7 +54,7 @@ pub(super) fn response<M: Maps, F: Frame>(
         maps.note(Note::Trimmed.counter());
         let len = flow.response.next.since(from);
         flow.sent = flow.sent.max(from.plus(len));
-        completed(maps, flow);
+        completed(maps, work, flow);
         return send::trimmed_to_client(frame, work, flow, len);
     }
     backend::passed(maps, frame, work, flow, from)
@@ -102,7 +101,7 @@ fn head<M: Maps, F: Frame>(
         // The segment holds the end of the previous response as well.
         flow.sent = flow.sent.max(flow.response.next);
     }
-    completed(maps, flow);
+    completed(maps, work, flow);
     if flow.outstanding == 0 {
         if flow.flags & REQUESTS_UNFRAMED != 0 {
             flow.flags |= RESPONSES_UNFRAMED;
@@ -161,13 +160,16 @@ fn head<M: Maps, F: Frame>(
     };
     match scanned {
         Scanned::Complete => {
-            learn(maps, globals, &scanning.head, buffer, flow, policy, shelf, &mut lookup.hash, now);
+            learn::learn(maps, globals, &scanning.head, buffer, flow, policy, shelf, &mut lookup.hash, now);
         }
         Scanned::Incomplete => {
             drop(guard);
             return part(maps, frame, work, globals, flow, from, at, before + take, now);
         }
         other => {
+            drop(guard);
+            // An id may stand in it, also beyond what is read: it stays unbound.
+            maps.note(Note::ResponseUnlearned.counter());
             maps.note(crate::verdict::unframed(other));
             unframe(maps, flow);
             return None;
@@ -277,51 +279,9 @@ fn part<M: Maps, F: Frame>(
     Some(backend::passed(maps, frame, work, flow, from))
 }
 
-/// Binds what the response issues, before it leaves; forgets what it deletes.
-#[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "inlined: the arguments are the driver's own variables")]
-fn learn<M: Maps>(
-    maps: &M,
-    globals: &Globals,
-    head: &crate::http::Head,
-    buffer: &Buffer,
-    flow: &Flow,
-    policy: &Policy,
-    shelf: &Shelf,
-    hash: &mut SessionHash,
-    now: Now,
-) {
-    if head.set_id.len != 0 {
-        maps.hash(globals, flow.service, buffer, head.set_id, hash);
-        let leg = &flow.leg;
-        let binding = Binding::new(leg.version, leg.generation, leg.backend, KIND_ISSUED);
-        let times = u64::from(now.seconds()) | u64::from(policy.idle_seconds) << 32;
-        match maps.bind(globals, hash, binding.0, times, shelf) {
-            Bound::New | Bound::Changed => {}
-            Bound::Evicted => maps.note(Note::SessionEvicted.counter()),
-            Bound::Full => {
-                maps.note(Note::SessionsFull.counter());
-                return;
-            }
-        }
-        maps.note(Note::SessionIssued.counter());
-        if let Some(traffic) = traffic(maps, flow.service, leg.version) {
-            M::Cpu::fetch_add(&traffic.issued, 1);
-        }
-    } else if head.deletes != 0
-        // Of several requests under way only the last one's id is kept, and it need not be this response's.
-        && flow.outstanding == 1
-        // And where requests are not followed, nobody knows what this one presented.
-        && flow.flags & (HAS_PRESENTED | REQUESTS_UNFRAMED) == HAS_PRESENTED
-        && maps.forget(globals, &flow.presented, shelf)
-    {
-        maps.note(Note::SessionDeleted.counter());
-    }
-}
-
 /// Counts a response as complete once its last byte has gone to the client.
 #[inline(always)]
-pub(super) fn completed<M: Maps>(maps: &M, flow: &mut Flow) {
+pub(super) fn completed<M: Maps>(maps: &M, work: &Work, flow: &mut Flow) {
     if flow.flags & RESPONSE_BODY != 0
         && flow.response.left == 0
         && flow.outstanding != 0
@@ -330,6 +290,7 @@ pub(super) fn completed<M: Maps>(maps: &M, flow: &mut Flow) {
         flow.flags &= !RESPONSE_BODY;
         flow.outstanding -= 1;
         flow.heads >>= 1;
+        learn::ended(maps, work, flow);
         count_in_flight(maps, flow.service, flow.leg.version, u64::MAX);
     }
 }

@@ -13,6 +13,7 @@ pub(super) enum Route {
     RemoveVersion { service: String, label: Label },
     Flip { service: String },
     Rollback { service: String },
+    Adopt { service: String },
     Sessions { service: String, limit: usize },
     Explain { service: String },
     History,
@@ -43,6 +44,7 @@ impl Route {
             }
             ["v1", "services", _, "flip"] => (Method::POST, Self::Flip { service: service() }),
             ["v1", "services", _, "rollback"] => (Method::POST, Self::Rollback { service: service() }),
+            ["v1", "services", _, "adopt"] => (Method::POST, Self::Adopt { service: service() }),
             ["v1", "services", _, "sessions"] => {
                 let limit = parameter(query, "limit").and_then(|limit| limit.parse().ok()).unwrap_or(LIMIT);
                 (Method::GET, Self::Sessions { service: service(), limit })
@@ -77,6 +79,7 @@ mod tests {
             ("GET", "/v1/status", Some("sessions=false"), Ok(Route::Status { sessions: false })),
             ("GET", "/v1/services/shop", None, Ok(Route::Service { service: shop(), sessions: true })),
             ("POST", "/v1/services/shop/flip", None, Ok(Route::Flip { service: shop() })),
+            ("POST", "/v1/services/shop/adopt", None, Ok(Route::Adopt { service: shop() })),
             (
                 "DELETE",
                 "/v1/services/shop/versions/001",

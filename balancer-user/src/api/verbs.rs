@@ -8,12 +8,12 @@ use serde_json::Value;
 
 use super::{Context, Route};
 use crate::{
-    config::{Select, parse_backend},
+    config::Select,
     daemon::Caller,
     exit::Failure,
     label::Label,
     model::{Condition, Verb},
-    wire::{AddVersion, Detached, Done, ExplainRequest, Flip, RemoveVersion, Rollback},
+    wire::{AddVersion, Adopt, Detached, Done, ExplainRequest, Flip, RemoveVersion, Rollback},
 };
 
 /// How often a new version's first check is looked for.
@@ -48,6 +48,10 @@ pub(super) async fn answer(route: Route, body: &[u8], caller: &Caller, context: 
             let verb = Verb::Flip { label: request.version, mode: request.mode };
             value(director.change(&service, &verb, caller, request.dry_run)?)
         }
+        Route::Adopt { service } => {
+            let request: Adopt = required(body)?;
+            value(director.change(&service, &Verb::Adopt { label: request.version }, caller, request.dry_run)?)
+        }
         Route::Rollback { service } => {
             let request: Rollback = optional(body)?;
             let verb = Verb::Rollback { sessions: request.sessions };
@@ -75,7 +79,7 @@ async fn add(service: &str, request: AddVersion, caller: &Caller, context: &Cont
     let backends = request
         .backends
         .iter()
-        .map(|text| parse_backend(text).map_err(|error| Failure::usage(error, "")))
+        .map(|text| text.parse().map_err(|error: String| Failure::usage(error, "")))
         .collect::<Result<_, _>>()?;
     let label = request.version;
     let verb = Verb::Add { label: label.clone(), backends };

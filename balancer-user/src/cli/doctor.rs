@@ -127,6 +127,7 @@ async fn config_findings(config: &Config) -> Result<Vec<Finding>, Failure> {
     findings.extend(config.services.iter().map(|service| local("listener", *service.listen.ip())));
     for service in &config.services {
         for backend in service.versions.iter().flat_map(|version| &version.backends) {
+            let backend = backend.address;
             let connect = tokio::time::timeout(Duration::from_secs(1), TcpStream::connect(backend)).await;
             findings.push(match connect {
                 Ok(Ok(_)) => Finding::ok(format!("backend {backend} of {} accepts connections", service.name)),

@@ -12,6 +12,7 @@ mod history;
 mod print;
 mod rollback;
 mod run;
+mod service;
 mod session;
 mod snapshot;
 mod status;
@@ -49,6 +50,9 @@ enum Command {
     /// Add, list or remove versions.
     #[command(subcommand)]
     Version(version::Verb),
+    /// Change how a service treats its sessions.
+    #[command(subcommand)]
+    Service(service::Verb),
     /// Make another version the one that new sessions get.
     Flip(flip::Args),
     /// Go back to the version that was active before.
@@ -108,6 +112,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Run(args) => run::run(args, socket).await,
             Command::Status(args) => status::run(&client()?, args).await,
             Command::Version(verb) => version::run(&client()?, verb).await,
+            Command::Service(verb) => service::run(&client()?, verb).await,
             Command::Flip(args) => flip::run(&client()?, args).await,
             Command::Rollback(args) => rollback::run(&client()?, args).await,
             Command::Wait(args) => wait::run(&client()?, args).await,

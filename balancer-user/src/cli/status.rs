@@ -123,7 +123,8 @@ fn snapshots_text(status: &SnapshotStatus) -> String {
 fn service_text(service: &ServiceStatus) -> String {
     let active = service.active.as_ref().map_or("none", |label| label.as_str());
     let previous = service.previous.as_ref().map_or(String::new(), |label| format!(", before it {label}"));
-    let mut text = format!("{}  http://{}  active: {active}{previous}\n", service.name, service.listen);
+    let adopt = service.adopt.as_ref().map_or(String::new(), |label| format!(", unknown ids: {label}"));
+    let mut text = format!("{}  http://{}  active: {active}{previous}{adopt}\n", service.name, service.listen);
     text.push_str(&table::text(&versions(&service.versions)));
     for warning in &service.warnings {
         text.push_str(&format!("\nwarning: {warning}"));

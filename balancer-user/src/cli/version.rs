@@ -4,7 +4,7 @@ use hyper::Method;
 
 use super::{Format, client::Client, print, status, table};
 use crate::{
-    config::parse_backend,
+    endpoint::Endpoint,
     exit::Failure,
     label::Label,
     wire::{AddVersion, Done, RemoveVersion, ServiceStatus},
@@ -30,13 +30,13 @@ pub(super) struct Add {
     /// 1 to 64 of A-Z a-z 0-9 . _ + -
     #[arg(value_parser = super::label)]
     version: Label,
-    /// A server of the version; may be given several times.
-    #[arg(long = "backend", value_name = "IP:PORT", required = true, num_args = 1.., value_parser = backend)]
+    /// A server of the version; may be given several times. With a route, session ids that end in it lead there.
+    #[arg(long = "backend", value_name = "IP:PORT[,route=ROUTE]", required = true, num_args = 1.., value_parser = backend)]
     backends: Vec<String>,
 }
 
 fn backend(text: &str) -> Result<String, String> {
-    parse_backend(text).map(|address| address.to_string())
+    text.parse().map(|endpoint: Endpoint| endpoint.to_string())
 }
 
 pub(super) async fn run(client: &Client, verb: Verb) -> Result<(), Failure> {

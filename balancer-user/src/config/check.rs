@@ -6,6 +6,7 @@ use balancer_ebpf::layout::{MAX_NAME, MAX_SERVICES, MAX_SOURCES, MAX_VERSIONS, V
 use toml::Spanned;
 
 use super::{Config, ConfigError, Health, Pool, ReturnPath, Service, Version, raw};
+use crate::endpoint::Endpoint;
 
 /// Room for flows, unless the config says otherwise.
 const FLOWS: u32 = 262_144;
@@ -102,6 +103,7 @@ fn check_service(text: &str, raw: raw::Service) -> Result<Service, ConfigError> 
     let parameter = token(text, "parameter", raw.parameter, parameter_default)?;
     let idle = seconds(text, "idle", raw.idle, Duration::from_secs(30 * 60))?;
     let (pool, pool_legs) = check_pool(text, raw.return_path, raw.pool, raw.pool_legs)?;
+    let rename_grace = seconds(text, "rename_grace", raw.rename_grace, Duration::from_secs(30))?;
     let health = check_health(text, raw.health)?;
 
     if raw.version.len() > MAX_VERSIONS as usize {
@@ -120,12 +122,16 @@ fn check_service(text: &str, raw: raw::Service) -> Result<Service, ConfigError> 
             return Err(ConfigError::at(text, span, what, "write it as 1.2.3, or set another `order`"));
         }
         let backends_span = version.backends.span();
-        let backends = unique(text, "backend", version.backends.into_inner(), |backend| backend.0)?;
+        let backends = check_backends(text, version.backends.into_inner())?;
         if backends.is_empty() || backends.len() > VERSION_BACKENDS {
             let what = format!("version `{label}` has {} backends", backends.len());
             return Err(ConfigError::at(text, backends_span, what, format!("name 1 to {VERSION_BACKENDS}")));
         }
         versions.push(Version { label, backends });
+    }
+    if let Some(adopt) = raw.adopt.as_ref().filter(|adopt| !labels.contains(adopt.as_ref())) {
+        let what = format!("`adopt` names the version `{}`, which service `{name}` does not have", adopt.as_ref());
+        return Err(ConfigError::at(text, adopt.span(), what, "name one of its versions, or remove `adopt`"));
     }
 
     Ok(Service {
@@ -140,6 +146,8 @@ fn check_service(text: &str, raw: raw::Service) -> Result<Service, ConfigError> 
         pool,
         pool_legs,
         on_unframed: raw.on_unframed,
+        rename_grace,
+        adopt: raw.adopt.map(Spanned::into_inner),
         health,
         versions,
     })
@@ -197,6 +205,22 @@ fn check_health(text: &str, raw: Option<Spanned<raw::Health>>) -> Result<Health,
         return Err(ConfigError::at(text, span, "`interval` is below 50ms", "write at least \"50ms\""));
     }
     Ok(health)
+}
+
+/// A version's backends; an error if an address or a route is there twice.
+fn check_backends(text: &str, backends: Vec<Spanned<raw::Backend>>) -> Result<Vec<Endpoint>, ConfigError> {
+    let places: Vec<_> = backends.iter().map(|backend| (backend.span(), backend.as_ref().0)).collect();
+    unique(text, "backend", backends, |backend| backend.0.address)?;
+    let mut routes = BTreeSet::new();
+    for (span, endpoint) in &places {
+        if let Some(route) = endpoint.route
+            && !routes.insert(route)
+        {
+            let what = format!("two backends have the route `{route}`");
+            return Err(ConfigError::at(text, span.clone(), what, "give each a route of its own, as its server has"));
+        }
+    }
+    Ok(places.into_iter().map(|(_, endpoint)| endpoint).collect())
 }
 
 /// The values without their places; an error if one is there twice.

@@ -22,8 +22,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-pub use self::{error::ConfigError, value::parse_backend};
-use crate::{label::Label, order::Order};
+pub use self::error::ConfigError;
+pub(crate) use self::value::parse_socket;
+use crate::{endpoint::Endpoint, label::Label, order::Order};
 
 /// A checked configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +65,10 @@ pub struct Service {
     /// Idle legs that are kept for each backend at most; 0 where none are pooled.
     pub pool_legs: u32,
     pub on_unframed: OnUnframed,
+    /// For this time the former id of a renamed session stays where it is (C34).
+    pub rename_grace: Duration,
+    /// The version that ids known nowhere are adopted into (C9), for a director without a state.
+    pub adopt: Option<Label>,
     pub health: Health,
     /// The versions that a director without a state begins with.
     pub versions: Vec<Version>,
@@ -86,7 +91,7 @@ pub struct Health {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
     pub label: Label,
-    pub backends: Vec<SocketAddrV4>,
+    pub backends: Vec<Endpoint>,
 }
 
 /// Where the programs are attached.

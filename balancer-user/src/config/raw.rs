@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
+pub(super) use super::value::Backend;
 use super::{
     Hook, OnUnframed, Pool, ReturnPath, Select,
-    value::{Backend, Duration, Every, Listen, Name, Path, Source},
+    value::{Duration, Every, Listen, Name, Path, Source},
 };
 use crate::{label::Label, order::Order};
 
@@ -55,6 +56,8 @@ pub(super) struct Service {
     pub(super) pool_legs: Option<Spanned<u32>>,
     #[serde(default)]
     pub(super) on_unframed: OnUnframed,
+    pub(super) rename_grace: Option<Spanned<Duration>>,
+    pub(super) adopt: Option<Spanned<Label>>,
     pub(super) health: Option<Spanned<Health>>,
     #[serde(default)]
     pub(super) version: Vec<Version>,

@@ -35,6 +35,7 @@ fn defaults() {
     assert_eq!(shop.idle, Duration::from_secs(1800));
     assert_eq!((shop.return_path, shop.on_unframed), (ReturnPath::Snat, OnUnframed::Close));
     assert_eq!((shop.pool, shop.pool_legs), (Pool::Safe, 64));
+    assert_eq!((shop.rename_grace, &shop.adopt), (Duration::from_secs(30), &None));
     assert_eq!((shop.health.rise, shop.health.fall), (1, 2));
 }
 
@@ -112,6 +113,36 @@ fn errors_name_the_key_the_line_and_the_fix() {
         ("[[service]]", "[snapshot]\nevery = \"often\"\n[[service]]", 7, "`often` is not a time", "or \"never\""),
         ("[[service]]", "[snapshot]\nevery = \"9ms\"\n[[service]]", 7, "`every` is below 100ms", "at least"),
         ("[[service]]", "[snapshot]\nfile = \"x\"\n[[service]]", 7, "unknown key `file`", "every"),
+        ("name = \"shop\"", "name = \"shop\"\nrename_grace = \"0s\"", 8, "`0s` is not a time", "a unit"),
+        (
+            "name = \"shop\"",
+            "name = \"shop\"\nadopt = \"009\"",
+            8,
+            "`adopt` names the version `009`, which service `shop` does not have",
+            "name one of its versions",
+        ),
+        (
+            "[\"10.60.1.2:8080\"]",
+            "[{ address = \"10.60.1.2:8080\", route = \"a.b\" }]",
+            13,
+            "`a.b` is not a route",
+            "write 1 to 32",
+        ),
+        ("[\"10.60.1.2:8080\"]", "[{ address = \"10.60.1.2\" }]", 13, "`10.60.1.2` has no port", "10.60.1.2:8080"),
+        (
+            "[\"10.60.1.2:8080\"]",
+            "[{ address = \"10.60.1.2:80\", weight = 3 }]",
+            13,
+            "unknown key `weight`",
+            "address or route",
+        ),
+        (
+            "[\"10.60.1.2:8080\"]",
+            "[{ address = \"10.0.0.1:80\", route = \"n1\" }, { address = \"10.0.0.2:80\", route = \"n1\" }]",
+            13,
+            "two backends have the route `n1`",
+            "a route of its own",
+        ),
         ("name = \"lab\"", "name = \"lab", 2, "", ""),
     ];
     for (from, to, line, what, fix) in table {
@@ -132,6 +163,17 @@ fn snapshots_can_be_left_to_the_end() {
     };
     assert_eq!(every("1m"), Some(Duration::from_secs(60)));
     assert_eq!(every("never"), None);
+}
+
+#[test]
+fn backends_with_and_without_a_route() {
+    let text = GOOD
+        .replace("[\"10.60.1.2:8080\"]", "[\"10.60.1.2:8080\", { address = \"10.60.2.2:8080\", route = \"n2\" }]")
+        .replace("listen =", "adopt = \"001\"\nlisten =");
+    let shop = Config::parse(&text).unwrap().services.remove(0);
+    let backends: Vec<String> = shop.versions[0].backends.iter().map(ToString::to_string).collect();
+    assert_eq!(backends, ["10.60.1.2:8080", "10.60.2.2:8080,route=n2"]);
+    assert_eq!(shop.adopt.as_ref().map(Label::as_str), Some("001"));
 }
 
 #[test]

@@ -1,8 +1,16 @@
 //! What a single value may be. Messages say what is wrong, then `: write` and the fix; [`super::ConfigError`] splits them.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::{
+    fmt,
+    net::{Ipv4Addr, SocketAddrV4},
+};
 
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, MapAccess, Visitor, value::MapAccessDeserializer},
+};
+
+use crate::endpoint::{Endpoint, Route};
 
 /// A name of a director or a service: it becomes a file's name and a part of a URL.
 #[derive(Deserialize)]
@@ -99,25 +107,42 @@ impl TryFrom<String> for Listen {
     }
 }
 
-/// The address and port of a backend.
-#[derive(Clone, Copy, Deserialize)]
-#[serde(try_from = "String")]
-pub(super) struct Backend(pub(super) SocketAddrV4);
+/// A backend: its address and port as a text, or a table with a route as well.
+#[derive(Clone, Copy)]
+pub(super) struct Backend(pub(super) Endpoint);
 
-impl TryFrom<String> for Backend {
-    type Error = String;
+impl<'de> Deserialize<'de> for Backend {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Not an untagged enumeration: that would swallow what is wrong with an address.
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Endpoint;
 
-    fn try_from(text: String) -> Result<Self, String> {
-        parse_backend(&text).map(Self)
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an address and port, or { address = \"…\", route = \"…\" }")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Endpoint, E> {
+                let address = parse_socket(text, "8080").map_err(E::custom)?;
+                Ok(Endpoint { address, route: None })
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Endpoint, A::Error> {
+                #[derive(Deserialize)]
+                #[serde(deny_unknown_fields)]
+                struct Table {
+                    address: String,
+                    route: Option<Route>,
+                }
+                let table = Table::deserialize(MapAccessDeserializer::new(map))?;
+                let address = parse_socket(&table.address, "8080").map_err(de::Error::custom)?;
+                Ok(Endpoint { address, route: table.route })
+            }
+        }
+        deserializer.deserialize_any(Either).map(Self)
     }
 }
 
-/// Reads a backend's address and port, as in the config and on the command line.
-pub fn parse_backend(text: &str) -> Result<SocketAddrV4, String> {
-    parse_socket(text, "8080")
-}
-
-fn parse_socket(text: &str, port: &str) -> Result<SocketAddrV4, String> {
+/// Reads an address and a port; `port` is the example in the error.
+pub(crate) fn parse_socket(text: &str, port: &str) -> Result<SocketAddrV4, String> {
     if text.starts_with('[') || text.matches(':').count() > 1 {
         return Err(format!("`{text}` looks like IPv6, which is not there yet: write an IPv4 address and a port"));
     }

@@ -112,9 +112,14 @@ impl Director {
             // The config's versions are there from the beginning: which is active is chosen when their health is known, and
             // there is nothing before it to go back to.
             if let Some(service) = self.state.service_mut(&config.name) {
+                service.adopt.clone_from(&config.adopt);
                 service.active = None;
                 service.past.clear();
-                service.versions.iter_mut().for_each(|version| version.was_active = false);
+                for version in &mut service.versions {
+                    version.was_active = false;
+                    // They may all have users from before the director was there.
+                    version.routed = true;
+                }
             }
         }
         Ok(())

@@ -68,7 +68,7 @@ impl Origin {
         match self {
             Self::Former(former) => {
                 let mut newest = 0;
-                former.each(&mut |image| {
+                former.each(&|_| 0, &mut |image| {
                     newest = balancer_ebpf::layout::Binding(image.binding).generation().max(newest);
                 });
                 newest
@@ -100,10 +100,11 @@ impl Origin {
             Self::Pinned | Self::Nothing { problem: None } => return Ok(None),
         };
         let table = open_table(pins)?;
-        let mut filler = Filler::new(&table, globals, Known::of(config, state), taken, Moment::now());
+        let known = Known::of(config, state);
+        let mut filler = Filler::new(&table, globals, known.clone(), taken, Moment::now());
         let mut problem = None;
         match self {
-            Self::Former(former) => former.each(&mut |image| filler.put(image)),
+            Self::Former(former) => former.each(&|backend| known.idle(backend), &mut |image| filler.put(image)),
             Self::Snapshot(mut snapshot) => {
                 if let Err(error) = snapshot.each(&mut |image| filler.put(image)) {
                     problem = Some(format!("the rest of the snapshot cannot be read: {error}"));

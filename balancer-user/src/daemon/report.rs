@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use balancer_ebpf::layout::{Binding, KIND_ISSUED};
+use balancer_ebpf::layout::{Binding, KIND_ADOPTED, KIND_ISSUED, KIND_RENAMED, Times};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::{Director, counters};
@@ -87,6 +87,7 @@ impl Director {
             on_unframed: config.on_unframed,
             active: service.active.clone(),
             previous: service.past.last().cloned(),
+            adopt: service.adopt.clone(),
             versions,
             warnings: self.warnings(config, service),
         })
@@ -104,6 +105,7 @@ impl Director {
             Ok::<_, Failure>(BackendStatus {
                 id: backend.id,
                 address: backend.address,
+                route: backend.route,
                 condition: self.conditions.of_backend(backend.id),
                 detail: self.details.get(&backend.id).cloned().unwrap_or_default(),
                 legs_busy: self.plane.backend(backend.id)?.legs.get(),
@@ -176,7 +178,12 @@ impl Director {
         let mut by_version: BTreeMap<(u32, u32), SessionCount> = BTreeMap::new();
         self.each_bound(&mut |bound| {
             let count = by_version.entry((bound.service, bound.binding.version())).or_default();
-            if bound.binding.kind() == KIND_ISSUED { count.issued += 1 } else { count.presented += 1 }
+            match bound.binding.kind() {
+                KIND_ISSUED | KIND_ADOPTED => count.issued += 1,
+                // Its session is counted under the id that it has now.
+                KIND_RENAMED => {}
+                _ => count.presented += 1,
+            }
         });
         self.counted = Some(SessionCounts { at: Instant::now(), by_version });
     }
@@ -208,7 +215,7 @@ impl Director {
                 hash: short_hash(bound.tag),
                 version: label(bound.binding.version())?,
                 backend: backend.map(|(_, _, backend)| backend.address),
-                kind: if bound.binding.kind() == KIND_ISSUED { "issued" } else { "presented" }.to_owned(),
+                kind: kind(bound.binding).to_owned(),
                 age_seconds: u64::from(bound.age),
                 idle_seconds: u64::from(bound.idle),
             })
@@ -232,10 +239,12 @@ impl Director {
             let binding = Binding(image.binding);
             let Some((service, limit)) = services.get(&binding.backend()) else { return };
             let version = service.versions.iter().find(|version| version.index == binding.version());
-            let (seen, made) = (times as u32, (times >> 32) as u32);
-            let idle = age(now, seen);
-            if version.is_some_and(|version| version.generation == binding.generation()) && idle <= *limit {
-                visit(Bound { tag, service: service.id, binding, age: age(now, made), idle });
+            let times = Times(times);
+            if version.is_some_and(|version| version.generation == binding.generation()) && !times.expired(now) {
+                // What is left of the time-out says when it was seen; of the grace of a renamed id it says nothing.
+                let left = times.expires().wrapping_sub(now);
+                let age = age(now, times.made());
+                visit(Bound { tag, service: service.id, binding, age, idle: limit.saturating_sub(left).min(age) });
             }
         });
     }
@@ -260,6 +269,16 @@ impl Director {
             .into()),
             _ => Ok(()),
         }
+    }
+}
+
+/// The word for what is known of an id.
+fn kind(binding: Binding) -> &'static str {
+    match binding.kind() {
+        KIND_ISSUED => "issued",
+        KIND_ADOPTED => "adopted",
+        KIND_RENAMED => "renamed",
+        _ => "presented",
     }
 }
 

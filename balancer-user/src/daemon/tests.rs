@@ -4,8 +4,8 @@ use std::{cell::Cell, collections::BTreeMap, sync::Mutex as StdMutex, time::Dura
 
 use balancer_ebpf::{
     layout::{
-        BACKEND_UP, BUCKET_WAYS, Backend, Binding, Bucket, Entry, Globals, KIND_ISSUED, KIND_PRESENTED, Key, Listener,
-        ListenerKey, MAX_SOURCES, OFFER_SACK, Policy, ROLE_BACKEND, Traffic,
+        BACKEND_UP, BUCKET_WAYS, Backend, Binding, Bucket, Entry, Globals, KIND_ISSUED, KIND_PRESENTED, KIND_RENAMED,
+        Key, Listener, ListenerKey, MAX_SOURCES, OFFER_SACK, Policy, ROLE_BACKEND, Times, Traffic,
     },
     sip::hash_id,
 };
@@ -43,9 +43,9 @@ struct Fake(Arc<StdMutex<Memory>>);
 impl Fake {
     fn bind(&self, id: &str, binding: Binding) {
         let hash = hash_id(KEY, 0, id.as_bytes());
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime).tv_sec as u64;
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime).tv_sec as u32;
         let bucket = hash.bucket as u32 & (BUCKETS - 1);
-        let entry = [hash.tag, binding.0, now | now << 32, hash.bucket];
+        let entry = [hash.tag, binding.0, Times::new(now + 1800, now).0, hash.bucket];
         self.0.lock().unwrap().buckets.entry(bucket).or_default().push(entry);
     }
 }
@@ -407,12 +407,89 @@ fn explain_follows_a_binding_and_counts_sessions() {
 
     let status = bench.director.status(true).unwrap();
     let shop = &status.services[0];
+    assert_eq!(shop.adopt, None);
     let sessions: Vec<_> = shop.versions.iter().map(|v| v.sessions.unwrap()).map(|s| (s.issued, s.presented)).collect();
     assert_eq!(sessions, [(0, 1), (1, 0)]);
     assert_eq!((shop.versions[1].state, shop.versions[1].in_flight), (VersionState::Active, -1));
     assert_eq!(status.counters.len(), 2);
     let list = bench.director.sessions("shop", 1).unwrap();
     assert_eq!((list.total, list.sessions.len()), (2, 1));
+}
+
+/// C9, C29, C34: as the data path decides, and in the order D1.
+#[test]
+fn explain_knows_routes_adoption_and_renamed_ids() {
+    let mut bench = bench();
+    bench.director.take_report(&report(0, Condition::Up));
+    let routed = |label: &str, backends: &[&str]| Verb::Add {
+        label: label.parse().unwrap(),
+        backends: backends.iter().map(|text| text.parse().unwrap()).collect(),
+    };
+    bench.attach();
+    bench.verb(routed("003", &["10.60.3.2:8080,route=n1", "10.60.3.3:8080,route=n2"])).unwrap();
+    bench.up(3);
+    bench.up(4);
+    bench.flip("001", Mode::NewSessions).unwrap();
+    bench.fake.bind("HERE.n1", Binding::new(0, 1, 0, KIND_PRESENTED));
+    bench.fake.bind("OLD", Binding::new(2, 3, 3, KIND_RENAMED));
+    bench.fake.bind("STALE", Binding::new(1, 99, 1, KIND_PRESENTED));
+    let explain = |bench: &Bench, cookies: &[&str]| {
+        let cookies = cookies.iter().map(|id| (*id).to_owned()).collect();
+        let request = ExplainRequest { cookies, path: None, source: "10.60.0.9".parse().unwrap() };
+        let explanation = bench.director.explain("shop", &request).unwrap();
+        let shown = format!("{} {} {}", explanation.version.unwrap(), explanation.backend.unwrap(), explanation.reason);
+        (shown, explanation.steps.join("; "))
+    };
+    let (n1, n2) = ("003 10.60.3.2:8080 route", "003 10.60.3.3:8080 route");
+    let check = |bench: &Bench, table: &[(&[&str], &str)]| {
+        for (cookies, expected) in table {
+            let (shown, steps) = explain(bench, cookies);
+            assert_eq!(shown, *expected, "{cookies:?}: {steps}");
+        }
+    };
+    let common: &[(&[&str], &str)] = &[
+        (&["8F3A.n1"], n1),
+        (&["8F3A.n2"], n2),
+        (&["HERE.n1"], "001 10.60.1.2:8080 bound"),
+        (&["8F3A.n1", "HERE.n1"], "001 10.60.1.2:8080 bound"),
+        (&["8F3A", "8F3A.n2", "8F3A.n1"], n2),
+        (&["OLD"], "003 10.60.3.2:8080 bound"),
+        (&["STALE"], "001 10.60.1.2:8080 moved"),
+        (&["STALE", "8F3A.n1"], "001 10.60.1.2:8080 moved"),
+        (&["8F3A.n1", "STALE"], n1),
+        (&[], "001 10.60.1.2:8080 active"),
+    ];
+    check(&bench, common);
+    check(&bench, &[(&["8F3A"], "001 10.60.1.2:8080 active"), (&["8F3A.n3"], "001 10.60.1.2:8080 active")]);
+    assert!(explain(&bench, &["8F3A.n1"]).1.contains("ends in `n1`, a route of 003"));
+    assert!(explain(&bench, &["OLD"]).1.contains("bound to 003, under another id now"));
+
+    let adopt = |label: Option<&str>| Verb::Adopt { label: label.map(|label| label.parse().unwrap()) };
+    bench.verb(adopt(Some("003"))).unwrap();
+    assert_eq!(bench.director.status(false).unwrap().services[0].adopt.as_ref().unwrap().as_str(), "003");
+    check(&bench, common);
+    for id in ["8F3A", "8F3A.n3"] {
+        let (shown, steps) = explain(&bench, &[id]);
+        assert!(shown.starts_with("003") && shown.ends_with("adopted"), "{shown}");
+        assert!(steps.contains("ids that nobody knows are adopted into 003"), "{steps}");
+    }
+    // Renamed ids are sessions under another id, and not counted.
+    let status = bench.director.status(true).unwrap();
+    let presented: Vec<u64> = status.services[0].versions.iter().map(|v| v.sessions.unwrap().presented).collect();
+    assert_eq!(presented, [1, 0, 0]);
+    let kinds: Vec<String> = bench.director.sessions("shop", 9).unwrap().sessions.into_iter().map(|s| s.kind).collect();
+    assert!(kinds.contains(&"renamed".to_owned()), "{kinds:?}");
+
+    // Everybody moves: neither routes nor adoption lead back.
+    bench.flip("001", Mode::Forced).unwrap();
+    check(
+        &bench,
+        &[
+            (&["8F3A.n1"], "001 10.60.1.2:8080 active"),
+            (&["8F3A"], "001 10.60.1.2:8080 active"),
+            (&["OLD"], "001 10.60.1.2:8080 moved"),
+        ],
+    );
 }
 
 /// The API from end to end: a socket, JSON, errors with hints.
@@ -449,6 +526,10 @@ async fn the_socket_answers() {
     assert_eq!((status, value["services"][0]["active"].as_str()), (200, Some("002")));
     let (status, value) = ask("POST", "/v1/services/shop/flip", r#"{"version":"001","mode":"forced"}"#).await;
     assert_eq!((status, value["undo"].as_str()), (200, Some("balancer flip shop 002 --mode forced")));
+    let (status, value) = ask("POST", "/v1/services/shop/adopt", r#"{"version":"002"}"#).await;
+    assert_eq!((status, value["undo"].as_str()), (200, Some("balancer service adopt shop off")));
+    let (status, value) = ask("POST", "/v1/services/shop/adopt", r#"{"version":null}"#).await;
+    assert_eq!((status, value["undo"].as_str()), (200, Some("balancer service adopt shop 002")));
     let (status, value) = ask("POST", "/v1/services/shop/flip", r#"{"version":"009"}"#).await;
     assert_eq!((status, value["hint"].as_str()), (409, Some("the versions are: 001, 002")));
     let (status, value) = ask("POST", "/v1/services/shop/flip", r#"{"version":"0 1"}"#).await;

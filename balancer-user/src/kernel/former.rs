@@ -61,12 +61,13 @@ fn open(version: u32, pins: Pins) -> anyhow::Result<Former> {
 }
 
 impl Former {
-    /// Visits the entries in use, in the words of the present layout. The former programs may still be at work.
-    pub fn each(&self, visit: &mut dyn FnMut(Image)) {
+    /// Visits the entries in use, in the words of the present layout, with the idle time-outs of their backends. The former
+    /// programs may still be at work.
+    pub fn each(&self, idle: &dyn Fn(u32) -> u32, visit: &mut dyn FnMut(Image)) {
         for first in (0..self.table.words()).step_by(v1::WORDS.entry) {
             let word = |at: usize| self.table.load(first + at).unwrap_or_default();
             if let Some(image) = v1::WORDS.whole(word) {
-                visit(v1::image(image));
+                visit(v1::image(image, idle));
             }
         }
     }

@@ -1,11 +1,11 @@
 //! `version add`.
 
-use std::{collections::BTreeSet, net::SocketAddrV4};
+use std::collections::BTreeSet;
 
-use balancer_ebpf::layout::VERSION_BACKENDS;
+use balancer_ebpf::layout::{MAX_ROUTES, VERSION_BACKENDS};
 
 use super::{Backend, Conditions, Outcome, Refusal, Rules, Service, State, Version, change::find, select::reselect};
-use crate::{config::Select, label::Label, order::padding_trap};
+use crate::{config::Select, endpoint::Endpoint, label::Label, order::padding_trap};
 
 pub(super) fn add(
     state: &mut State,
@@ -13,7 +13,7 @@ pub(super) fn add(
     rules: Rules,
     conditions: &Conditions,
     label: &Label,
-    addresses: &[SocketAddrV4],
+    endpoints: &[Endpoint],
 ) -> Result<Outcome, Refusal> {
     let service = find(state, name)?;
     if service.version(label).is_some() {
@@ -22,23 +22,36 @@ pub(super) fn add(
     if let Some(what) = rules.order.refuses(label) {
         return Err(Refusal::NoOrder(what));
     }
-    check_addresses(label, addresses)?;
-    let mut warnings = shared_addresses(service, addresses);
+    check_endpoints(label, endpoints)?;
+    let mut warnings = shared_addresses(service, endpoints);
+    warnings.extend(shared_routes(service, endpoints));
+    let routes = service.versions.iter().flat_map(|version| &version.backends).filter_map(|backend| backend.route);
+    if routes.chain(endpoints.iter().filter_map(|endpoint| endpoint.route)).count() > MAX_ROUTES {
+        return Err(Refusal::NoRoom { what: "routes of a service", limit: MAX_ROUTES as u32 });
+    }
 
     let index = service.take_index()?;
     let generation = service.take_generation();
     let mut backends = Vec::new();
-    for address in addresses {
-        backends.push(Backend { id: state.take_backend_id()?, address: *address });
+    for Endpoint { address, route } in endpoints.iter().copied() {
+        backends.push(Backend { id: state.take_backend_id()?, address, route });
     }
     let service = find(state, name)?;
-    service.versions.push(Version { label: label.clone(), index, generation, held: None, was_active: false, backends });
+    service.versions.push(Version {
+        label: label.clone(),
+        index,
+        generation,
+        held: None,
+        was_active: false,
+        routed: false,
+        backends,
+    });
     // The first version of a service has no choice but to be active.
     reselect(service, rules, conditions);
 
     let mut outcome = Outcome {
         verb: "version add",
-        did: vec![format!("{name}: {label} is added with {}", backends_of(addresses))],
+        did: vec![format!("{name}: {label} is added with {}", backends_of(endpoints))],
         undo: format!("balancer version rm {name} {label}"),
         version: Some(label.clone()),
         changed: true,
@@ -57,31 +70,47 @@ pub(super) fn add(
     Ok(outcome)
 }
 
-fn check_addresses(label: &Label, addresses: &[SocketAddrV4]) -> Result<(), Refusal> {
-    if addresses.is_empty() || addresses.len() > VERSION_BACKENDS {
-        let (count, limit) = (addresses.len(), VERSION_BACKENDS);
+fn check_endpoints(label: &Label, endpoints: &[Endpoint]) -> Result<(), Refusal> {
+    if endpoints.is_empty() || endpoints.len() > VERSION_BACKENDS {
+        let (count, limit) = (endpoints.len(), VERSION_BACKENDS);
         return Err(Refusal::Backends { label: label.clone(), count, limit });
     }
     let mut seen = BTreeSet::new();
-    match addresses.iter().find(|address| !seen.insert(**address)) {
-        Some(address) => Err(Refusal::TwiceBackend { label: label.clone(), address: *address }),
+    if let Some(twice) = endpoints.iter().find(|endpoint| !seen.insert(endpoint.address)) {
+        return Err(Refusal::TwiceBackend { label: label.clone(), address: twice.address });
+    }
+    let mut seen = BTreeSet::new();
+    match endpoints.iter().filter_map(|endpoint| endpoint.route).find(|route| !seen.insert(*route)) {
+        Some(route) => Err(Refusal::TwiceRoute { label: label.clone(), route }),
         None => Ok(()),
     }
 }
 
-fn backends_of(addresses: &[SocketAddrV4]) -> String {
-    match addresses {
+fn backends_of(endpoints: &[Endpoint]) -> String {
+    match endpoints {
         [only] => format!("the backend {only}"),
         several => format!("{} backends", several.len()),
     }
 }
 
 /// A server that runs one release at a time may serve two versions on paper while it is updated, so this only warns.
-fn shared_addresses(service: &Service, addresses: &[SocketAddrV4]) -> Vec<String> {
+fn shared_addresses(service: &Service, endpoints: &[Endpoint]) -> Vec<String> {
     let pairs = service.versions.iter().flat_map(|v| v.backends.iter().map(move |b| (&v.label, b.address)));
     pairs
-        .filter(|(_, address)| addresses.contains(address))
+        .filter(|(_, address)| endpoints.iter().any(|endpoint| endpoint.address == *address))
         .map(|(label, address)| format!("{address} also serves version `{label}`: is that meant?"))
+        .collect()
+}
+
+/// A route that two versions have does not say which of them issued an id.
+fn shared_routes(service: &Service, endpoints: &[Endpoint]) -> Vec<String> {
+    let backends = service.versions.iter().flat_map(|v| v.backends.iter().map(move |b| (&v.label, b.route)));
+    backends
+        .filter(|(_, route)| route.is_some() && endpoints.iter().any(|endpoint| endpoint.route == *route))
+        .map(|(label, route)| {
+            let route = route.map(|route| route.to_string()).unwrap_or_default();
+            format!("`{route}` is a route of version `{label}` as well: an id that nobody knows goes to the active one of the two")
+        })
         .collect()
 }
 

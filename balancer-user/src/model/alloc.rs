@@ -23,6 +23,7 @@ impl State {
                     next_index: 0,
                     versions: Vec::new(),
                     active: None,
+                    adopt: None,
                     past: Vec::new(),
                 });
                 self.services.len() - 1

@@ -1,19 +1,31 @@
 //! The verbs: what they ask for and what comes of them.
 
-use std::net::SocketAddrV4;
-
 use serde::{Deserialize, Serialize};
 
-use super::{Conditions, Refusal, State, add, flip, remove, rollback};
-use crate::{config::Select, label::Label, order::Order};
+use super::{Conditions, Refusal, State, add, adopt, flip, remove, rollback};
+use crate::{config::Select, endpoint::Endpoint, label::Label, order::Order};
 
 /// What an operator asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verb {
-    Add { label: Label, backends: Vec<SocketAddrV4> },
-    Remove { label: Label },
-    Flip { label: Label, mode: Mode },
-    Rollback { sessions: Sessions },
+    Add {
+        label: Label,
+        backends: Vec<Endpoint>,
+    },
+    Remove {
+        label: Label,
+    },
+    Flip {
+        label: Label,
+        mode: Mode,
+    },
+    Rollback {
+        sessions: Sessions,
+    },
+    /// `None`: off.
+    Adopt {
+        label: Option<Label>,
+    },
 }
 
 /// Whom a flip moves.
@@ -83,6 +95,7 @@ pub fn apply(
         Verb::Remove { label } => remove::remove(state, service, rules, conditions, label),
         Verb::Flip { label, mode } => flip::flip(state, service, rules, conditions, label, *mode),
         Verb::Rollback { sessions } => rollback::rollback(state, service, rules, conditions, *sessions),
+        Verb::Adopt { label } => adopt::adopt(state, service, label.as_ref()),
     }
 }
 

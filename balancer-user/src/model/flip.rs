@@ -1,7 +1,7 @@
 //! `flip`.
 
 use super::{
-    Conditions, Hold, Mode, Outcome, Refusal, Rules, Service, State,
+    Conditions, Hold, Mode, Outcome, Refusal, Rules, Service, State, adopt,
     change::{check_healthy, check_version, find},
 };
 use crate::{config::Select, label::Label};
@@ -21,8 +21,8 @@ pub(super) fn flip(
 
     service.activate(label);
     let held = hold_above(service, rules, label, Hold::Above);
-    let moved = match mode {
-        Mode::NewSessions => Vec::new(),
+    let (moved, stopped) = match mode {
+        Mode::NewSessions => (Vec::new(), None),
         Mode::Forced => move_sessions(service, |other| other != label),
     };
 
@@ -58,6 +58,7 @@ pub(super) fn flip(
                 .will
                 .push(format!("sessions of {from} get {label} at their next request, also on open connections"));
             outcome.will.push("those that the versions do not share begin anew".to_owned());
+            outcome.will.extend(stopped);
             outcome.did.push(format!("every session gets {label} at its next request"));
         }
     }
@@ -92,16 +93,18 @@ pub(super) fn hold_above(service: &mut Service, rules: Rules, label: &Label, hol
     newly
 }
 
-/// Gives the versions that `which` names a new generation: their bindings count no more.
-pub(super) fn move_sessions(service: &mut Service, which: impl Fn(&Label) -> bool) -> Vec<Label> {
-    let labels: Vec<Label> = service.labels().into_iter().filter(which).collect();
+/// Moves the sessions of the versions that `which` names: a new generation, so that their bindings count no more, and
+/// neither routes nor adoption lead there. Answers whom it concerns, and what is to be said of adoption.
+pub(super) fn move_sessions(service: &mut Service, which: impl Fn(&Label) -> bool) -> (Vec<Label>, Option<String>) {
+    let labels: Vec<Label> = service.labels().into_iter().filter(|label| which(label)).collect();
     for label in &labels {
         let generation = service.take_generation();
         if let Some(version) = service.version_mut(label) {
             version.generation = generation;
+            version.routed = false;
         }
     }
-    labels
+    (labels, adopt::stop(service, which))
 }
 
 fn join(labels: &[Label]) -> String {

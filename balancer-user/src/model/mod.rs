@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod add;
+mod adopt;
 mod alloc;
 mod change;
 mod condition;
@@ -30,7 +31,10 @@ pub use self::{
     refusal::Refusal,
     select::{Switch, reselect},
 };
-use crate::label::Label;
+use crate::{
+    endpoint::{Endpoint, Route},
+    label::Label,
+};
 
 /// The format of the state file; another one is refused rather than guessed at.
 pub const FORMAT: u32 = 1;
@@ -73,6 +77,9 @@ pub struct Service {
     pub versions: Vec<Version>,
     /// What new sessions get.
     pub active: Option<Label>,
+    /// The version that ids known nowhere are adopted into (C9).
+    #[serde(default)]
+    pub adopt: Option<Label>,
     /// Formerly active versions that still exist, the latest last: where `rollback` goes.
     pub past: Vec<Label>,
 }
@@ -90,6 +97,10 @@ pub struct Version {
     pub held: Option<Hold>,
     /// It has been active at some time: it may have sessions, and its return is no news.
     pub was_active: bool,
+    /// Ids that end in a route of its backends are steered to it (C29): from when it serves users on, until its sessions are
+    /// moved away. An id says for ever where it was issued, so a forced flip would move nobody otherwise.
+    #[serde(default)]
+    pub routed: bool,
     pub backends: Vec<Backend>,
 }
 
@@ -110,6 +121,15 @@ pub struct Backend {
     /// Index into the kernel's backends.
     pub id: u16,
     pub address: SocketAddrV4,
+    #[serde(default)]
+    pub route: Option<Route>,
+}
+
+impl Backend {
+    /// As an operator writes it.
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint { address: self.address, route: self.route }
+    }
 }
 
 impl State {
@@ -139,6 +159,13 @@ impl Service {
 
     pub fn version_mut(&mut self, label: &Label) -> Option<&mut Version> {
         self.versions.iter_mut().find(|version| version.label == *label)
+    }
+
+    /// The version at an index of the policy, and its backend with that id.
+    pub fn backend(&self, index: u32, id: u32) -> Option<(&Version, Backend)> {
+        let version = self.versions.iter().find(|version| version.index == index)?;
+        let backend = version.backends.iter().find(|backend| u32::from(backend.id) == id)?;
+        Some((version, *backend))
     }
 
     /// The version that new sessions get.
@@ -184,6 +211,7 @@ impl Service {
         self.active = Some(label.clone());
         if let Some(version) = self.version_mut(label) {
             version.was_active = true;
+            version.routed = true;
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::{exit::Failure, label::Label};
+use crate::{endpoint::Route, exit::Failure, label::Label};
 
 /// A verb that was understood and not done; the state is as it was.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -27,6 +27,8 @@ pub enum Refusal {
     Backends { label: Label, count: usize, limit: usize },
     #[error("version `{label}` names the backend {address} twice")]
     TwiceBackend { label: Label, address: std::net::SocketAddrV4 },
+    #[error("version `{label}` has two backends with the route `{route}`")]
+    TwiceRoute { label: Label, route: Route },
     #[error("there is no room for more {what}: {limit} are in use")]
     NoRoom { what: &'static str, limit: u32 },
 }
@@ -54,6 +56,7 @@ impl Refusal {
             Self::NothingBefore { service } => format!("name the version: balancer flip {service} VERSION"),
             Self::Backends { .. } => "give --backend IP:PORT for each server of the version".to_owned(),
             Self::TwiceBackend { .. } => "name each backend once".to_owned(),
+            Self::TwiceRoute { .. } => "give each backend the route of its own server".to_owned(),
             Self::NoRoom { .. } => "remove what is no longer used: balancer version ls SERVICE shows it".to_owned(),
         }
     }

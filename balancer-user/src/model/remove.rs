@@ -1,7 +1,7 @@
 //! `version rm`.
 
 use super::{
-    Conditions, Outcome, Refusal, Rules, State,
+    Conditions, Outcome, Refusal, Rules, State, adopt,
     change::{check_version, find},
     select::reselect,
 };
@@ -37,7 +37,7 @@ pub(super) fn remove(
     }
 
     let heir = service.active.as_ref().map_or("nothing", Label::as_str).to_owned();
-    let backends: Vec<String> = removed.backends.iter().map(|b| format!("--backend {}", b.address)).collect();
+    let backends: Vec<String> = removed.backends.iter().map(|b| format!("--backend {}", b.endpoint())).collect();
     let mut outcome = Outcome {
         verb: "version rm",
         will: vec![format!("sessions of {label} get {heir} at their next request, and begin anew there")],
@@ -47,6 +47,9 @@ pub(super) fn remove(
         changed: true,
         ..Outcome::default()
     };
+    if let Some(stopped) = adopt::stop(find(state, name)?, |other| other == label) {
+        outcome.will.push(stopped);
+    }
     if was_active {
         outcome.will.push(format!("new sessions get {heir} instead of {label}"));
     }

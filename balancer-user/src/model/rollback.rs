@@ -39,9 +39,10 @@ pub(super) fn rollback(
             held.push(bad.clone());
         }
     }
-    if sessions == Sessions::Move {
-        move_sessions(service, |label| Some(label) == bad.as_ref() && *label != target);
-    }
+    let stopped = match sessions {
+        Sessions::Move => move_sessions(service, |label| Some(label) == bad.as_ref() && *label != target).1,
+        Sessions::Keep => None,
+    };
 
     let bad = bad.as_ref().map_or("nothing", Label::as_str);
     let mut outcome = Outcome {
@@ -62,6 +63,7 @@ pub(super) fn rollback(
             outcome
                 .will
                 .push(format!("sessions born on {bad} get {target} at their next request, and begin anew there"));
+            outcome.will.extend(stopped);
             outcome.did.push(format!("sessions of {bad} move at their next request"));
         }
         Sessions::Keep => outcome.will.push(format!("sessions born on {bad} stay there")),

@@ -280,6 +280,73 @@ fn refusals_change_nothing_and_name_the_fix() {
     assert!(matches!(shop.remove("001"), Err(Refusal::Last { .. })));
 }
 
+/// C9.
+#[test]
+fn unknown_ids_are_adopted_until_that_is_over() {
+    let mut shop = Shop::new(HIGHEST);
+    shop.deploy("001");
+    shop.deploy("002");
+    let adopt = |label: Option<&str>| Verb::Adopt { label: label.map(|label| label.parse().unwrap()) };
+    let into = |shop: &Shop| shop.service().adopt.as_ref().map(|label| label.as_str().to_owned());
+    let outcome = shop.verb(adopt(Some("001"))).unwrap();
+    assert_eq!((into(&shop).as_deref(), outcome.undo.as_str()), (Some("001"), "balancer service adopt shop off"));
+    assert!(outcome.warnings[0].contains("anybody can make up an id"));
+    let again = shop.verb(adopt(Some("001"))).unwrap();
+    assert!(!again.changed && again.undo.is_empty() && again.warnings.is_empty());
+    let outcome = shop.verb(adopt(Some("002"))).unwrap();
+    assert_eq!(outcome.undo, "balancer service adopt shop 001");
+    assert!(matches!(shop.verb(adopt(Some("009"))), Err(Refusal::NoVersion { .. })));
+    assert_eq!(into(&shop).as_deref(), Some("002"));
+    shop.verb(adopt(None)).unwrap();
+    assert_eq!(into(&shop), None);
+
+    // Whatever takes a version's sessions away ends their adoption into it, and says so.
+    type Way = fn(&mut Shop) -> Outcome;
+    let ways: [(&str, Way); 3] = [
+        ("001", |shop| shop.flip("002", Mode::Forced).unwrap()),
+        ("002", |shop| shop.rollback().unwrap()),
+        ("002", |shop| shop.remove("002").unwrap()),
+    ];
+    for (label, way) in ways {
+        let mut shop = Shop::new(HIGHEST);
+        shop.deploy("001");
+        shop.deploy("002");
+        shop.verb(adopt(Some(label))).unwrap();
+        let outcome = way(&mut shop);
+        assert_eq!(into(&shop), None, "{outcome:?}");
+        assert!(outcome.will.iter().any(|line| line.contains("no longer adopted")), "{outcome:?}");
+    }
+    // A flip that moves nobody leaves it alone.
+    shop.verb(adopt(Some("001"))).unwrap();
+    shop.flip("001", Mode::NewSessions).unwrap();
+    shop.flip("002", Mode::NewSessions).unwrap();
+    assert_eq!(into(&shop).as_deref(), Some("001"));
+}
+
+/// C29.
+#[test]
+fn routes_are_each_servers_own() {
+    let mut shop = Shop::new(HIGHEST);
+    let add = |label: &str, backends: &[&str]| Verb::Add {
+        label: label.parse().unwrap(),
+        backends: backends.iter().map(|text| text.parse().unwrap()).collect(),
+    };
+    let refused = shop.verb(add("001", &["10.0.0.1:80,route=n1", "10.0.0.2:80,route=n1"])).unwrap_err();
+    assert!(refused.to_string().contains("two backends with the route `n1`"), "{refused}");
+    shop.verb(add("001", &["10.0.0.1:80,route=n1", "10.0.0.2:80"])).unwrap();
+    let outcome = shop.verb(add("002", &["10.0.0.3:80,route=n1", "10.0.0.4:80"])).unwrap();
+    assert!(outcome.warnings[0].contains("`n1` is a route of version `001` as well"), "{:?}", outcome.warnings);
+    // The undo of a removal brings the route back.
+    let outcome = shop.remove("002").unwrap();
+    assert_eq!(outcome.undo, "balancer version add shop 002 --backend 10.0.0.3:80,route=n1 --backend 10.0.0.4:80");
+    for version in 0..4 {
+        let backends: Vec<String> = (0..32).map(|n| format!("10.1.{version}.{n}:80,route=r{version}-{n}")).collect();
+        let backends: Vec<&str> = backends.iter().map(String::as_str).collect();
+        let added = shop.verb(add(&format!("1{version}"), &backends));
+        assert_eq!(matches!(added, Err(Refusal::NoRoom { what: "routes of a service", .. })), version == 3);
+    }
+}
+
 /// C3.
 #[test]
 fn the_padding_trap_is_told() {

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 
 use balancer_ebpf::{
     host::Cpu,
-    layout::{Binding, Globals, SessionHash},
-    sessions::{Bound, Shelf, Table, bind},
+    layout::{Binding, Globals, SessionHash, Times},
+    sessions::{Bound, Shelf, Table, bind, term},
 };
 
-use super::clock::{Moment, age};
+use super::clock::Moment;
 use crate::{config::Config, dataplane::Image, model::State, wire::Restored};
 
 /// Which bindings still mean something: by backend id, since an entry does not say its service.
@@ -37,6 +37,11 @@ impl Known {
             }
         }
         Self(known)
+    }
+
+    /// The idle time-out of the sessions that a backend has.
+    pub fn idle(&self, backend: u32) -> u32 {
+        self.0.get(&backend).map_or(0, |backend| backend.idle)
     }
 
     /// The backend that a binding names, if its version is the one that it was made for.
@@ -67,18 +72,20 @@ impl<'a, T: Table> Filler<'a, T> {
     /// Takes an entry over, unless it has expired meanwhile or its version is gone.
     pub fn put(&mut self, image: Image) {
         let binding = Binding(image.binding);
-        let Some(backend) = self.known.backend(binding) else {
+        if self.known.backend(binding).is_none() {
             self.counted.gone += 1;
             return;
-        };
-        let (seen, made) = (self.moved(image.times as u32), self.moved((image.times >> 32) as u32));
-        if age(self.now.seconds(), seen) > backend.idle {
+        }
+        let then = Times(image.times);
+        let times = Times::new(self.moved(then.expires()), self.moved(then.made()));
+        let now = self.now.seconds();
+        if times.expired(now) {
             self.counted.expired += 1;
             return;
         }
         let hash = SessionHash { tag: image.tag, bucket: image.bucket_hash };
-        let times = u64::from(self.now.seconds()) | u64::from(backend.idle) << 32;
-        match bind(self.table, self.globals, &hash, binding.0, times, &self.shelf) {
+        let left = term(now, times.expires().wrapping_sub(now));
+        match bind(self.table, self.globals, &hash, binding.0, left, &self.shelf) {
             Bound::New | Bound::Changed => self.counted.sessions += 1,
             // In the place of one that nobody had presented, and that was counted already.
             Bound::Evicted => self.counted.no_room += 1,
@@ -87,7 +94,7 @@ impl<'a, T: Table> Filler<'a, T> {
                 return;
             }
         }
-        self.set_times(&hash, u64::from(seen) | u64::from(made) << 32);
+        self.set_times(&hash, times.0);
     }
 
     /// What became of all of them.
@@ -103,7 +110,7 @@ impl<'a, T: Table> Filler<'a, T> {
         self.now.seconds().wrapping_add_signed(distance as i32)
     }
 
-    /// `bind` takes an id for one that was made and seen now.
+    /// `bind` takes an id for one that was made now.
     fn set_times(&self, hash: &SessionHash, times: u64) {
         for half in [hash.bucket as u32, (hash.bucket >> 32) as u32] {
             let Some(bucket) = self.table.bucket(half & self.globals.bucket_mask) else { continue };

@@ -20,7 +20,7 @@
 //! | 0 | 8 | tag |
 //! | 8 | 8 | bucket hash |
 //! | 16 | 8 | binding: backend (16 bits), version (8), kind (8), generation (32), from the lowest |
-//! | 24 | 4 | last seen, seconds of the boot clock |
+//! | 24 | 4 | expires, seconds of the boot clock |
 //! | 28 | 4 | made, seconds of the boot clock |
 //!
 //! | offset | bytes | end |

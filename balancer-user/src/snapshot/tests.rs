@@ -5,10 +5,11 @@ use std::{cell::Cell, fs, os::unix::fs::PermissionsExt as _, path::Path, sync::A
 use balancer_ebpf::{
     host::Machine,
     layout::{
-        BUCKET_WAYS, Binding, Bucket, Entry, Globals, KIND_ISSUED, KIND_PRESENTED, Key, MAX_SOURCES, SessionHash,
+        BUCKET_WAYS, Binding, Bucket, Entry, Globals, KIND_ISSUED, KIND_PRESENTED, KIND_RENAMED, Key, MAX_SOURCES,
+        SessionHash, Times,
     },
     plain::Plain,
-    sessions::{Shelf, Table, present},
+    sessions::{Shelf, Table, present, term},
     sip::hash_id,
 };
 
@@ -60,7 +61,7 @@ impl Memory {
 
     /// The binding that the programs would find.
     fn find(&self, id: &str, now: u32) -> u64 {
-        present(self, &self.globals(), &hash(id), now, IDLE, &Shelf::default()).binding
+        present(self, &self.globals(), &hash(id), term(now, IDLE), &Shelf::default()).binding
     }
 }
 
@@ -82,7 +83,7 @@ fn hash(id: &str) -> SessionHash {
 fn image(id: &str, kind: u8, made: u32, seen: u32) -> Image {
     let hash = hash(id);
     let binding = Binding::new(0, 1, 0, kind).0;
-    Image { tag: hash.tag, binding, times: u64::from(seen) | u64::from(made) << 32, bucket_hash: hash.bucket }
+    Image { tag: hash.tag, binding, times: Times::new(seen + IDLE, made).0, bucket_hash: hash.bucket }
 }
 
 fn many(count: usize, kind: u8) -> List {
@@ -179,11 +180,25 @@ fn ages_go_on_while_the_machine_is_down() {
         let restored = restore(dir.path(), &memory, now);
         let entries = memory.0.iter().flat_map(|bucket| &bucket.entries);
         let times = entries.filter(|entry| entry.tag.get() != 0).map(|entry| entry.times.get()).next();
-        let got = times.map(|times| (age(now.seconds(), (times >> 32) as u32), age(now.seconds(), times as u32)));
+        let idle = |times: Times| IDLE.wrapping_sub(times.expires().wrapping_sub(now.seconds()));
+        let got = times.map(Times).map(|times| (age(now.seconds(), times.made()), idle(times)));
         assert_eq!(got, expected, "{made} {seen} {now:?}");
         assert_eq!((restored.sessions, restored.expired), if expected.is_some() { (1, 0) } else { (0, 1) });
         // The programs see it alike.
         assert_eq!(memory.find("a", now.seconds()) != 0, expected.is_some(), "{made} {seen} {now:?}");
+    }
+}
+
+/// C34.
+#[test]
+fn a_renamed_id_has_no_longer_grace_than_before() {
+    for (seconds, there) in [(10, true), (11, false)] {
+        let dir = tempfile::tempdir().unwrap();
+        let times = Times::new(THEN.seconds() + 10, 900).0;
+        take(dir.path(), &List(vec![Image { times, ..image("a", KIND_RENAMED, 900, 1000) }]));
+        let memory = Memory::new(4);
+        restore(dir.path(), &memory, Moment { boot_id: [2; 16], boot: 30, wall: THEN.wall + 5 });
+        assert_eq!(memory.find("a", 30 + seconds - 5) != 0, there);
     }
 }
 

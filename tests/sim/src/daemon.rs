@@ -5,8 +5,8 @@ use std::cell::Cell;
 use std::fmt;
 
 use balancer_ebpf::layout::{
-    BACKEND_UP, BACKEND_USED, Backend, MAX_VERSIONS, Name, POLICY_POOL, Policy, SERVICE_BLOCKS, ServiceWord,
-    SessionRule, VERSION_BACKENDS, VERSION_SERVES, VersionPolicy,
+    BACKEND_UP, BACKEND_USED, Backend, Name, POLICY_POOL, Policy, SERVICE_BLOCKS, ServiceWord, SessionRule,
+    VERSION_BACKENDS, VERSION_SERVES, VersionPolicy,
 };
 use rand::RngExt as _;
 
@@ -32,16 +32,7 @@ pub(crate) struct Daemon {
 /// A policy without versions.
 pub(crate) fn policy() -> Policy {
     let name = |text: &str| Name::new(text.as_bytes()).expect("a short name");
-    Policy {
-        generation: 0,
-        active: 0,
-        idle_seconds: 1800,
-        fallback: 0,
-        flags: 0,
-        pool_limit: 0,
-        rule: SessionRule { cookie: name(COOKIE), parameter: name("jsessionid") },
-        versions: [VersionPolicy::NONE; MAX_VERSIONS as usize],
-    }
+    Policy::new(SessionRule { cookie: name(COOKIE), parameter: name("jsessionid") })
 }
 
 impl fmt::Display for Daemon {

@@ -6,7 +6,8 @@ use std::mem::size_of;
 use anyhow::{Context, Result};
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use balancer_ebpf::layout::{
-    Backend, Binding, Bucket, FlowKey, FlowSlot, Globals, Listener, ListenerKey, MAX_VERSIONS, Policy, ServiceWord, map,
+    Backend, Binding, Bucket, FlowKey, FlowSlot, Globals, Listener, ListenerKey, MAX_VERSIONS, Policy, ServiceWord,
+    Times, map,
 };
 use balancer_user::kernel::values::to_bytes;
 
@@ -97,7 +98,7 @@ impl Programs {
             if let (Some(binding), Some(entry)) = (binding, bucket.as_chunks_mut().0.first_mut())
                 && index == buckets[0]
             {
-                *entry = [hash.tag, binding.0, u64::from(now) | u64::from(now) << 32, hash.bucket];
+                *entry = [hash.tag, binding.0, Times::new(now + 1800, now).0, hash.bucket];
             }
             sessions.set(index, bucket, 0).context("write SESSIONS")?;
         }

@@ -97,16 +97,8 @@ impl Setting {
             };
         }
         let name = |text: &str| Name::new(text.as_bytes()).unwrap_or(Name { words: [0; 8], len: 0, zero: 0 });
-        Policy {
-            generation: 1,
-            active: 0,
-            idle_seconds: 1800,
-            fallback: 0,
-            flags: 0,
-            pool_limit: 0,
-            rule: SessionRule { cookie: name(COOKIE), parameter: name("jsessionid") },
-            versions,
-        }
+        let rule = SessionRule { cookie: name(COOKIE), parameter: name("jsessionid") };
+        Policy { generation: 1, versions, ..Policy::new(rule) }
     }
 
     /// The keyed hash of a session's id.

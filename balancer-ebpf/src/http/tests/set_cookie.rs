@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn the_last_id_that_is_given_counts_and_deletions_are_seen() {
+fn the_last_cookie_of_the_name_counts() {
     let rows: &[(&str, &str, u32)] = &[
         ("Set-Cookie: JSESSIONID=A; Path=/ctx; HttpOnly", "A", 0),
         ("set-cookie:JSESSIONID=\"A\"", "A", 0),
@@ -24,8 +24,14 @@ fn the_last_id_that_is_given_counts_and_deletions_are_seen() {
         ("Set-Cookie: JSESSIONID=A; Expires=Thu, 01 Jan 2070 00:00:00 GMT", "A", 0),
         ("Set-Cookie: JSESSIONID=A; Max-Age=9; Expires=Thu, 01 Jan 1970 00:00:00 GMT", "A", 0),
         ("Set-Cookie: JSESSIONID=A; Max-Age=0; Expires=Thu, 01 Jan 2070 00:00:00 GMT", "", 1),
-        ("Set-Cookie: JSESSIONID=A; Max-Age=0\r\nSet-Cookie: JSESSIONID=B", "B", 1),
-        ("Set-Cookie: JSESSIONID=A\r\nSet-Cookie: JSESSIONID=x; Max-Age=0; Path=/old", "A", 1),
+        ("Set-Cookie: JSESSIONID=A; Max-Age=0\r\nSet-Cookie: JSESSIONID=B", "B", 0),
+        ("Set-Cookie: JSESSIONID=A\r\nSet-Cookie: JSESSIONID=A; Max-Age=0", "", 1),
+        ("Set-Cookie: JSESSIONID=A\r\nSet-Cookie: JSESSIONID=; Max-Age=0\r\nSet-Cookie: JSESSIONID=B", "B", 0),
+        ("Set-Cookie: JSESSIONID=A; Path=/x\r\nSet-Cookie: JSESSIONID=; PATH=/x", "", 1),
+        // Another path, another cookie: the deletion is none of the id that was given.
+        ("Set-Cookie: JSESSIONID=A\r\nSet-Cookie: JSESSIONID=x; Max-Age=0; Path=/old", "A", 0),
+        ("Set-Cookie: JSESSIONID=A; Path=/\r\nSet-Cookie: JSESSIONID=x; Path=/old; Max-Age=0", "A", 0),
+        ("Set-Cookie: JSESSIONID=x; Max-Age=0; Path=/old\r\nSet-Cookie: JSESSIONID=A; Path=/", "A", 0),
         // An attribute belongs to its own cookie.
         ("Set-Cookie: JSESSIONID=A\r\nSet-Cookie: b=; Max-Age=0", "A", 0),
         ("X: y", "", 0),

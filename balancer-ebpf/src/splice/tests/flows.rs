@@ -5,7 +5,7 @@ use crate::layout::*;
 use crate::net::{ACK, FIN, PSH, RST, SYN};
 use crate::verdict::{Note, Verdict};
 
-fn flip(rig: &mut Rig, change: impl Fn(&mut Policy)) {
+pub(super) fn flip(rig: &mut Rig, change: impl Fn(&mut Policy)) {
     rig.maps.policies.iter_mut().for_each(change);
     let word = ServiceWord(rig.maps.word.get());
     rig.maps.word.set(ServiceWord::new(word.block() ^ 1, word.generation() + 1).0);

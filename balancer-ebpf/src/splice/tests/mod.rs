@@ -6,6 +6,7 @@ mod flows;
 mod pool;
 mod race;
 mod rig;
+mod sessions;
 
 use crate::http::{Chunk, Scan};
 use crate::layout::Buffer;

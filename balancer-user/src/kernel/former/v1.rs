@@ -1,6 +1,6 @@
 //! Layout 1, as it was.
 
-use balancer_ebpf::layout::{Binding, Key};
+use balancer_ebpf::layout::{Binding, Key, Times};
 
 use crate::{dataplane::Image, kernel::table::Words, store::Keys};
 
@@ -23,11 +23,14 @@ pub(super) fn keys(globals: &[u8; GLOBALS_BYTES]) -> Keys {
 }
 
 /// A binding was, from the lowest bit: backend (16), version (8), kind (8: 1 issued, 2 presented), generation (32). Times
-/// were seconds of the boot clock: last seen in the low half, made in the high half. Tags and hashes are of the same key.
-pub(super) fn image(old: Image) -> Image {
+/// were seconds of the boot clock: last seen in the low half, made in the high half; an entry expired when its backend's
+/// idle time-out had passed since. Tags and hashes are of the same key.
+pub(super) fn image(old: Image, idle: &dyn Fn(u32) -> u32) -> Image {
     let bits = |from: u32, count: u32| (old.binding >> from & ((1 << count) - 1)) as u32;
     let binding = Binding::new(bits(16, 8), bits(32, 32), bits(0, 16), bits(24, 8) as u8);
-    Image { binding: binding.0, ..old }
+    let (seen, made) = (old.times as u32, (old.times >> 32) as u32);
+    let times = Times::new(seen.wrapping_add(idle(binding.backend())), made);
+    Image { binding: binding.0, times: times.0, ..old }
 }
 
 #[cfg(test)]
@@ -43,14 +46,15 @@ mod tests {
 
     #[test]
     fn an_entry_means_what_it_meant() {
-        let image = image(WORDS.whole(|at| ENTRY[at]).unwrap());
+        let old = WORDS.whole(|at| ENTRY[at]).unwrap();
+        let image = image(old, &|backend| if backend == 0x0203 { 0x700 } else { 0 });
         let binding = Binding(image.binding);
         assert_eq!((binding.backend(), binding.version(), binding.generation()), (0x0203, 4, 7));
         assert_eq!(binding.kind(), KIND_PRESENTED);
-        assert_eq!((image.times as u32, image.times >> 32), (0x20, 0x10));
+        assert_eq!(Times(image.times), Times::new(0x720, 0x10));
         assert_eq!((image.tag, image.bucket_hash), (ENTRY[0], ENTRY[3]));
         let issued = Image { binding: 0x0000_0001_0100_0000, ..image };
-        assert_eq!(Binding(super::image(issued).binding).kind(), KIND_ISSUED);
+        assert_eq!(Binding(super::image(issued, &|_| 0).binding).kind(), KIND_ISSUED);
     }
 
     #[test]
