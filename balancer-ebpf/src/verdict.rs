@@ -174,6 +174,10 @@ verdicts! {
     BackendReset "backend_reset" Send,
     /// The next request of a flow whose response is not framed belongs elsewhere: both ends are reset.
     UnframedMoved "unframed_moved_reset" Send,
+    /// The client has the last answer of a flow that could not be followed further: its leg is reset.
+    UnframedClosed "unframed_closed" Send,
+    /// A request waits for its turn behind the backend's last answer: both ends are reset.
+    BehindLast "behind_last_answer_reset" Send,
     /// A request that cannot be framed: from here on the flow stays where it is.
     Unframed "request_unframed" Send,
 }

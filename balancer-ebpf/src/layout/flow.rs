@@ -74,6 +74,11 @@ pub const SAFE_REQUEST: u32 = 1 << 19;
 /// The last request asked for another protocol, and a 101 may answer it.
 pub const UPGRADE_ASKED: u32 = 1 << 20;
 
+/// The connection is not HTTP/1.x, or was made for another protocol: nobody waits for the end of an answer.
+pub const TUNNEL: u32 = 1 << 21;
+/// The director's FIN went to the client with the last byte of the last answer that could be followed.
+pub const ANSWERED_LAST: u32 = 1 << 22;
+
 /// No leg, or no stash.
 pub const NONE: u32 = u32::MAX;
 

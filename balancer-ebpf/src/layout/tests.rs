@@ -151,6 +151,8 @@ fn the_bits_of_a_flow_are_apart() {
         LEG_OWN,
         SAFE_REQUEST,
         UPGRADE_ASKED,
+        TUNNEL,
+        ANSWERED_LAST,
     ];
     assert!(bits.iter().all(|bit| bit.is_power_of_two()));
     let sum: u32 = bits.iter().sum();

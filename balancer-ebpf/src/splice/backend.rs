@@ -1,6 +1,6 @@
 //! Segments of a backend: the leg's handshake, its end, and its data.
 
-use super::{Found, From, Next, Now, Step, begin, body, end, framed, has_leg, open, pool, response, send};
+use super::{Found, From, Next, Now, Step, begin, body, end, framed, has_leg, last, open, pool, response, send};
 use crate::host::{Cpu, Maps};
 use crate::layout::{
     BACKEND_FIN, CLIENT_FIN, CLIENT_TIMESTAMPS, EGRESS_RESOLVES, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_SPLICED,
@@ -212,6 +212,9 @@ fn joined<M: Maps, F: Frame>(
             return (Next::Done, Verdict::AckHeld);
         }
     }
+    if last::beyond(work, flow, from) && !segment.has(RST) {
+        return (Next::Done, Verdict::EndWaits);
+    }
     let overtakes = flow.state == FLOW_SPLICED && segment.has(FIN) && segment.payload == 0;
     if overtakes && flow.flags & RESPONSES_UNFRAMED == 0 && from.after(response::reach(flow)) {
         // The end has overtaken bytes that have not been seen. The flow would end, and their head not be learned from.
@@ -285,6 +288,9 @@ pub(super) fn passed<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work
         flow.clock = Seq(clock).max(Seq(flow.clock)).0;
     }
     response::completed(maps, work, flow);
+    if last::ends_with(maps, work, flow, until) {
+        return (Next::ToClientFin, Verdict::ToClient);
+    }
     if flow.flags & (BACKEND_FIN | CLIENT_FIN) == BACKEND_FIN | CLIENT_FIN {
         end::close(maps, flow);
     }

@@ -1,13 +1,15 @@
 //! Segments of a client: what is known already, what begins something new, and what has to wait.
 
-use super::{Found, From, Next, Now, Step, backend, begin, body, client_key, end, has_leg, open, pool, request, send};
+use super::{
+    Found, From, Next, Now, Step, backend, begin, body, client_key, end, has_leg, last, open, pool, request, send,
+};
 use crate::cookie::Proof;
 use crate::host::Maps;
 use crate::http::Scanned;
 use crate::layout::{
-    BACKEND_FIN, BACKEND_UP, CLIENT_FIN, CLIENT_TIMESTAMPS, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_SPLICED,
-    FLOW_UNBOUND, Flow, Globals, LEG_OWN, LEG_RESET, LEG_REUSED, NONE, REQUESTS_UNFRAMED, SAFE_REQUEST, STASH_HEAD,
-    STASH_OWNED, STASH_RESPONSE,
+    ANSWERED_LAST, BACKEND_FIN, BACKEND_UP, CLIENT_FIN, CLIENT_TIMESTAMPS, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING,
+    FLOW_SPLICED, FLOW_UNBOUND, Flow, Globals, LEG_OWN, LEG_RESET, LEG_REUSED, NONE, REQUESTS_UNFRAMED, SAFE_REQUEST,
+    STASH_HEAD, STASH_OWNED, STASH_RESPONSE,
 };
 use crate::net::{ACK, FIN, Frame, RST, SYN, Seq, read_timestamp};
 use crate::verdict::Verdict;
@@ -175,6 +177,12 @@ fn reset<M: Maps>(maps: &M, work: &Work, flow: &mut Flow) -> Step {
 /// A segment of a flow that has its leg.
 #[inline(always)]
 fn joined<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &mut Flow, now: Now) -> Step {
+    if flow.flags & ANSWERED_LAST != 0
+        && flow.state == FLOW_SPLICED
+        && let Some(step) = last::client_step(maps, frame, work, flow, now)
+    {
+        return step;
+    }
     let segment = &work.segment;
     if segment.payload == 0 {
         if segment.has(FIN) {
@@ -468,7 +476,8 @@ fn waiting<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &m
 #[inline(always)]
 fn closed<M: Maps>(maps: &M, work: &mut Work, flow: &mut Flow, now: Now) -> Step {
     let ack = work.segment.end().plus(1);
-    let both = flow.flags & (CLIENT_FIN | BACKEND_FIN) == CLIENT_FIN | BACKEND_FIN;
+    let told = flow.flags & BACKEND_FIN != 0;
+    let both = told && flow.flags & CLIENT_FIN != 0;
     if !work.segment.has(FIN) {
         if both && flow.acked == flow.sent {
             // Each end has said its last to the other's face. A client that is in TIME_WAIT wants nothing more.
@@ -482,7 +491,8 @@ fn closed<M: Maps>(maps: &M, work: &mut Work, flow: &mut Flow, now: Now) -> Step
         return reset_again(work, flow, now);
     }
     to_client(work, flow, now, FIN | ACK, ack);
-    if both {
+    flow.flags |= CLIENT_FIN;
+    if told {
         // The director's own FIN is among what was sent.
         work.draft.seq = flow.sent.minus(1);
     }

@@ -17,6 +17,7 @@
 //! | `gateway` | legs that start at the client's own address |
 //! | `response` | response heads and framing |
 //! | `learn` | what responses say of sessions |
+//! | `last` | how connections end that cannot be followed |
 //! | `end` | how flows end and slots are collected |
 //! | `send` | translation and new packets |
 
@@ -26,6 +27,7 @@ mod body;
 mod client;
 mod end;
 mod gateway;
+mod last;
 mod learn;
 mod lookup;
 mod open;
@@ -49,8 +51,8 @@ pub use send::{Emission, finish};
 
 use crate::host::Maps;
 use crate::layout::{
-    FLOW_FREE, Flow, FlowKey, Globals, MAX_VERSIONS, NONE, ROLE_BACKEND, ROLE_INDEX, ROLE_LISTENER, ROLE_SOURCE,
-    Traffic,
+    BACKEND_FIN, FLOW_FREE, Flow, FlowKey, Globals, MAX_VERSIONS, NONE, ROLE_BACKEND, ROLE_INDEX, ROLE_LISTENER,
+    ROLE_SOURCE, Traffic,
 };
 use crate::net::{Frame, Parsed, destination, parse, source};
 use crate::verdict::Verdict;
@@ -66,6 +68,8 @@ pub enum Next {
     ToLeg,
     /// Translate it and send it to the client.
     ToClient,
+    /// The same, and with it the end of the connection.
+    ToClientFin,
     /// Replace it by the header in the work's draft.
     Draft,
     /// The same, after the farewell went out.
@@ -97,17 +101,18 @@ impl Next {
         match number {
             1 => Self::ToLeg,
             2 => Self::ToClient,
-            3 => Self::Draft,
-            4 => Self::FarewellAndDraft,
-            5 => Self::Emit,
-            6 => Self::Request,
-            7 => Self::Decide,
-            8 => Self::More,
-            9 => Self::Open,
-            10 => Self::OpenRebind,
-            11 => Self::OpenAgain,
-            12 => Self::Refused,
-            13 => Self::Reopen,
+            3 => Self::ToClientFin,
+            4 => Self::Draft,
+            5 => Self::FarewellAndDraft,
+            6 => Self::Emit,
+            7 => Self::Request,
+            8 => Self::Decide,
+            9 => Self::More,
+            10 => Self::Open,
+            11 => Self::OpenRebind,
+            12 => Self::OpenAgain,
+            13 => Self::Refused,
+            14 => Self::Reopen,
             _ => Self::Done,
         }
     }
@@ -167,7 +172,11 @@ fn carry_out<M: Maps, F: Frame>(
 ) -> Verdict {
     let step =
         if step.0 as u32 == Next::Request as u32 { requests(maps, frame, work, globals, flow, now) } else { step };
-    let step = if matches!(step.1, Verdict::BeyondHead | Verdict::RebindWaits) && client::wants_ack(flow) {
+    let over = flow.flags & BACKEND_FIN != 0 && flow.acked == flow.sent && has_leg(flow);
+    let step = if matches!(step.1, Verdict::RebindWaits) && over && frame.can_grow() {
+        // It waits for an answer behind the last one.
+        open::give_up(maps, work, flow, now, Verdict::BehindLast)
+    } else if matches!(step.1, Verdict::BeyondHead | Verdict::RebindWaits) && client::wants_ack(flow) {
         send::ack_alone(work, flow)
     } else {
         step

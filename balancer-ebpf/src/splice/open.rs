@@ -124,7 +124,7 @@ fn fresh(flow: &mut Flow) {
 
 /// Drafts the RST that ends the present leg; `at` is the client's number that the backend expects next.
 #[inline(always)]
-fn farewell(work: &mut Work, flow: &Flow, at: Seq) {
+pub(super) fn farewell(work: &mut Work, flow: &Flow, at: Seq) {
     let leg = &flow.leg;
     let draft = &mut work.farewell;
     draft.on_leg(leg);

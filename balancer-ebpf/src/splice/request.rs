@@ -11,7 +11,7 @@ use crate::http::{
 use crate::layout::{
     BUFFER_BYTES, Buffer, FLOW_SPLICED, Flow, Globals, LEG_OWN, LEG_REUSED, NONE, POLICY_KEEP_UNFRAMED,
     REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, SAFE_REQUEST, STASH_HEAD, STASH_OWNED, STASH_RESPONSE, ServiceWord, Stash,
-    UPGRADE_ASKED,
+    TUNNEL, UPGRADE_ASKED,
 };
 use crate::net::{FIN, Frame, Seq};
 use crate::verdict::{Note, Verdict};
@@ -114,7 +114,10 @@ pub fn decide_step<M: Maps, F: Frame>(
     // What a tunnel carries is nobody's business: the flow goes where its head says, and stays there. So with a request for
     // another protocol whose answer nobody will see.
     let unseen = flow.flags & RESPONSES_UNFRAMED != 0 && head_flags & HEAD_UPGRADE != 0;
-    let mut opaque = !complete || head_flags & METHOD_CONNECT != 0 || unseen;
+    // Whoever begins like this does not speak HTTP/1.x at all.
+    let foreign = matches!(scanned, Scanned::Preface | Scanned::BadRequestLine | Scanned::NotHttp);
+    let tunnel = foreign || complete && (head_flags & METHOD_CONNECT != 0 || unseen);
+    let mut opaque = !complete || tunnel;
     let mut reason = scanned;
     if flow.outstanding >= MAX_OUTSTANDING && flow.flags & RESPONSES_UNFRAMED == 0 {
         return (Next::Done, Verdict::RebindWaits);
@@ -220,7 +223,7 @@ pub fn decide_step<M: Maps, F: Frame>(
         flow.flags &= !LEG_OWN;
     }
     lookup::remember(&work.lookup, flow, now);
-    account(maps, work, flow, version, first, opaque, complete);
+    account(maps, work, flow, version, first, opaque, tunnel);
     if leg != NONE {
         maps.join(flow, leg, &work.choice, now);
         flow.received = flow.received.max(first.plus(keep));
@@ -288,7 +291,7 @@ pub(super) fn search(search: &mut Search, lookup: &Lookup, flow: &Flow, joined: 
 
 /// Enters the request into the flow: where the next one begins, and what its response will look like.
 #[inline(always)]
-fn account<M: Maps>(maps: &M, work: &Work, flow: &mut Flow, version: u32, first: Seq, opaque: bool, complete: bool) {
+fn account<M: Maps>(maps: &M, work: &Work, flow: &mut Flow, version: u32, first: Seq, opaque: bool, tunnel: bool) {
     if let Some(traffic) = traffic(maps, flow.service, version) {
         M::Cpu::fetch_add(&traffic.requests, 1);
     }
@@ -296,7 +299,10 @@ fn account<M: Maps>(maps: &M, work: &Work, flow: &mut Flow, version: u32, first:
     flow.flags &= !STASH_HEAD;
     if opaque {
         flow.flags |= REQUESTS_UNFRAMED;
-        if !complete {
+        if tunnel {
+            flow.flags |= TUNNEL;
+        }
+        if tunnel && work.scan.scanned() as u32 != Scanned::Complete as u32 {
             flow.flags |= RESPONSES_UNFRAMED;
         }
     }

@@ -39,6 +39,8 @@ struct Translation {
     tsecr: u32,
     /// Window shift + 16.
     shift: u32,
+    /// The segment closes its sender's direction.
+    fin: bool,
     hop: Hop,
 }
 
@@ -91,8 +93,9 @@ pub fn finish<M: Maps, F: Frame>(
         | Next::OpenAgain
         | Next::Refused
         | Next::Reopen => verdict,
-        Next::ToLeg | Next::ToClient => {
-            let translation = if next as u32 == Next::ToLeg as u32 { to_leg(flow) } else { to_client(flow) };
+        Next::ToLeg | Next::ToClient | Next::ToClientFin => {
+            let mut translation = if next as u32 == Next::ToLeg as u32 { to_leg(flow) } else { to_client(flow) };
+            translation.fin = next as u32 == Next::ToClientFin as u32;
             work.egress = translation.hop.egress;
             if translate(frame, &work.segment, &translation) { verdict } else { Verdict::Unwritable }
         }
@@ -124,6 +127,7 @@ fn to_leg(flow: &Flow) -> Translation {
         tsval: leg.clock_to_leg,
         tsecr: leg.clock_to_client.wrapping_neg(),
         shift: leg.shift_to_leg,
+        fin: false,
         hop: leg.hop,
     }
 }
@@ -141,6 +145,7 @@ fn to_client(flow: &Flow) -> Translation {
         tsval: leg.clock_to_client,
         tsecr: leg.clock_to_leg.wrapping_neg(),
         shift: leg.shift_to_client,
+        fin: false,
         hop: flow.client_hop,
     }
 }
@@ -176,6 +181,11 @@ fn translate<F: Frame>(frame: &mut F, segment: &Segment, to: &Translation) -> bo
     [h[38], h[39], h[40], h[41]] = seq.0.to_be_bytes();
     [h[42], h[43], h[44], h[45]] = ack.0.to_be_bytes();
     [h[48], h[49]] = (window as u16).to_be_bytes();
+    if to.fin {
+        let before = [h[46], h[47]];
+        h[47] |= FIN;
+        tcp += diff16(u16::from_ne_bytes(before), u16::from_ne_bytes([h[46], h[47]]));
+    }
     if segment.timestamp_at != 0 {
         let tsval = segment.tsval.wrapping_add(to.tsval);
         let tsecr = if segment.has(ACK) { segment.tsecr.wrapping_add(to.tsecr) } else { segment.tsecr };

@@ -17,6 +17,7 @@ fn to() -> Translation {
         ack: 0xdead_beef,
         tsval: 0x0102_0304,
         tsecr: 0xffff_fff0,
+        fin: false,
         shift: 16,
         hop: Hop { egress: Egress::default(), macs: [9; 12] },
     }
