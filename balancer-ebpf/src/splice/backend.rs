@@ -203,6 +203,13 @@ fn joined<M: Maps, F: Frame>(
         return (Next::Done, Verdict::BeforeFlow);
     }
     if flow.flags & LEG_REUSED != 0 && !segment.has(RST) {
+        if segment.payload != 0 && flow.upstream_acked == flow.request_first {
+            // Said before the request came, to nobody; and not by a leg that will live.
+            if !frame.can_grow() {
+                return (Next::Done, Verdict::NeedsGrowth);
+            }
+            return (Next::Reopen, Verdict::LegLost);
+        }
         if segment.payload != 0 {
             // The leg lives, and works on the request.
             flow.flags &= !LEG_REUSED;

@@ -7,9 +7,9 @@ use crate::cookie::Proof;
 use crate::host::Maps;
 use crate::http::Scanned;
 use crate::layout::{
-    ANSWERED_LAST, BACKEND_FIN, BACKEND_UP, CLIENT_FIN, CLIENT_TIMESTAMPS, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING,
-    FLOW_SPLICED, FLOW_UNBOUND, Flow, Globals, LEG_OWN, LEG_RESET, LEG_REUSED, NONE, REQUESTS_UNFRAMED, SAFE_REQUEST,
-    STASH_HEAD, STASH_OWNED, STASH_RESPONSE,
+    ANSWERED_LAST, BACKEND_FIN, BACKEND_UP, CLIENT_FIN, CLIENT_TIMESTAMPS, FLOW_CLOSING, FLOW_OPENING, FLOW_SPLICED,
+    FLOW_UNBOUND, Flow, Globals, LEG_OWN, LEG_RESET, LEG_REUSED, NONE, REQUESTS_UNFRAMED, SAFE_REQUEST, STASH_HEAD,
+    STASH_OWNED, STASH_RESPONSE,
 };
 use crate::net::{ACK, FIN, Frame, RST, SYN, Seq, read_timestamp};
 use crate::verdict::Verdict;
@@ -157,7 +157,7 @@ fn segment<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &m
         _ if !frame.can_grow() => (Next::Done, Verdict::NeedsGrowth),
         FLOW_UNBOUND => unbound(maps, frame, work, flow, now),
         FLOW_OPENING => waiting(maps, frame, work, flow),
-        _ => closed(maps, work, flow, now),
+        _ => closed(work, flow, now),
     }
 }
 
@@ -445,7 +445,7 @@ fn unbound<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &m
         }
         end::close(maps, flow);
         flow.flags |= CLIENT_FIN;
-        return closed(maps, work, flow, now);
+        return closed(work, flow, now);
     }
     if segment.seq.before(expected) {
         // A keep-alive probe (RFC 9293, section 3.8.4).
@@ -474,15 +474,15 @@ fn waiting<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &m
 
 /// A segment of a flow that ended without a leg: the director answers a FIN in the backend's place.
 #[inline(always)]
-fn closed<M: Maps>(maps: &M, work: &mut Work, flow: &mut Flow, now: Now) -> Step {
+fn closed(work: &mut Work, flow: &mut Flow, now: Now) -> Step {
     let ack = work.segment.end().plus(1);
     let told = flow.flags & BACKEND_FIN != 0;
     let both = told && flow.flags & CLIENT_FIN != 0;
     if !work.segment.has(FIN) {
         if both && flow.acked == flow.sent {
-            // Each end has said its last to the other's face. A client that is in TIME_WAIT wants nothing more.
-            maps.leave(&flow.key);
-            flow.state = FLOW_FREE;
+            // Each end has said its last to the other's face. A client that is in TIME_WAIT wants nothing more, and whoever wants
+            // the slot may have it. Until then the flow is remembered: a late copy of its first request brings a good cookie.
+            flow.seen = 0;
             return (Next::Done, Verdict::FlowEnded);
         }
         if work.segment.payload == 0 || flow.flags & CLIENT_FIN != 0 {

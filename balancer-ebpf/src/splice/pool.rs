@@ -374,7 +374,12 @@ pub fn claim_leg<M: Maps>(maps: &M, globals: &Globals, flow: u32) -> u32 {
     let mut claim = Claim { maps, globals, owner, slot: NONE, backend: NONE, class: 0 };
     M::Cpu::repeat::<_, Probe>(&mut claim, PROBES);
     if claim.slot == NONE && claim.backend != NONE {
-        return maps.take(globals, claim.backend, claim.class, owner);
+        let idle = maps.take(globals, claim.backend, claim.class, owner);
+        if idle != NONE {
+            return idle;
+        }
+        // All that lay there was dead, and is free now.
+        M::Cpu::repeat::<_, Probe>(&mut claim, PROBES);
     }
     claim.slot
 }

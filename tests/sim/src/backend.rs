@@ -82,6 +82,18 @@ impl Backend {
                 server.dies(shared);
             }
         }
+        if let Some((old, _)) = self.connections.get_mut(&peer)
+            && let Some(numbers) = old.monitor.next()
+            && view.rst
+            && view.seq != numbers.1
+        {
+            // Not exactly what is expected: a late one, perhaps of an older connection (RFC 5961, section 3.2). smoltcp believes
+            // whatever lies in its window.
+            if old.socket().state() != State::SynReceived {
+                self.host.challenge(view, numbers);
+            }
+            return Ok(None);
+        }
         let Some((connection, _)) = self.connections.get_mut(&peer) else {
             self.used.insert(peer, shared.now);
             self.host.input(shared.now, None, frame);

@@ -44,7 +44,7 @@ pub(crate) struct Director {
     /// The latest timestamp that was sent to each client's port, and which SYN's connection that was; and the latest that
     /// each leg's backend sent.
     shown: BTreeMap<([u8; 4], u16), (u32, Option<u32>)>,
-    told: BTreeMap<u16, u32>,
+    told: BTreeMap<u16, (u32, u32)>,
 }
 
 /// A packet that leaves.
@@ -117,10 +117,10 @@ impl Director {
         if interface == BACK
             && let Some((clock, _)) = view.timestamp
         {
-            let before = self.told.entry(view.destination_port).or_insert(clock);
+            let (before, isn) = self.told.entry(view.destination_port).or_insert((clock, view.seq));
             late = distance(clock, *before) < 0;
-            if !late || view.syn {
-                *before = clock;
+            if !late || (view.syn && *isn != view.seq) {
+                (*before, *isn) = (clock, if view.syn { view.seq } else { *isn });
             }
         }
         for (egress, mut frame) in frames {
