@@ -185,7 +185,7 @@ pub fn decide_step<M: Maps, F: Frame>(
         withdraw(maps, work, flow, first, leg);
         return (Next::Done, Verdict::RebindWaits);
     }
-    if !frame.can_grow() && !(same && !stashed || leg != NONE && direct) {
+    if !(frame.can_grow() || same && !stashed || leg != NONE && direct) {
         withdraw(maps, work, flow, first, leg);
         return (Next::Done, Verdict::NeedsGrowth);
     }

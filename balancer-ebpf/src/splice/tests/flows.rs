@@ -250,44 +250,6 @@ fn a_request_that_crossed_the_backends_end_is_decided_anew() {
 }
 
 #[test]
-fn requests_of_one_segment_that_go_to_one_backend_go_together() {
-    for hook in HOOKS {
-        let (mut rig, index, client, director) = Rig::served(hook);
-        let three = [get("a"), post(100), get("b")].concat();
-        let out = rig.says(client, &three, director);
-        assert_eq!((data(&out), rig.in_flight(0), rig.flow().outstanding), (three.clone(), 3, 3));
-        // A part of a fourth one waits for its rest; what was decided before it does not.
-        let next = client + len(&three);
-        let out = rig.says(next, &[get("c"), b"GET / HT".to_vec()].concat(), director);
-        assert_eq!((data(&out), rig.in_flight(0)), (get("c"), 4));
-        let answers = [response("", 1), response("", 2), response("", 3), response("", 4)].concat();
-        rig.answers(index, director, &answers[..answers.len() - 60], next + len(&get("c")));
-        rig.answers(index, director + len(&answers) - 60, &answers[answers.len() - 60..], next + len(&get("c")));
-        assert_eq!(rig.in_flight(0), 0);
-    }
-}
-
-#[test]
-fn a_boundary_inside_a_segment_cuts_it() {
-    for hook in HOOKS {
-        let (mut rig, index, client, director) = Rig::served(hook);
-        bind(&rig, "old", Binding::new(1, 11, 3, KIND_PRESENTED));
-        let both = [post(100), get("old")].concat();
-        let out = rig.says(client, &both, director);
-        assert_eq!((data(&out), rig.in_flight(0)), (post(100), 1), "the second one belongs elsewhere");
-        // The body's end again, and the next head behind it.
-        let from = client + len(&post(100));
-        let out = rig.says(from - 10, &both[both.len() - get("old").len() - 10..], director);
-        assert_eq!((len(&data(&out)), out[0].seg().from), (10, from - 10));
-        let out = rig.says(from, &get(""), director);
-        assert_eq!((data(&out), rig.in_flight(0)), (get(""), 2));
-        let answers = [response("", 1), response("", 2)].concat();
-        rig.answers(index, director, &answers, from + len(&get("")));
-        assert_eq!((rig.in_flight(0), rig.verdict), (0, Verdict::ToClient));
-    }
-}
-
-#[test]
 fn nothing_passes_beyond_a_head_that_has_not_been_seen() {
     for hook in HOOKS {
         let (mut rig, index, client, director) = Rig::served(hook);

@@ -3,6 +3,7 @@
 mod books;
 mod chunked;
 mod flows;
+mod pipelined;
 mod pool;
 mod race;
 mod rig;

@@ -226,10 +226,12 @@ impl Rig {
 
     /// In relative numbers, as each one's receiver has them.
     fn relative(&mut self, out: Vec<Tcp>) -> Vec<Out> {
-        out.into_iter().map(|tcp| if tcp.source.0 == VIP { self.to_client(tcp) } else { self.to_leg(tcp) }).collect()
+        out.into_iter()
+            .map(|tcp| if tcp.source.0 == VIP { self.client_gets(tcp) } else { self.leg_gets(tcp) })
+            .collect()
     }
 
-    fn to_client(&mut self, tcp: Tcp) -> Out {
+    fn client_gets(&mut self, tcp: Tcp) -> Out {
         assert_eq!((tcp.source, tcp.destination.0), ((VIP, 80), CLIENTS));
         let client = self.clients.get_mut(&tcp.destination.1).unwrap();
         if tcp.flags & SYN != 0 {
@@ -240,7 +242,7 @@ impl Rig {
         Out::Client(client.relative(tcp.seq, client.director, tcp.ack, client.client, tcp))
     }
 
-    fn to_leg(&mut self, tcp: Tcp) -> Out {
+    fn leg_gets(&mut self, tcp: Tcp) -> Out {
         assert_eq!((tcp.source.0, tcp.destination.1), (SOURCE, 8080));
         if tcp.flags & SYN != 0 {
             self.leg_port = tcp.source.1;
@@ -270,11 +272,11 @@ impl Rig {
 
     /// A segment of the present client's.
     pub(super) fn client(&mut self, seg: Seg) -> Vec<Out> {
-        let out = self.from_client(seg);
+        let out = self.put_client(seg);
         self.relative(out)
     }
 
-    fn from_client(&mut self, seg: Seg) -> Vec<Tcp> {
+    fn put_client(&mut self, seg: Seg) -> Vec<Tcp> {
         let clock = self.clock(client_clock(self.client_port));
         let end = self.clients.get_mut(&self.client_port).unwrap();
         let tcp = Tcp {
@@ -368,7 +370,7 @@ impl Rig {
     pub(super) fn takes(&mut self, from: i64, data: &[u8], acked: i64) -> Vec<Out> {
         self.begins = (from, acked);
         let seg = Seg { from, acked, flags: ACK | PSH, data: data.to_vec(), window: 0 };
-        let out = self.from_client(seg);
+        let out = self.put_client(seg);
         assert_eq!(self.verdict, Verdict::RequestPooled);
         let first = out.iter().find(|tcp| tcp.flags & RST == 0).unwrap();
         self.leg_port = first.source.1;
