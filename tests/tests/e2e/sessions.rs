@@ -60,7 +60,7 @@ fn c29_routes_steer_when_the_table_is_gone(hook: Hook) -> Result<()> {
         }
         // On one connection of somebody else's, in turn: a re-bind each time, and still no entry.
         let mut connection = scene.connection()?;
-        for last in [&mut annas, &mut bertas, &mut annas.clone()] {
+        for last in [&annas, &bertas, &annas] {
             let answer: Whoami = connection.get("/whoami", Some(&last.session))?.json()?;
             ensure!(answer.known && answer.version == last.version && answer.backend == last.backend, "{answer:?}");
         }
