@@ -21,6 +21,8 @@ pub enum Kind {
     Demo,
     /// The same, which closes connections on which no request came for a second.
     Impatient,
+    /// The same, whose session ids end in the number of its host: `.n1`, `.n2`, …
+    Routed,
     /// Real Tomcat 10.
     Tomcat,
 }
@@ -35,15 +37,18 @@ impl Kind {
     /// Starts it on several hosts, as different versions.
     pub fn start_all(self, lab: &Lab, wanted: &[(usize, &str)]) -> Result<BTreeMap<usize, Application>> {
         let hosts = wanted.iter().map(|(host, _)| *host);
-        let demo = |arguments: &[&str]| -> Result<Vec<Application>> {
+        let demo = |arguments: &dyn Fn(usize) -> Vec<String>| -> Result<Vec<Application>> {
             let start = |(host, version): &(usize, &str)| {
-                Demo::start_with(lab, programs::demo()?, *host, version, arguments).map(Application::Demo)
+                let arguments = arguments(*host);
+                let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+                Demo::start_with(lab, programs::demo()?, *host, version, &arguments).map(Application::Demo)
             };
             wanted.iter().map(start).collect()
         };
         let applications: Vec<Application> = match self {
-            Self::Demo => demo(&[])?,
-            Self::Impatient => demo(&["--idle", "1000"])?,
+            Self::Demo => demo(&|_| Vec::new())?,
+            Self::Impatient => demo(&|_| vec!["--idle".to_owned(), "1000".to_owned()])?,
+            Self::Routed => demo(&|host| vec!["--route".to_owned(), format!("n{host}")])?,
             Self::Tomcat => Tomcat::start_all(lab, wanted)?.into_iter().map(Application::Tomcat).collect(),
         };
         Ok(hosts.zip(applications).collect())

@@ -46,6 +46,11 @@ impl<'a> Stage<'a> {
         Self { shop: self.shop.return_path(ReturnPath::Gateway), ..self }
     }
 
+    /// Session ids end in routes, and backends have them.
+    pub fn routed(self) -> Self {
+        Self { kind: Kind::Routed, shop: Shop { routes: true, ..self.shop }, ..self }
+    }
+
     /// Only flips change the active version.
     pub fn explicit(self) -> Self {
         Self { shop: self.shop.select(Select::Explicit), ..self }

@@ -24,6 +24,7 @@ const EXAMPLE: &str = r#"A small balancer.toml:
     order = "string"                # or "numeric", "semver", "explicit"
     cookie = "JSESSIONID"
     idle = "30m"
+    rename_grace = "30s"            # for how long the former id of a renamed session stays where it is
     return = "snat"                 # or "gateway": backends see clients' addresses, and route to them through us
     pool = "safe"                   # or "off"; pool_legs = 64 idle legs are kept for each backend at most
     on_unframed = "close"           # or "keep": what becomes of connections whose requests cannot be told apart
@@ -31,7 +32,7 @@ const EXAMPLE: &str = r#"A small balancer.toml:
 
     [[service.version]]             # for the first start; afterwards `balancer version add`
     label = "001"
-    backends = ["10.60.1.2:8080"]"#;
+    backends = ["10.60.1.2:8080"]   # or { address = "10.60.1.2:8080", route = "n1" } where session ids end in `.n1`"#;
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLE)]

@@ -29,6 +29,8 @@ pub struct Shop<'a> {
     pub sessions: u32,
     /// What backends see as the client.
     pub return_path: ReturnPath,
+    /// Whether backends have routes: `n` and the number of the host.
+    pub routes: bool,
     /// How long a connection may be silent before its room may go to another.
     pub flow_idle: &'a str,
     /// How many idle legs are kept for each backend, unless that is left to the director.
@@ -53,6 +55,7 @@ impl<'a> Shop<'a> {
             flows: 16_384,
             sessions: 65_536,
             return_path: ReturnPath::Snat,
+            routes: false,
             flow_idle: "15m",
             pool_legs: None,
         }
@@ -116,8 +119,12 @@ interval = "1s"
             pool_legs = self.pool_legs.map_or_else(String::new, |legs| format!("pool_legs = {legs}\n")),
         );
         for (label, backends) in self.versions {
-            let backends: Vec<_> = backends.iter().map(|index| lab.application(*index).to_string()).collect();
-            let _ = write!(text, "\n[[service.version]]\nlabel = \"{label}\"\nbackends = {backends:?}\n");
+            let backend = |index: &usize| match (lab.application(*index), self.routes) {
+                (address, true) => format!("{{ address = \"{address}\", route = \"n{index}\" }}"),
+                (address, false) => format!("\"{address}\""),
+            };
+            let backends = backends.iter().map(backend).collect::<Vec<_>>().join(", ");
+            let _ = write!(text, "\n[[service.version]]\nlabel = \"{label}\"\nbackends = [{backends}]\n");
         }
         text
     }

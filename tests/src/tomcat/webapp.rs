@@ -36,6 +36,7 @@ impl Webapp {
             ("WEB-INF/backend", backend),
             ("index.jsp", include_str!("index.jsp")),
             ("whoami.jsp", include_str!("whoami.jsp")),
+            ("login.jsp", include_str!("login.jsp")),
             ("clear.jsp", include_str!("clear.jsp")),
             ("version.jsp", include_str!("version.jsp")),
             ("health", "up\n"),

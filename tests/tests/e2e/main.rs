@@ -23,6 +23,7 @@ mod gateway;
 mod learning;
 mod mixed;
 mod reboot;
+mod sessions;
 mod silent;
 mod state;
 mod story_1;

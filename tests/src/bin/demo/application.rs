@@ -26,13 +26,13 @@ pub(crate) struct Application {
 }
 
 impl Application {
-    pub(crate) fn new(version: &str, name: &str, cookie: &str) -> Result<Self> {
+    pub(crate) fn new(version: &str, name: &str, sessions: Sessions) -> Result<Self> {
         let header = |text: &str| HeaderValue::from_str(text).with_context(|| format!("{text:?} cannot be a header"));
         Ok(Self {
             version: version.to_owned(),
             name: name.to_owned(),
             marks: [("x-version", header(version)?), ("x-backend", header(name)?)],
-            sessions: Sessions::new(cookie),
+            sessions,
             paths: BTreeMap::new(),
             visits: BTreeMap::new(),
             users: BTreeMap::new(),
@@ -61,19 +61,30 @@ impl Application {
     /// The same for programs.
     pub(crate) fn whoami(&mut self, headers: &HeaderMap) -> Result<Response<Content>> {
         let visit = self.visit(headers)?;
+        self.says(&visit)
+    }
+
+    fn says(&self, visit: &Visit) -> Result<Response<Content>> {
         let answer = json!({
             "version": self.version, "backend": self.name, "session": visit.id,
             "known": !visit.new, "hits": visit.hits, "new": visit.new,
         });
-        self.with_session(&visit, typed("application/json", answer.to_string() + "\n"))
+        self.with_session(visit, typed("application/json", answer.to_string() + "\n"))
     }
 
     fn with_session(&self, visit: &Visit, mut response: Response<Content>) -> Result<Response<Content>> {
-        if visit.new {
+        if visit.new || visit.renamed {
             let cookie = format!("{}={}; Path=/; HttpOnly", self.sessions.cookie(), visit.id);
             response.headers_mut().insert(SET_COOKIE, cookie.parse()?);
         }
         Ok(response)
+    }
+
+    /// [`Self::whoami`] of a session that gets another id, as when its user logs in.
+    pub(crate) fn login(&mut self, headers: &HeaderMap) -> Result<Response<Content>> {
+        let mut visit = self.visit(headers)?;
+        visit.id = self.sessions.rename(&visit.id)?;
+        self.says(&Visit { renamed: true, ..visit })
     }
 
     /// Deletes the cookie, and sends the browser back to the page.

@@ -20,6 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
 use application::Application;
+use sessions::Sessions;
 
 /// Serves the demo application.
 #[derive(Parser)]
@@ -36,6 +37,9 @@ struct Arguments {
     /// The session cookie's name.
     #[arg(long, default_value = "JSESSIONID")]
     cookie: String,
+    /// What its session ids end in, behind a dot, as with Tomcat's `jvmRoute`.
+    #[arg(long)]
+    route: Option<String>,
     /// Closes connections on which no request came for so long.
     #[arg(long, value_name = "MS")]
     idle: Option<u64>,
@@ -47,7 +51,8 @@ async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let listener =
         TcpListener::bind(arguments.listen).await.with_context(|| format!("listen on {}", arguments.listen))?;
-    let application = Application::new(&arguments.version, &arguments.name, &arguments.cookie)?;
+    let application =
+        Application::new(&arguments.version, &arguments.name, Sessions::new(&arguments.cookie, arguments.route))?;
     let application = Rc::new(RefCell::new(application));
     let serve = async {
         loop {

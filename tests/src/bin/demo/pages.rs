@@ -70,6 +70,7 @@ async fn route(application: &RefCell<Application>, mut request: Request<Incoming
     Ok(match head.uri.path() {
         "/" => application.borrow_mut().page(&head.headers)?,
         "/whoami" => application.borrow_mut().whoami(&head.headers)?,
+        "/login" => application.borrow_mut().login(&head.headers)?,
         "/clear" if post => application.borrow_mut().clear(&head.headers)?,
         "/browse" => typed("text/html; charset=utf-8", include_str!("../../../tests/clients/users_of_chromium.html")),
         "/nosession" => typed("text/plain", "no session here\n"),

@@ -22,17 +22,20 @@ pub(crate) struct Visit {
     pub(crate) hits: u64,
     /// Whether the session began with this request.
     pub(crate) new: bool,
+    /// Whether it got another id.
+    pub(crate) renamed: bool,
 }
 
 /// All sessions of this process.
 pub(crate) struct Sessions {
     cookie: String,
+    route: Option<String>,
     known: HashMap<String, Session>,
 }
 
 impl Sessions {
-    pub(crate) fn new(cookie: &str) -> Self {
-        Self { cookie: cookie.to_owned(), known: HashMap::new() }
+    pub(crate) fn new(cookie: &str, route: Option<String>) -> Self {
+        Self { cookie: cookie.to_owned(), route, known: HashMap::new() }
     }
 
     pub(crate) fn cookie(&self) -> &str {
@@ -44,14 +47,27 @@ impl Sessions {
         let presented = presented(headers, &self.cookie).find(|id| self.known.contains_key(*id));
         let (id, new) = match presented {
             Some(id) => (id.to_owned(), false),
-            None => (random_id()?, true),
+            None => (self.new_id()?, true),
         };
         if new {
             self.known.insert(id.clone(), Session { began: SystemTime::now(), hits: 0 });
         }
         let session = self.known.get_mut(&id).context("the session that was just found")?;
         session.hits += 1;
-        Ok(Visit { id, began: session.began, hits: session.hits, new })
+        Ok(Visit { id, began: session.began, hits: session.hits, new, renamed: false })
+    }
+
+    /// Gives a session another id; the old one is unknown at once.
+    pub(crate) fn rename(&mut self, id: &str) -> Result<String> {
+        let session = self.known.remove(id).context("no such session")?;
+        let new = self.new_id()?;
+        self.known.insert(new.clone(), session);
+        Ok(new)
+    }
+
+    fn new_id(&self) -> Result<String> {
+        let id = random_id()?;
+        Ok(self.route.as_ref().map_or(id.clone(), |route| format!("{id}.{route}")))
     }
 
     /// Forgets the sessions that the request presents.
