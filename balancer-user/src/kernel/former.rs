@@ -72,3 +72,26 @@ impl Former {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_known_is_taken_over() {
+        let bpffs = tempfile::tempdir().unwrap();
+        let director = bpffs.path().join("balancer/lab");
+        let pins = Pins::new(director.join(format!("v{}", layout::VERSION)));
+        assert!(find(&pins).unwrap().is_none());
+        for present in [format!("v{}", layout::VERSION), "vault".to_owned(), "v0".to_owned()] {
+            std::fs::create_dir_all(director.join(present)).unwrap();
+            assert!(find(&pins).unwrap().is_none());
+        }
+        let newer = layout::VERSION + 1;
+        std::fs::create_dir(director.join(format!("v{newer}"))).unwrap();
+        let failure = find(&pins).unwrap_err();
+        assert!(failure.error.contains(&format!("has layout {newer}")) && failure.hint.contains("detach"), "{failure}");
+        let layouts: Vec<u32> = pins.other_layouts().unwrap().into_iter().map(|(version, _)| version).collect();
+        assert_eq!(layouts, [0, newer]);
+    }
+}

@@ -21,6 +21,7 @@ under_both_hooks! {
     ten_thousand_sessions_keep_their_backends,
     a_damaged_snapshot_is_kept_aside,
     a_snapshot_that_was_being_written_is_none,
+    files_that_are_lost_are_missed_as_little_as_can_be,
 }
 
 /// Clients that make requests at a time, each on one connection.
@@ -152,6 +153,38 @@ fn a_snapshot_that_was_being_written_is_none(hook: Hook) -> Result<()> {
             ensure!(answer.status == 200, "{answer:?}");
         }
         Ok(())
+    })
+}
+
+fn files_that_are_lost_are_missed_as_little_as_can_be(hook: Hook) -> Result<()> {
+    Stage::new(hook, "lost").play(|scene| {
+        let state = scene.lab.dir().join("state");
+        let mut anna = scene.browser();
+        let mut annas = begins_on(&mut anna, "001")?;
+        let generation = |scene: &Scene| -> Result<Option<u64>> {
+            Ok(scene.json(&["status", "shop"])?["versions"][0]["generation"].as_u64())
+        };
+        let before = generation(scene)?;
+
+        // Without the keys: the one that counts is in the snapshot, too.
+        scene.cli(&["snapshot"])?;
+        let keys = fs::read(state.join("keys"))?;
+        scene.balancer.power_off()?;
+        fs::remove_file(state.join("keys"))?;
+        scene.restart()?;
+        ensure!(restored(scene)?["sessions"] == 1, "{}", restored(scene)?);
+        ensure!(fs::read(state.join("keys"))?[..16] == keys[..16], "another session key");
+        anna.disconnect();
+        goes_on(&mut anna, &mut annas)?;
+
+        // Without the state, nobody knows what the bindings mean, and they must not come to mean something else.
+        scene.cli(&["snapshot"])?;
+        scene.balancer.power_off()?;
+        fs::remove_file(state.join("state.json"))?;
+        scene.restart()?;
+        ensure!(restored(scene)?["gone"] == 1, "{}", restored(scene)?);
+        ensure!(generation(scene)? > before, "a generation was used twice");
+        begins_on(&mut scene.browser(), "001").map(drop)
     })
 }
 
