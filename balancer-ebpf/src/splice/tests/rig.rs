@@ -480,13 +480,13 @@ impl End {
     }
 }
 
-/// Clients and legs differ in their numbers and clocks, and some are behind the others.
+/// Clients and legs differ in their numbers and clocks: each client is behind the last, each leg ahead.
 fn client_isn(port: u16) -> u32 {
     0xffff_ff00u32.wrapping_add(u32::from(port - FIRST_CLIENT).wrapping_mul(0x1234_5678))
 }
 
 fn client_clock(port: u16) -> u32 {
-    1000u32.wrapping_add(u32::from(port - FIRST_CLIENT).wrapping_mul(0x7654_3210))
+    1000u32.wrapping_add(u32::from(port - FIRST_CLIENT).wrapping_mul(0x9876_5432))
 }
 
 fn backend_isn(port: u16) -> u32 {
