@@ -3,7 +3,6 @@
 //! Each case of the smuggling corpus, and mutants of it, go to a server on a connection, and an innocent request behind
 //! them. Wherever the server sees other requests than the core does, the core must have said that it does not follow.
 
-mod attacker;
 mod in_process;
 mod judge;
 mod servers;

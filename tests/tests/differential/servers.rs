@@ -23,7 +23,7 @@ const MUTANTS: usize = 4_000;
 const PARALLEL: usize = 8;
 /// How long a server says nothing if it waits for more: first, and when it is suspected of something, since one that is
 /// merely slow must not be.
-pub(crate) const QUIET: [Duration; 2] = [Duration::from_millis(120), Duration::from_secs(3)];
+const QUIET: [Duration; 2] = [Duration::from_millis(120), Duration::from_secs(3)];
 
 #[test]
 fn tomcat_sees_the_requests_that_the_core_sees() -> Result<()> {

@@ -9,36 +9,14 @@ use balancer_fuzz::corpus::{Wanted, cases};
 use balancer_fuzz::stream::{Side, Stream};
 use balancer_tests::balancer::Balancer;
 use balancer_tests::client::Connection;
-use balancer_tests::lab::process::Process;
-use balancer_tests::lab::{Hook, Lab, config};
+use balancer_tests::lab::config::Shop;
+use balancer_tests::lab::{Hook, Lab};
 use balancer_tests::programs;
 use balancer_tests::tomcat::{Tomcat, Webapp};
 
 use crate::judge::{Agreement, judge};
 use crate::servers::{exchange, for_each, nginx};
 use crate::streams;
-
-/// A balancer with an nginx, 001, on which `One` is a session, and a Tomcat, 002, for all the others. Both say what they see.
-pub(crate) struct Shop<'a> {
-    pub(crate) balancer: Balancer<'a>,
-    _nginx: Process,
-    _tomcat: Tomcat,
-}
-
-impl<'a> Shop<'a> {
-    pub(crate) fn open(lab: &'a Lab) -> Result<Self> {
-        let nginx = nginx(lab)?;
-        let mut tomcat = Tomcat::serve(lab, 2, &[Webapp::seen()])?;
-        tomcat.wait(lab)?;
-        let config = config::Shop::new(&[("001", &[1])]).to_toml(lab);
-        let balancer = Balancer::start(lab, programs::balancer()?, &config)?;
-        let issued = Connection::open(lab.client(), lab.service())?.get("/issue", None)?;
-        ensure!(issued.set_cookie("JSESSIONID").as_deref() == Some("One"), "001 issues {issued:?}");
-        balancer.cli(&["version", "add", "shop", "002", "--backend", &lab.application(2).to_string()])?;
-        balancer.cli(&["wait", "shop", "--for", "healthy=002", "--timeout", "10s"])?;
-        Ok(Self { balancer, _nginx: nginx, _tomcat: tomcat })
-    }
-}
 
 const MUTANTS: usize = 600;
 const MARKER: &str = "GET /marker HTTP/1.1\r\nHost: a\r\nCookie: JSESSIONID=One\r\nConnection: close\r\n\r\n";
@@ -55,7 +33,15 @@ fn no_byte_crosses_a_boundary_under_xdp() -> Result<()> {
 
 fn no_byte_crosses(hook: Hook) -> Result<()> {
     let lab = Lab::builder("through").hook(hook).backends(2).build()?;
-    let shop = Shop::open(&lab)?;
+    let _nginx = nginx(&lab)?;
+    let mut tomcat = Tomcat::serve(&lab, 2, &[Webapp::seen()])?;
+    tomcat.wait(&lab)?;
+    let balancer = Balancer::start(&lab, programs::balancer()?, &Shop::new(&[("001", &[1])]).to_toml(&lab))?;
+    let issued = Connection::open(lab.client(), lab.service())?.get("/issue", None)?;
+    ensure!(issued.set_cookie("JSESSIONID").as_deref() == Some("One"), "001 issues {issued:?}");
+    balancer.cli(&["version", "add", "shop", "002", "--backend", &lab.application(2).to_string()])?;
+    balancer.cli(&["wait", "shop", "--for", "healthy=002", "--timeout", "10s"])?;
+
     let service = lab.service();
     let tally = for_each(&lab, &streams(MUTANTS, 4, MARKER), |bytes, quiet| {
         let run = exchange(service, bytes, quiet)?;
@@ -76,7 +62,7 @@ fn no_byte_crosses(hook: Hook) -> Result<()> {
     for (agreement, least) in [("Same", 50), ("Refused", 3), ("Unframed", 100)] {
         ensure!(tally.get(agreement).is_some_and(|count| *count >= least), "{agreement} is rare: {tally:?}");
     }
-    reasons_are_counted(&shop.balancer)
+    reasons_are_counted(&balancer)
 }
 
 /// Why the cases are not followed stands in the director's counters.
