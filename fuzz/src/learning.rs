@@ -7,9 +7,10 @@ use std::collections::HashMap;
 use balancer_ebpf::host::Machine;
 use balancer_ebpf::http::{Scan, Scanned, scan_request, scan_response};
 use balancer_ebpf::layout::{
-    BUCKET_WAYS, Binding, Bucket, Buffer, Entry, Globals, KIND_ISSUED, KIND_RENAMED, Key, MAX_SOURCES, SessionHash,
+    BUCKET_WAYS, Binding, Bucket, Buffer, Entry, Globals, KIND_ADOPTED, KIND_ISSUED, KIND_PRESENTED, KIND_RENAMED, Key,
+    MAX_SOURCES, SessionHash,
 };
-use balancer_ebpf::sessions::{Bound, Shelf, Table, bind, forget, present, rename, term};
+use balancer_ebpf::sessions::{Bound, Shelf, Table, bind, forget, present, rename, term, touch};
 use balancer_ebpf::sip::session_hash;
 
 use crate::Plain;
@@ -50,10 +51,12 @@ pub fn check(data: &[u8]) {
     while let [what, len, behind @ ..] = rest {
         let (text, behind) = behind.split_at(usize::from(*len).min(behind.len()));
         rest = behind;
-        match what % 4 {
-            0 => sessions.response(text, u32::from(what >> 2)),
-            1 | 2 => sessions.request(text),
-            _ => sessions.now += u32::from(*what),
+        match what % 8 {
+            0 | 1 => sessions.response(text, u32::from(what >> 3)),
+            2..=4 => sessions.request(text),
+            5 => sessions.adopt(u32::from(what >> 3)),
+            6 => sessions.touch(),
+            _ => sessions.now += u32::from(what >> 1),
         }
         sessions.consistent();
     }
@@ -109,13 +112,14 @@ impl Sessions {
         let hash = session_hash(self.globals.session_key, 0, &buffer, span);
         let binding = Binding::new(1, 2, backend, KIND_ISSUED);
         let before = self.tags();
-        let presented = self.find(&hash).is_some_and(|entry| Binding(entry.binding.get()).kind() != KIND_ISSUED);
+        let presented = self.find(&hash).map(|entry| Binding(entry.binding.get()).kind());
+        let presented = matches!(presented, Some(KIND_PRESENTED | KIND_RENAMED));
         let bound = bind(self, &self.globals, &hash, binding.0, term(self.now, IDLE), &self.shelf);
         let after = self.tags();
         match bound {
             Bound::New => assert!(after.contains(&hash.tag) && !before.contains(&hash.tag)),
             Bound::Changed => assert_eq!(before, after),
-            Bound::Evicted => self.evicted(&before, &after),
+            Bound::Evicted => self.evicted(KIND_ISSUED, &before, &after),
             Bound::Full => {
                 assert_eq!(before, after);
                 assert!(!before.contains(&hash.tag), "a known id has its entry");
@@ -152,13 +156,51 @@ impl Sessions {
         self.model.remove(&id);
     }
 
-    /// Only an id that nobody presented gives way, and only one.
-    fn evicted(&mut self, before: &[u64], after: &[u64]) {
+    /// The presented id, which nobody knows, is adopted by a version (C9).
+    fn adopt(&mut self, backend: u32) {
+        let Some(id) = self.presented.clone().filter(|id| !self.model.contains_key(id)) else { return };
+        let hash = self.hash(&id);
+        let (before, expired) = (self.tags(), self.find(&hash).map(|entry| Binding(entry.binding.get()).kind()));
+        let binding = Binding::new(1, 2, backend, KIND_ADOPTED);
+        let bound = bind(self, &self.globals, &hash, binding.0, term(self.now, IDLE), &self.shelf);
+        let after = self.tags();
+        match bound {
+            Bound::New => assert!(after.contains(&hash.tag) && !before.contains(&hash.tag)),
+            Bound::Changed => assert!(before == after && expired.is_some()),
+            Bound::Evicted => self.evicted(KIND_ADOPTED, &before, &after),
+            Bound::Full => {
+                assert_eq!(before, after);
+                return;
+            }
+        }
+        let kept = match expired {
+            None | Some(KIND_ADOPTED) => binding,
+            Some(KIND_ISSUED) => binding.with_kind(KIND_ISSUED),
+            Some(_) => binding.presented(),
+        };
+        self.model.insert(id, (kept, self.now + IDLE));
+        self.sweep();
+    }
+
+    /// The response to the last request has ended: its session begins to be idle now, unless it has another id.
+    fn touch(&mut self) {
+        let Some(id) = self.presented.clone() else { return };
+        let hash = self.hash(&id);
+        touch(self, &self.globals, &hash, term(self.now, IDLE), &self.shelf);
+        let Some(binding) = self.find(&hash).map(|entry| Binding(entry.binding.get())) else { return };
+        if binding.kind() != KIND_RENAMED {
+            // Also one that had expired.
+            self.model.insert(id, (binding, self.now + IDLE));
+        }
+    }
+
+    /// Only an id that nobody presented gives way, and only one; to an adopted one only another of its kind.
+    fn evicted(&mut self, kind: u8, before: &[u64], after: &[u64]) {
         let gone: Vec<_> = before.iter().filter(|tag| !after.contains(tag)).collect();
         assert_eq!((gone.len(), before.len()), (1, after.len()));
         let victim = self.model.iter().find(|(id, _)| self.hash(id).tag == *gone[0]);
         let (id, binding) = victim.map(|(id, (binding, _))| (id.clone(), *binding)).expect("an entry is somebody's");
-        assert_eq!(binding.kind(), KIND_ISSUED);
+        assert!(binding.kind() == KIND_ADOPTED || (kind == KIND_ISSUED && binding.kind() == KIND_ISSUED));
         self.model.remove(&id);
     }
 

@@ -29,8 +29,8 @@ fn write(target: &str, directory: &PathBuf) -> io::Result<()> {
         let input = match target {
             "head" => [&[side, 20, 0], &case.bytes[..]].concat(),
             "framing" => [&[side, 1, 2, 3, 4], &case.bytes[..]].concat(),
-            // An id is issued, presented, issued by another backend, and deleted.
-            _ => b"\x00\x01A\x01\x01A\x04\x01A\x01\x06B; a=bA\x03\x00\x00\x0cA; Max-Age=0".to_vec(),
+            // Ids are issued, presented, issued by another backend, adopted, and deleted.
+            _ => b"\x00\x01A\x02\x01A\x08\x01A\x02\x06B; a=bA\x05\x00\x06\x00\x0f\x00\x00\x0cA; Max-Age=0".to_vec(),
         };
         fs::write(directory.join(format!("case-{number:03}")), input)?;
     }
