@@ -1,13 +1,14 @@
 //! An upgrade to a release whose maps have another layout: sessions move into its maps, links get its programs.
 //!
 //! There is no balancer of layout 1 any more, so one of today is dressed up as one: its pins are moved to where layout 1 had
-//! them. What matters of its maps lies where layout 1 had it.
+//! them, and its entries say when they were last seen, as those of layout 1 did, instead of when they expire.
 
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use aya::maps::{Array, Map, MapData};
 use balancer_tests::balancer::Balancer;
 use balancer_tests::client::Request;
 use balancer_tests::lab::Hook;
@@ -25,6 +26,8 @@ under_both_hooks! {
     an_upgrade_that_fails_changes_nothing,
 }
 
+/// The session's time-out in the lab's config, in seconds.
+const IDLE: u32 = 30 * 60;
 /// Addresses of the client, so that sessions begin on both backends.
 const CLIENTS: u8 = 8;
 
@@ -111,5 +114,21 @@ fn former(scene: &Scene) -> PathBuf {
 
 /// Makes layout 1 of what is pinned.
 fn dress_up(scene: &Scene) -> Result<()> {
-    fs::rename(present(scene), former(scene)).context("move the pins")
+    fs::rename(present(scene), former(scene)).context("move the pins")?;
+    let data = MapData::from_pin(former(scene).join("maps/SESSIONS"))?;
+    let buckets = data.info()?.max_entries();
+    let mut table: Array<MapData, [u64; 32]> = Map::Array(data).try_into()?;
+    for index in 0..buckets {
+        let mut bucket = table.get(&index, 0)?;
+        if bucket == [0; 32] {
+            continue;
+        }
+        // Of each entry's four words, the third has the times; in its low half is the one that means something else.
+        for entry in bucket.chunks_exact_mut(4).filter(|entry| entry[0] != 0) {
+            let expires = entry[2] as u32;
+            entry[2] = entry[2] & !0xffff_ffff | u64::from(expires.wrapping_sub(IDLE));
+        }
+        table.set(index, bucket, 0)?;
+    }
+    Ok(())
 }
