@@ -296,7 +296,7 @@ impl Server {
         let Some(current) = &mut self.current else { return };
         let Shared { random, plan, oracle, now, said, .. } = shared;
         let request = &oracle.records[current.number].request;
-        let (cookie, old) = if request.tunnels { (None, None) } else { session(random, sessions, &request.ids) };
+        let (cookie, deletes) = if request.tunnels { (None, None) } else { session(random, sessions, &request.ids) };
         let who = Who { number: current.number, backend: index, attempt: current.attempt };
         let pieces = reply(random, plan, request, style, &who, cookie, &mut current.reply);
         let mut due = *now + if random.random_bool(0.3) { random.random_range(100..200_000) } else { 0 };
@@ -323,11 +323,11 @@ impl Server {
         let early = style != Style::Usual;
         let (ids, cookie, closes) = (&request.ids, &current.reply.cookie, current.reply.closes);
         said.push(format!("--- {} at {index}, {style:?}, of {ids:?}: {cookie:?}, closes {closes}", current.number));
-        oracle.answers(current.number, current.attempt, current.reply.clone(), old, early);
+        oracle.answers(current.number, current.attempt, current.reply.clone(), deletes, early);
     }
 }
 
-/// What becomes of a session: its cookie, and the id that means nothing any more.
+/// What becomes of a session: its cookie, and the id that ends.
 fn session(
     random: &mut crate::plan::Random,
     sessions: &mut Sessions,
@@ -342,12 +342,12 @@ fn session(
         // Logging in renames a session (C35).
         Some(_) if !random.random_bool(0.05) => (None, None),
         old => {
-            if let Some(old) = &old {
-                sessions.remove(old);
+            if let Some(old) = old {
+                sessions.remove(&old);
             }
             let id = new_id(random);
             sessions.insert(id.clone());
-            (Some(Some(id)), old)
+            (Some(Some(id)), None)
         }
     }
 }
