@@ -203,7 +203,8 @@ fn joined<M: Maps, F: Frame>(
         return (Next::Done, Verdict::BeforeFlow);
     }
     if flow.flags & LEG_REUSED != 0 && !segment.has(RST) {
-        if segment.payload != 0 && flow.upstream_acked == flow.request_first {
+        // Of the first request on the leg: others may be pipelined behind it.
+        if segment.payload != 0 && flow.upstream_acked == flow.leg.first {
             // Said before the request came, to nobody; and not by a leg that will live.
             if !frame.can_grow() {
                 return (Next::Done, Verdict::NeedsGrowth);

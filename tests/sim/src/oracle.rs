@@ -150,16 +150,9 @@ impl Oracle {
         self.records[number].attempts[attempt].reply = reply.clone();
     }
 
-    /// A backend has made its final answer, issues a session by it if `issues` says so, and ends one if `deletes` does.
-    /// `early`: before the request's body had come.
-    pub(crate) fn answers(
-        &mut self,
-        number: usize,
-        attempt: usize,
-        reply: Reply,
-        deletes: Option<String>,
-        early: bool,
-    ) {
+    /// A backend has made its final answer. `old`: the session that it ends by it, or gives another id. `early`: before the
+    /// request's body had come.
+    pub(crate) fn answers(&mut self, number: usize, attempt: usize, reply: Reply, old: Option<String>, early: bool) {
         let from = self.records[number].from;
         let followed = self.records[number + 1..].iter().any(|later| later.from == from && !later.over);
         let record = &mut self.records[number];
@@ -169,8 +162,8 @@ impl Oracle {
             self.bindings.insert(id.clone(), attempt.born.clone());
             self.issued.insert(id.clone());
         }
-        if let Some(bound) = deletes.as_ref().and_then(|id| self.bindings.get_mut(id)) {
-            // Gone as soon as the response has passed the director, and nobody can tell when that will be.
+        if let Some(bound) = old.as_ref().and_then(|id| self.bindings.get_mut(id)) {
+            // Gone when the response has passed the director, or a while behind that (C34): nobody can tell when.
             bound.wild = true;
         }
         if let Some(why) = Why::of_reply(&reply, early, followed) {
@@ -180,7 +173,7 @@ impl Oracle {
             *old = if old.surely { *old } else { stay };
         }
         attempt.executed = true;
-        attempt.deletes = deletes;
+        attempt.deletes = old.filter(|_| reply.cookie == Some(None));
         let closes = reply.closes && early;
         attempt.reply = reply;
         if closes {
