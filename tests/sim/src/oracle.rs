@@ -150,9 +150,16 @@ impl Oracle {
         self.records[number].attempts[attempt].reply = reply.clone();
     }
 
-    /// A backend has made its final answer. `old`: the session that it ends by it, or gives another id. `early`: before the
-    /// request's body had come.
-    pub(crate) fn answers(&mut self, number: usize, attempt: usize, reply: Reply, old: Option<String>, early: bool) {
+    /// A backend has made its final answer, and ends a session by it if `deletes` says so. `early`: before the request's body
+    /// had come.
+    pub(crate) fn answers(
+        &mut self,
+        number: usize,
+        attempt: usize,
+        reply: Reply,
+        deletes: Option<String>,
+        early: bool,
+    ) {
         let from = self.records[number].from;
         let followed = self.records[number + 1..].iter().any(|later| later.from == from && !later.over);
         let record = &mut self.records[number];
@@ -162,9 +169,12 @@ impl Oracle {
             self.bindings.insert(id.clone(), attempt.born.clone());
             self.issued.insert(id.clone());
         }
-        if let Some(bound) = old.as_ref().and_then(|id| self.bindings.get_mut(id)) {
-            // Gone when the response has passed the director, or a while behind that (C34): nobody can tell when.
-            bound.wild = true;
+        // What was presented is gone when the response has passed the director, or, if that gives the session another id, a
+        // while behind that (C34): nobody can tell when.
+        for id in record.request.ids.iter().filter(|_| reply.cookie.is_some()) {
+            if let Some(bound) = self.bindings.get_mut(id) {
+                bound.wild = true;
+            }
         }
         if let Some(why) = Why::of_reply(&reply, early, followed) {
             let stay = Stay { backend: attempt.backend, why, surely: false };
@@ -173,7 +183,7 @@ impl Oracle {
             *old = if old.surely { *old } else { stay };
         }
         attempt.executed = true;
-        attempt.deletes = old.filter(|_| reply.cookie == Some(None));
+        attempt.deletes = deletes;
         let closes = reply.closes && early;
         attempt.reply = reply;
         if closes {
