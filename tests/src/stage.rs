@@ -71,6 +71,11 @@ impl<'a> Stage<'a> {
         Self { shop: Shop { pool_legs: Some(legs), ..self.shop }, ..self }
     }
 
+    /// Health checks that wait for longer than a second: for backends that are meant to be busy.
+    pub fn health_timeout(self, timeout: &'a str) -> Self {
+        Self { shop: Shop { health_timeout: timeout, ..self.shop }, ..self }
+    }
+
     /// Tells the story.
     pub fn play(self, story: impl FnOnce(&mut Scene) -> Result<()>) -> Result<()> {
         let lab =

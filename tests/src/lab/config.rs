@@ -35,6 +35,8 @@ pub struct Shop<'a> {
     pub flow_idle: &'a str,
     /// How many idle legs are kept for each backend, unless that is left to the director.
     pub pool_legs: Option<u32>,
+    /// How long a health check waits for its answer.
+    pub health_timeout: &'a str,
 }
 
 /// What backends see as the client. A lab's backends route through the director in any case.
@@ -58,6 +60,7 @@ impl<'a> Shop<'a> {
             routes: false,
             flow_idle: "15m",
             pool_legs: None,
+            health_timeout: "1s",
         }
     }
 
@@ -107,6 +110,7 @@ return = "{return_path}"
 [service.health]
 path = "/health"
 interval = "1s"
+timeout = "{health_timeout}"
 "#,
             name = lab.name(),
             hook = lab.hook().name(),
@@ -115,6 +119,7 @@ interval = "1s"
             flows = self.flows,
             sessions = self.sessions,
             flow_idle = self.flow_idle,
+            health_timeout = self.health_timeout,
             vip = lab.vip(),
             pool_legs = self.pool_legs.map_or_else(String::new, |legs| format!("pool_legs = {legs}\n")),
         );

@@ -17,7 +17,8 @@ const VERSIONS: [(&str, &[usize]); 2] = [("001", &[1]), ("002", &[2])];
 
 /// Plays with a session on each of two versions, the second of which is active.
 fn with_two_sessions(hook: Hook, label: &str, story: impl FnOnce(&mut Scene, [Whoami; 2]) -> Result<()>) -> Result<()> {
-    Stage::new(hook, label).explicit().versions(&VERSIONS).play(|scene| {
+    // The demo has one thread, and some of these clients give it much to do.
+    Stage::new(hook, label).explicit().versions(&VERSIONS).health_timeout("10s").play(|scene| {
         let first = scene.browser().whoami()?;
         scene.cli(&["flip", "shop", "002"])?;
         let second = scene.browser().whoami()?;
