@@ -121,7 +121,9 @@ fn renewed<M: Maps>(maps: &M, work: &Work, globals: &Globals, flow: &Flow, now: 
         return Proof::None;
     }
     // Cookies of one client's port differ little within an epoch, so the acknowledgement alone does not tell.
-    let near = segment.seq.since(flow.received).wrapping_add(RESET_WINDOW) <= 2 * RESET_WINDOW;
+    // From what the backend has acknowledged, which may be megabytes behind what is under way, to a little beyond that.
+    let behind = flow.upstream_acked.minus(RESET_WINDOW);
+    let near = segment.seq.since(behind) <= flow.received.plus(RESET_WINDOW).since(behind);
     let plausible = near && !segment.ack.after(flow.sent) && !segment.ack.before(flow.acked.minus(LATE_ACKS));
     if plausible {
         return Proof::None;

@@ -399,6 +399,25 @@ fn an_upload_that_comes_merged_is_one_request() {
 }
 
 #[test]
+fn what_was_lost_megabytes_ago_comes_again() {
+    // The first request, so that what it acknowledges is the cookie's own number.
+    let mut rig = Rig::new(Hook::Tc);
+    rig.connect();
+    let request = post(3_000_000);
+    let head = 1000;
+    let index = rig.opens(0, &request[..head], 0);
+    rig.accepts(index);
+    rig.backend(index, Seg { from: 0, acked: head as i64, ..Seg::default() });
+    // The segment behind the head is lost on its way here, and all that follows is not.
+    for from in (2 * head..request.len()).step_by(50_000) {
+        rig.says(from as i64, &request[from..request.len().min(from + 50_000)], 0);
+        assert_eq!(rig.verdict, Verdict::ToBackend);
+    }
+    rig.says(head as i64, &request[head..2 * head], 0);
+    assert_eq!(rig.verdict, Verdict::ToBackend, "the client's retransmission");
+}
+
+#[test]
 fn what_follows_a_long_request_in_one_frame_does_not_pass_with_it() {
     let (mut rig, _, client, director) = Rig::served(Hook::Tc);
     bind(&rig, "other", Binding::new(1, 11, 3, KIND_PRESENTED));
