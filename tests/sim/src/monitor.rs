@@ -141,6 +141,11 @@ impl Monitor {
         self.first.map(|first| first.wrapping_add(self.acked as u32))
     }
 
+    /// Where in what the end has sent a segment of its begins.
+    pub(crate) fn offset(&self, view: &View) -> Option<i64> {
+        Some(i64::from(distance(view.seq, self.first?)) - 1)
+    }
+
     /// Whether the other side's SYN is the one that it sent before.
     pub(crate) fn knows(&self, syn: &View) -> bool {
         self.peer == Some(syn.seq)

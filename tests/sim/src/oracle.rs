@@ -160,9 +160,8 @@ impl Oracle {
         deletes: Option<String>,
         early: bool,
     ) {
-        let from = self.records[number].from;
-        let followed = self.records[number + 1..].iter().any(|later| later.from == from && !later.over);
         let record = &mut self.records[number];
+        let from = record.from;
         let attempt = &mut record.attempts[attempt];
         if let Some(Some(id)) = &reply.cookie {
             // A session belongs to the version as it was when its request was decided.
@@ -176,7 +175,7 @@ impl Oracle {
                 bound.wild = true;
             }
         }
-        if let Some(why) = Why::of_reply(&reply, early, followed) {
+        if let Some(why) = Why::of_reply(&reply, early) {
             let stay = Stay { backend: attempt.backend, why, surely: false };
             // Had it stayed with another backend before, this one had not answered.
             let old = self.stays.entry(from).or_insert(stay);

@@ -23,8 +23,10 @@ pub(crate) struct Server {
     writes: VecDeque<Write>,
     /// The request that is being read, or whose tunnel is open.
     current: Option<Current>,
-    /// The last request that began, and its attempt.
-    recent: Option<(usize, usize)>,
+    /// The last request that began, its attempt, and how many bytes had been written before.
+    recent: Option<(usize, usize, u32)>,
+    /// Bytes that were written, ever.
+    written: u32,
     /// The client that has authenticated the connection, or was asked to: nobody else may use it.
     bound: Option<From>,
     /// The client of the last request.
@@ -76,9 +78,10 @@ impl Server {
             || socket.recv_queue() != 0
     }
 
-    /// The request that it has read last, and its attempt.
-    pub(crate) fn working_on(&self) -> Option<(usize, usize)> {
-        self.recent
+    /// The request and the attempt that a segment of this connection answers: the last one, if it is not older than that.
+    pub(crate) fn answers(&self, connection: &Connection, view: &View) -> Option<(usize, usize)> {
+        let (number, attempt, before) = self.recent?;
+        (connection.monitor.offset(view)? >= i64::from(before)).then_some((number, attempt))
     }
 
     /// Whether a segment brings what nobody will read.
@@ -88,7 +91,7 @@ impl Server {
 
     /// The connection dies, and with it the request on it.
     pub(super) fn dies(&mut self, shared: &mut Shared) {
-        if let Some((number, attempt)) = self.recent {
+        if let Some((number, attempt, _)) = self.recent {
             shared.oracle.died(number, attempt);
         }
     }
@@ -153,6 +156,7 @@ impl Server {
             }
             let sent = socket.send_slice(&front.bytes).unwrap_or(0);
             front.bytes.drain(..sent);
+            self.written = self.written.wrapping_add(sent as u32);
             self.idle_since = now;
             if !front.bytes.is_empty() {
                 return false;
@@ -212,7 +216,7 @@ impl Server {
                 let named = identify(&self.inbox).map_err(|why| format!("backend {index} reads {why}"))?;
                 let Some((number, head)) = named else { return Ok(()) };
                 let attempt = shared.oracle.arrived(number, index)?;
-                self.recent = Some((number, attempt));
+                self.recent = Some((number, attempt, self.written));
                 self.current = Some(Current { number, attempt, read: 0, reply: Reply::default() });
                 self.take(shared, index, head)?;
                 self.serves(shared, index, number)?;

@@ -5,9 +5,6 @@ use std::fmt;
 use crate::message::{Reply, Request};
 use crate::tally::Feature;
 
-/// *Leniency*: a flow has one stash. Where the next request's head lies in it, an answer's head in pieces is not followed.
-const ONE_STASH: bool = true;
-
 /// A connection that stays with a backend.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stay {
@@ -28,7 +25,6 @@ pub(crate) enum Why {
     EarlyAnswer,
     /// A 205 in chunks: some clients read them, some believe the status.
     Disputed,
-    OneStash,
 }
 
 impl Why {
@@ -43,16 +39,13 @@ impl Why {
         }
     }
 
-    /// Why perhaps nothing is decided behind an answer. `early`: it came before the request's body; `followed`: the client
-    /// had asked for more by then.
-    pub(super) fn of_reply(reply: &Reply, early: bool, followed: bool) -> Option<Self> {
+    /// Why perhaps nothing is decided behind an answer. `early`: it came before the request's body.
+    pub(super) fn of_reply(reply: &Reply, early: bool) -> Option<Self> {
         let has = |feature| reply.features.has(feature);
         if early {
             Some(Self::EarlyAnswer)
         } else if has(Feature::ResetContent) && has(Feature::AnswerChunks) {
             Some(Self::Disputed)
-        } else if ONE_STASH && followed && (has(Feature::AnswerPieces) || has(Feature::AnswerLongHead)) {
-            Some(Self::OneStash)
         } else {
             None
         }

@@ -22,7 +22,7 @@ impl World {
         if interface == BACK && view.len != 0 && handled.departures.iter().any(|out| out.egress == FRONT) {
             let peer = (view.destination, view.destination_port);
             let connection = self.backends[backend_index(view.source)].connections.get(&peer);
-            if let Some((number, attempt)) = connection.and_then(|(_, server)| server.working_on()) {
+            if let Some((number, attempt)) = connection.and_then(|(there, server)| server.answers(there, &view)) {
                 self.shared.oracle.spoke(number, attempt);
             }
         }
