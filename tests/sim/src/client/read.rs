@@ -132,7 +132,8 @@ impl Client {
             tab.writes.retain(|write| write.number != pending.number);
         }
         if reply.closes {
-            // Whoever closes does not hear what is still to be said (RFC 9112, section 9.6).
+            // Whoever closes does not hear what is still to be said (RFC 9112, section 9.6); but it may wait for it.
+            tab.is_patient &= tab.writes.is_empty();
             tab.writes.clear();
         }
         if tab.outstanding.is_empty() {
