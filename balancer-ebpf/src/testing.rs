@@ -239,7 +239,7 @@ impl TestMaps {
         };
         let zero = || Cell::new(0);
         let stash = || RefCell::new(Stash { owner: zero(), data: Buffer::new() });
-        let leg = || LegSlot { owner: zero(), below: zero(), leg: Leg::default() };
+        let leg = || LegSlot { owner: zero(), below: zero(), reached: zero(), leg: Leg::default() };
         let pools = backends.len() * LEG_CLASSES as usize;
         let traffic = Traffic { in_flight: zero(), requests: zero(), issued: zero(), flows: zero() };
         Self {

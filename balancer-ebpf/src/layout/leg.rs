@@ -70,6 +70,9 @@ pub struct LegSlot {
     pub owner: Cell<u64>,
     /// In a pool: slot + 1 of the idle leg below, 0 for none.
     pub below: Cell<u64>,
+    /// How far the initial sequence numbers' clock has to be for the next leg of this slot: a connection that sends faster than
+    /// that clock runs leaves numbers behind that a new one on the same port must not use again (RFC 6528, section 3).
+    pub reached: Cell<u64>,
     /// Of an idle leg. A busy one lies in its flow.
     pub leg: Leg,
 }

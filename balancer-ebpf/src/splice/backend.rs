@@ -1,6 +1,6 @@
 //! Segments of a backend: the leg's handshake, its end, and its data.
 
-use super::{Found, From, Next, Now, Step, begin, body, end, framed, has_leg, last, open, pool, response, send};
+use super::{Found, From, Next, Now, Step, begin, body, end, framed, has_leg, join, last, open, response, send};
 use crate::host::{Cpu, Maps};
 use crate::layout::{
     BACKEND_FIN, CLIENT_FIN, CLIENT_TIMESTAMPS, EGRESS_RESOLVES, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_SPLICED,
@@ -151,7 +151,7 @@ fn up(work: &Work, flow: &mut Flow, now: Now, timestamps: bool) {
     let sent = flow.sent;
     let leg = &mut flow.leg;
     leg.backend_scale = options.scale;
-    pool::shifts(leg, flow.client_scale, flow.our_scale);
+    join::shifts(leg, flow.client_scale, flow.our_scale);
     let next = work.segment.seq.plus(1);
     leg.to_client = sent.since(next);
     leg.begins = sent;
@@ -164,7 +164,7 @@ fn up(work: &Work, flow: &mut Flow, now: Now, timestamps: bool) {
         leg.clock_to_client = clock.wrapping_sub(options.tsval);
         flow.clock = clock;
     }
-    pool::spliced(flow);
+    join::spliced(flow);
     flow.state = FLOW_SPLICED;
 }
 

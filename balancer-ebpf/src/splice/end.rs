@@ -3,8 +3,8 @@
 use super::{count_flow, count_in_flight, count_leg, gateway, has_leg};
 use crate::host::{Cpu, Maps};
 use crate::layout::{
-    BACKEND_FIN, CLIENT_FIN, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, Flow, Globals, NONE, STASH_HEAD, STASH_OWNED,
-    STASH_RESPONSE,
+    BACKEND_FIN, CLIENT_FIN, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, Flow, Globals, LegSlot, NONE, STASH_HEAD,
+    STASH_OWNED, STASH_RESPONSE,
 };
 use crate::verdict::Note;
 
@@ -72,11 +72,28 @@ pub(super) fn leave_leg<M: Maps>(maps: &M, flow: &mut Flow) {
     flow.outstanding = 0;
 }
 
+/// Notes how many sequence numbers a leg has used up that ends.
+#[inline(always)]
+pub(super) fn reach<M: Maps>(slot: &LegSlot, used: u32) {
+    // Its FIN has a number too; and a leg that never came up has none but its SYN's.
+    let used = if used > i32::MAX as u32 { 2 } else { used + 2 };
+    M::Cpu::store(&slot.reached, u64::from((M::Cpu::load(&slot.reached) as u32).wrapping_add(used)));
+}
+
+/// The same for the leg of a flow.
+#[inline(always)]
+pub(super) fn reach_with_flow<M: Maps>(maps: &M, flow: &Flow) {
+    if let Some(slot) = maps.leg(flow.leg.slot) {
+        reach::<M>(&slot, flow.received.plus(flow.leg.to_leg).since(flow.leg.isn));
+    }
+}
+
 /// The flow has no leg any more, and the leg's slot is free: what its backend still sends is answered with a RST.
 #[inline(always)]
 pub(super) fn release_leg<M: Maps>(maps: &M, flow: &mut Flow) {
     if has_leg(flow) {
         gateway::leave(maps, flow);
+        reach_with_flow(maps, flow);
         if let Some(leg) = maps.leg(flow.leg.slot) {
             M::Cpu::compare_exchange(&leg.owner, u64::from(flow.slot) + 1, 0);
         }

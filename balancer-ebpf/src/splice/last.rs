@@ -5,7 +5,7 @@
 //! is the last one: the director's FIN goes to the client with its last byte, and the leg is reset when the client has all of it
 //! (`on_unframed = "close"`). A client that is told so in time has nothing under way, and connects again.
 
-use super::{Next, Step, client, end, open};
+use super::{Next, Step, alone, end, open};
 use crate::host::Maps;
 use crate::layout::{
     ANSWERED_LAST, BACKEND_FIN, CLIENT_FIN, FLOW_SPLICED, Flow, POLICY_KEEP_UNFRAMED, REQUESTS_UNFRAMED,
@@ -82,7 +82,7 @@ pub(super) fn client_step<M: Maps, F: Frame>(
     flow.flags |= BACKEND_FIN;
     if fin {
         flow.flags |= CLIENT_FIN;
-        client::to_client(work, flow, now, ACK, ack);
+        alone::to_client(work, flow, now, ACK, ack);
         return Some((Next::FarewellAndDraft, Verdict::UnframedClosed));
     }
     work.draft = work.farewell;

@@ -7,12 +7,17 @@
 //! | file | what |
 //! |---|---|
 //! | `begin` | SYNs and the segments that begin a flow |
-//! | `client` | segments of a client: what is known, what is new, what waits |
+//! | `client` | segments of a client: whose flow they are, and whether they can be |
+//! | `joined` | those of flows that have a leg: what is known, what is new, what waits |
+//! | `alone` | those of flows that have none: the director answers itself |
 //! | `request` | a request: scanned, decided, counted, and sent where it belongs |
 //! | `body` | bodies of both directions: to where the next head begins |
 //! | `lookup` | which session it belongs to |
 //! | `open` | legs: opening, trying the next backend |
 //! | `pool` | legs that wait for other flows' requests |
+//! | `join` | the differences between a leg's numbers and its flow's |
+//! | `idle` | what idle legs say, and are told |
+//! | `stash` | what waits for a leg |
 //! | `backend` | segments of a backend: handshake, ends, data |
 //! | `gateway` | legs that start at the client's own address |
 //! | `response` | response heads and framing |
@@ -21,12 +26,16 @@
 //! | `end` | how flows end and slots are collected |
 //! | `send` | translation and new packets |
 
+mod alone;
 mod backend;
 mod begin;
 mod body;
 mod client;
 mod end;
 mod gateway;
+mod idle;
+mod join;
+mod joined;
 mod last;
 mod learn;
 mod lookup;
@@ -35,6 +44,7 @@ mod pool;
 mod request;
 mod response;
 mod send;
+mod stash;
 #[cfg(test)]
 mod tests;
 
@@ -42,12 +52,15 @@ pub use backend::backend_step;
 pub use begin::claim_slot;
 pub use body::follow;
 pub use client::{arrival, client_step};
+pub use idle::idle_step;
+pub use join::join;
 pub use learn::refresh;
 pub use lookup::{Lookup, conclude, look_up};
 pub use open::open_step;
-pub use pool::{claim_leg, idle_step, join, park, take};
-pub use request::{claim_stash, decide_step, request_step};
+pub use pool::{claim_leg, park, take};
+pub use request::{decide_step, request_step};
 pub use send::{Emission, finish};
+pub use stash::claim_stash;
 
 use crate::host::Maps;
 use crate::layout::{
@@ -92,6 +105,8 @@ pub enum Next {
     Refused,
     /// The leg was closed by a backend that has not worked on the request, all of which is in the stash: it goes to another one.
     Reopen,
+    /// Both ends are reset: no answer will come to what waits.
+    GiveUp,
 }
 
 impl Next {
@@ -113,6 +128,7 @@ impl Next {
             12 => Self::OpenAgain,
             13 => Self::Refused,
             14 => Self::Reopen,
+            15 => Self::GiveUp,
             _ => Self::Done,
         }
     }
@@ -175,7 +191,7 @@ fn carry_out<M: Maps, F: Frame>(
     let over = flow.flags & BACKEND_FIN != 0 && flow.acked == flow.sent && has_leg(flow);
     let step = if matches!(step.1, Verdict::RebindWaits) && over && frame.can_grow() {
         // It waits for an answer behind the last one.
-        open::give_up(maps, work, flow, now, Verdict::BehindLast)
+        (Next::GiveUp, Verdict::BehindLast)
     } else if matches!(step.1, Verdict::BeyondHead | Verdict::RebindWaits) && client::wants_ack(flow) {
         send::ack_alone(work, flow)
     } else {

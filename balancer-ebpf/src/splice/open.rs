@@ -1,7 +1,8 @@
 //! Legs: opening one, opening it again, and turning to the next backend when one refuses or is silent.
 
 use super::{
-    Next, Now, Step, client, count_flow, count_in_flight, count_leg, end, gateway, has_leg, lookup, pool, request,
+    Next, Now, Step, alone, count_flow, count_in_flight, count_leg, end, gateway, has_leg, join, joined, lookup, pool,
+    request,
 };
 use crate::decide::Choice;
 use crate::host::{Cpu, Maps};
@@ -62,17 +63,18 @@ pub fn open_step<M: Maps, F: Frame>(
             flow.flags &= !CLIENT_FIN;
             fresh(flow);
             if !turn(maps, work, globals, flow, now) {
-                let (_, verdict) = client::reset_client(maps, work, flow, now, Verdict::NoBackend);
+                let (_, verdict) = alone::reset_client(maps, work, flow, now, Verdict::NoBackend);
                 return (draft, verdict);
             }
             Verdict::LegLost
         }
+        Next::GiveUp => return give_up(maps, work, flow, now, Verdict::BehindLast),
         Next::Refused => {
             // The next backend has all of its SYNs before it.
             flow.tries += SYNS - flow.tries % SYNS;
             shun(maps, flow, now.ms + SHUN_REFUSED);
             if flow.tries >= MOST_SYNS || !turn(maps, work, globals, flow, now) {
-                return client::reset_client(maps, work, flow, now, Verdict::NoBackend);
+                return alone::reset_client(maps, work, flow, now, Verdict::NoBackend);
             }
             Verdict::BackendRefused
         }
@@ -98,11 +100,11 @@ pub fn open_step<M: Maps, F: Frame>(
             // Its requests are counted, and without a leg nobody would take them out of the count.
             let requests = u64::from(flow.outstanding).wrapping_neg();
             count_in_flight(maps, flow.service, work.choice.version, requests);
-            let (_, verdict) = client::reset_client(maps, work, flow, now, Verdict::LegsFull);
+            let (_, verdict) = alone::reset_client(maps, work, flow, now, Verdict::LegsFull);
             return (draft, verdict);
         }
         if !aim(maps, &work.choice, globals, flow, now) {
-            let (_, verdict) = client::reset_client(maps, work, flow, now, Verdict::LegsFull);
+            let (_, verdict) = alone::reset_client(maps, work, flow, now, Verdict::LegsFull);
             return (draft, verdict);
         }
     }
@@ -148,6 +150,7 @@ fn claim<M: Maps>(maps: &M, globals: &Globals, flow: &mut Flow) -> bool {
 fn aim<M: Maps>(maps: &M, choice: &Choice, globals: &Globals, flow: &mut Flow, now: Now) -> bool {
     let Place { source, port } = place(flow.leg.slot);
     if has_leg(flow) {
+        end::reach_with_flow(maps, flow);
         gateway::leave(maps, flow);
         count_flow(maps, flow.service, flow.leg.version, u64::MAX);
         count_leg(maps, flow.leg.backend, u64::MAX);
@@ -176,7 +179,16 @@ fn aim<M: Maps>(maps: &M, choice: &Choice, globals: &Globals, flow: &mut Flow, n
     // RFC 6528: a clock of 4 µs and a keyed hash of the connection, so that numbers rise from one use of a port to the next.
     let tuple = u64::from(u32::from_ne_bytes(leg.source)) | u64::from(u32::from_ne_bytes(leg.address)) << 32;
     let ports = u64::from(u16::from_ne_bytes(leg.source_port)) | u64::from(u16::from_ne_bytes(leg.port)) << 16;
-    leg.isn = Seq((sip64(globals.isn_key, [tuple, ports]) as u32).wrapping_add((now.ns >> 12) as u32));
+    let clock = Seq((now.ns >> 12) as u32);
+    let start = match maps.leg(leg.slot) {
+        Some(slot) => {
+            let start = clock.max(Seq(M::Cpu::load(&slot.reached) as u32));
+            M::Cpu::store(&slot.reached, u64::from(start.0));
+            start
+        }
+        None => clock,
+    };
+    leg.isn = start.plus(sip64(globals.isn_key, [tuple, ports]) as u32);
     leg.first = flow.stash_first;
     leg.to_leg = leg.isn.plus(1).since(flow.stash_first);
     leg.to_client = 0;
@@ -232,7 +244,7 @@ pub(super) fn challenged<M: Maps>(maps: &M, work: &mut Work, flow: &mut Flow, no
 #[inline(always)]
 pub(super) fn give_up<M: Maps>(maps: &M, work: &mut Work, flow: &mut Flow, now: Now, verdict: Verdict) -> Step {
     farewell(work, flow, flow.received);
-    let (_, verdict) = client::reset_client(maps, work, flow, now, verdict);
+    let (_, verdict) = alone::reset_client(maps, work, flow, now, verdict);
     (Next::FarewellAndDraft, verdict)
 }
 
@@ -280,11 +292,11 @@ fn turn<M: Maps>(maps: &M, work: &mut Work, globals: &Globals, flow: &mut Flow, 
 /// The flow loses its leg and is as it was before its first request: the next one opens another.
 #[inline(always)]
 pub(super) fn unjoin<M: Maps>(maps: &M, flow: &mut Flow) {
-    if !client::head_in_stash(flow) {
+    if !joined::head_in_stash(flow) {
         end::drop_stash(maps, flow);
     }
     end::leave_leg(maps, flow);
     end::release_leg(maps, flow);
     flow.state = crate::layout::FLOW_UNBOUND;
-    pool::spliced(flow);
+    join::spliced(flow);
 }

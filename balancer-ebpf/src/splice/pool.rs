@@ -12,26 +12,23 @@
 //! What comes out serves a request of a safe method that is there as a whole, with a copy in the stash until the first byte of
 //! the response: if the backend closed the leg at that very moment, the copy goes out on a new one.
 
-use super::{Next, Now, Step, begin, body, count_flow, count_leg, end, framed, has_leg, send};
-use crate::decide::Choice;
+use super::{end, framed, has_leg};
 use crate::host::{Cpu, Maps, Step as LoopStep};
 use crate::layout::{
     BACKEND_FIN, CLASS_MSS, CLIENT_FIN, CLIENT_SACK, CLIENT_TIMESTAMPS, FLOW_SPLICED, Flow, Globals, LAST_RESPONSE,
-    LEG_DEAD, LEG_IDLE, LEG_OWN, LEG_REUSED, Leg, NONE, POLICY_GATEWAY, POLICY_POOL, Policy, PoolWord, RESPONSE_BODY,
-    ServiceWord, pool,
+    LEG_IDLE, LEG_OWN, LEG_REUSED, NONE, POLICY_GATEWAY, POLICY_POOL, Policy, PoolWord, RESPONSE_BODY, ServiceWord,
+    pool,
 };
-use crate::net::{ACK, FIN, Frame, NO_SCALE, RST, Seq, read_timestamp};
-use crate::verdict::{Note, Verdict};
-use crate::work::Work;
+use crate::net::{NO_SCALE, Seq};
+use crate::verdict::Note;
 
 /// Legs looked at for one that is alive.
 const TAKES: u32 = 64;
 /// Attempts to put one in while other CPUs do the same.
 const PUSHES: u32 = 16;
+
 /// Slots looked at for a free leg.
 const PROBES: u32 = 64;
-/// The window of the director's own acknowledgements to a backend that has nothing to send.
-const IDLE_WINDOW: u32 = 0x7fff;
 
 /// The class of the legs that a flow may use.
 #[inline(always)]
@@ -173,6 +170,7 @@ impl<M: Maps> LoopStep<Take<'_, M>> for OneTake {
             take.slot = slot;
             return false;
         }
+        end::reach::<M>(&leg, leg.leg.next.since(leg.leg.isn));
         M::Cpu::store(&leg.owner, 0);
         true
     }
@@ -197,136 +195,6 @@ pub(super) fn give_back<M: Maps>(maps: &M, backend: u32, class: u32, slot: u32) 
     {
         M::Cpu::store(&leg.owner, 0);
     }
-}
-
-/// Joins a flow and a leg that was taken for its request, which begins at `flow.request_first`.
-#[inline(always)]
-pub fn join<M: Maps>(maps: &M, flow: &mut Flow, slot: u32, choice: &Choice, now: Now) {
-    if let Some(parked) = maps.leg(slot) {
-        flow.leg = parked.leg;
-    }
-    let first = flow.request_first;
-    let sent = flow.sent;
-    let leg = &mut flow.leg;
-    leg.version = choice.version;
-    leg.generation = choice.generation;
-    leg.position = choice.position;
-    leg.first = first;
-    leg.begins = sent;
-    leg.to_leg = leg.next.since(first);
-    leg.to_client = sent.since(leg.expected);
-    // Neither end sees a clock go back, whoever was joined to the leg before (PAWS, RFC 7323, section 5).
-    leg.clock = Seq(now.clock()).max(Seq(leg.clock)).0;
-    leg.clock_to_leg = leg.clock.wrapping_sub(flow.tsval);
-    let clock = Seq(now.clock()).max(Seq(flow.clock)).0;
-    leg.clock_to_client = clock.wrapping_sub(leg.tsval);
-    shifts(leg, flow.client_scale, flow.our_scale);
-    flow.clock = clock;
-    flow.upstream_acked = first;
-    flow.tried = 0;
-    flow.tries = 0;
-    flow.asked = now.ms;
-    flow.state = FLOW_SPLICED;
-    flow.flags |= LEG_REUSED;
-    spliced(flow);
-    count_flow(maps, flow.service, choice.version, 1);
-    count_leg(maps, choice.backend, 1);
-}
-
-/// Sets the window shifts between a client and a leg. A side that does not scale has windows of 64 KiB at most.
-#[inline(always)]
-pub(super) fn shifts(leg: &mut Leg, client_scale: u32, our_scale: u32) {
-    let scale = |of: u32| if of == NO_SCALE { 0 } else { of & 15 };
-    // Both scale or neither (RFC 7323, section 1.3).
-    let both = leg.scale != NO_SCALE && leg.backend_scale != NO_SCALE;
-    let backend = if both { scale(leg.backend_scale) } else { 0 };
-    let ours = if both { scale(leg.scale) } else { 0 };
-    leg.shift_to_client = (16 + backend).wrapping_sub(scale(our_scale));
-    leg.shift_to_leg = (16 + scale(client_scale)).wrapping_sub(ours);
-}
-
-/// What every flow forgets that gets another leg: where it was in the responses of the last one.
-#[inline(always)]
-pub(super) fn spliced(flow: &mut Flow) {
-    body::known(&mut flow.response, flow.sent, 0);
-    flow.flags &= !(RESPONSE_BODY | LAST_RESPONSE);
-}
-
-/// Drafts the director's own acknowledgement of everything on a leg that is about to be idle: the client's came with its FIN,
-/// which stays here.
-#[inline(always)]
-pub(super) fn last_word(work: &mut Work, flow: &Flow) {
-    let leg = &flow.leg;
-    let draft = &mut work.farewell;
-    draft.on_leg(leg);
-    draft.seq = flow.request.next.plus(leg.to_leg);
-    draft.ack = flow.sent.minus(leg.to_client);
-    draft.flags = u32::from(ACK);
-    draft.window = IDLE_WINDOW;
-    draft.timestamps = u32::from(flow.flags & CLIENT_TIMESTAMPS != 0);
-    draft.tsval = flow.tsval.wrapping_add(leg.clock_to_leg);
-    draft.tsecr = leg.tsval;
-    work.farewell_egress = leg.hop.egress;
-}
-
-/// A segment of a leg that no flow has: of an idle one, or of one that is no more.
-#[inline(always)]
-pub fn idle_step<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, slot: u32) -> Verdict {
-    if !read_timestamp::<M::Cpu, F>(frame, &mut work.segment, &mut work.options) {
-        return Verdict::Unwritable;
-    }
-    let step = idle(maps, frame, work, slot);
-    send::finish_stateless(maps, frame, work, step)
-}
-
-#[inline(always)]
-fn idle<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, slot: u32) -> Step {
-    let Some(parked) = maps.leg(slot) else { return (Next::Done, Verdict::NoConfig) };
-    let segment = &work.segment;
-    let leg = &parked.leg;
-    let ours =
-        M::Cpu::load(&parked.owner) == LEG_IDLE && leg.address == segment.source && leg.port == segment.source_port;
-    if !ours {
-        return super::backend::stray(frame, work);
-    }
-    if !frame.can_grow() {
-        return (Next::Done, Verdict::NeedsGrowth);
-    }
-    let (next, expected, scale) = (leg.next, leg.expected, leg.clock);
-    let end = segment.end();
-    if segment.has(RST) {
-        // Exactly what is expected, or anybody could close it (RFC 5961, section 3).
-        if segment.seq != expected || !M::Cpu::compare_exchange(&parked.owner, LEG_IDLE, LEG_DEAD) {
-            return (Next::Done, Verdict::ForgedReset);
-        }
-        return (Next::Done, Verdict::IdleLegReset);
-    }
-    let speaks = end.after(expected);
-    if speaks || segment.has(FIN) && end == expected {
-        if !M::Cpu::compare_exchange(&parked.owner, LEG_IDLE, LEG_DEAD) {
-            // A flow has just taken it: what was lost comes again, and finds a flow.
-            return (Next::Done, Verdict::Busy);
-        }
-        drop(parked);
-        super::backend::back(frame, work);
-        return (Next::Draft, if speaks { Verdict::IdleLegSpoke } else { Verdict::IdleLegClosed });
-    }
-    if segment.payload == 0 && segment.seq == expected {
-        return (Next::Done, Verdict::IdleLegQuiet);
-    }
-    // Bytes that the client has acknowledged, because the acknowledgement was lost; or a keep-alive probe.
-    let (timestamps, tsval) = (segment.timestamp_at != 0, segment.tsval);
-    drop(parked);
-    begin::answer(frame, work);
-    let draft = &mut work.draft;
-    draft.seq = next;
-    draft.ack = expected;
-    draft.flags = u32::from(ACK);
-    draft.window = IDLE_WINDOW;
-    draft.timestamps = u32::from(timestamps);
-    draft.tsval = Seq(Now::at(maps.now()).clock()).max(Seq(scale)).0;
-    draft.tsecr = tsval;
-    (Next::Draft, Verdict::IdleLegProbed)
 }
 
 struct Claim<'a, M: Maps> {
@@ -376,6 +244,9 @@ pub fn claim_leg<M: Maps>(maps: &M, globals: &Globals, flow: u32) -> u32 {
     if claim.slot == NONE && claim.backend != NONE {
         let idle = maps.take(globals, claim.backend, claim.class, owner);
         if idle != NONE {
+            if let Some(leg) = maps.leg(idle) {
+                end::reach::<M>(&leg, leg.leg.next.since(leg.leg.isn));
+            }
             return idle;
         }
         // All that lay there was dead, and is free now.

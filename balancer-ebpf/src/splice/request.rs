@@ -1,17 +1,18 @@
 //! A request: scanned, decided, counted, and sent where it belongs.
 
 use super::body::STRIDE;
-use super::lookup::{self, Lookup};
-use super::{Next, Now, Step, body, client, count_in_flight, end, has_leg, open, pool, send, traffic};
+use super::lookup::Lookup;
+use super::{
+    Next, Now, Step, alone, body, count_in_flight, end, has_leg, joined, lookup, open, pool, send, stash, traffic,
+};
 use crate::decide::Search;
-use crate::host::{Cpu, Maps, Step as LoopStep};
+use crate::host::{Cpu, Maps};
 use crate::http::{
     HEAD_AUTH_CONNECTION, HEAD_CHUNKED, HEAD_UPGRADE, METHOD_CONNECT, METHOD_HEAD, METHOD_SAFE, Scanned,
 };
 use crate::layout::{
     BUFFER_BYTES, Buffer, FLOW_SPLICED, Flow, Globals, LEG_OWN, LEG_REUSED, NONE, POLICY_KEEP_UNFRAMED,
-    REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, SAFE_REQUEST, STASH_HEAD, STASH_OWNED, STASH_RESPONSE, ServiceWord, Stash,
-    TUNNEL, UPGRADE_ASKED,
+    REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, SAFE_REQUEST, STASH_HEAD, STASH_OWNED, ServiceWord, TUNNEL, UPGRADE_ASKED,
 };
 use crate::net::{FIN, Frame, Seq};
 use crate::verdict::{Note, Verdict};
@@ -19,8 +20,6 @@ use crate::work::Work;
 
 /// Requests without a complete response at most, on one flow.
 const MAX_OUTSTANDING: u32 = 30;
-/// Stashes looked at for a free one.
-const PROBES: u32 = 16;
 
 /// Where a request lies in the segment at hand, and how much of it is there.
 struct Extent {
@@ -39,8 +38,8 @@ struct Extent {
 
 #[inline(always)]
 fn extent(work: &Work, flow: &Flow) -> Extent {
-    let offset = client::expected(flow).since(work.segment.seq);
-    let stashed = client::head_in_stash(flow);
+    let offset = joined::expected(flow).since(work.segment.seq);
+    let stashed = joined::head_in_stash(flow);
     let before = if stashed { flow.stash_len } else { 0 };
     let there = work.segment.payload - offset;
     let take = there.min((BUFFER_BYTES as u32).saturating_sub(before));
@@ -128,7 +127,7 @@ pub fn decide_step<M: Maps, F: Frame>(
         if !frame.can_grow() {
             return (Next::Done, Verdict::NeedsGrowth);
         }
-        return client::reset_client(maps, work, flow, now, Verdict::NoBackend);
+        return alone::reset_client(maps, work, flow, now, Verdict::NoBackend);
     }
     let choice = work.choice;
     // What cannot be read stays where it is; and, where that is wanted, what nobody can follow.
@@ -199,7 +198,7 @@ pub fn decide_step<M: Maps, F: Frame>(
     }
     if !same {
         // Before the flow changes: without a stash the segment has to come again to a flow that knows nothing of it.
-        if !stashed && !stash(maps, frame, globals, flow, first, at, keep) {
+        if !stashed && !stash::stash(maps, frame, globals, flow, first, at, keep) {
             count_in_flight(maps, flow.service, version, u64::MAX);
             withdraw(maps, work, flow, first, leg);
             return (Next::Done, Verdict::StashesFull);
@@ -257,7 +256,7 @@ pub fn decide_step<M: Maps, F: Frame>(
     }
     flow.received = flow.received.max(flow.request_first.plus(there));
     if work.segment.has(FIN) {
-        client::ended(maps, flow);
+        joined::ended(maps, flow);
     }
     if opaque {
         return (Next::ToLeg, Verdict::Unframed);
@@ -349,21 +348,21 @@ fn part<M: Maps, F: Frame>(
         // pipelines sends this again when that is over.
         return (Next::Done, Verdict::RebindWaits);
     }
-    if has_leg(flow) && !client::head_in_stash(flow) && flow.upstream_acked.before(flow.request.next) {
+    if has_leg(flow) && !joined::head_in_stash(flow) && flow.upstream_acked.before(flow.request.next) {
         // Whoever acknowledges this acknowledges what lies before it, and of a body whose answer came early the backend may not
         // have all.
         return (Next::Done, Verdict::RebindWaits);
     }
-    if !client::head_in_stash(flow) && flow.flags & STASH_OWNED != 0 {
+    if !joined::head_in_stash(flow) && flow.flags & STASH_OWNED != 0 {
         // The stash still answers for the previous request.
         return (Next::Done, Verdict::BeyondStash);
     }
-    if !client::head_in_stash(flow) && !stash(maps, frame, globals, flow, flow.request.next, at, have) {
+    if !joined::head_in_stash(flow) && !stash::stash(maps, frame, globals, flow, flow.request.next, at, have) {
         return (Next::Done, Verdict::StashesFull);
     }
     flow.stash_len = have;
     flow.flags |= STASH_OWNED | STASH_HEAD;
-    client::acknowledge(frame, work, flow, now, Verdict::HeadPart)
+    alone::acknowledge(frame, work, flow, now, Verdict::HeadPart)
 }
 
 /// The body of the present request is not followed any further: from here on the flow stays where it is.
@@ -373,90 +372,4 @@ pub(super) fn unframe<M: Maps>(maps: &M, flow: &mut Flow, reason: Scanned) {
     flow.flags |= REQUESTS_UNFRAMED;
     let next = flow.request.next;
     body::known(&mut flow.request, next, STRIDE);
-}
-
-/// More of a request whose leg is being opened: its body, as far as there is room.
-#[inline(always)]
-pub(super) fn append_body<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &mut Flow) -> Step {
-    let segment = &work.segment;
-    let (from, room) = (segment.seq, (BUFFER_BYTES as u32).saturating_sub(flow.stash_len));
-    let take = segment.payload.min(room);
-    if flow.request.next.before(from) {
-        return (Next::Done, Verdict::BeyondHead);
-    }
-    if take == 0 {
-        return (Next::Done, Verdict::BeyondStash);
-    }
-    if flow.request.chunked != 0 {
-        let outcome = frame.follow(maps, work, &mut flow.request, from, from.plus(take));
-        if !matches!(outcome, Scanned::Complete | Scanned::Incomplete) {
-            unframe(maps, flow, outcome);
-        }
-    }
-    let take = take.min(flow.request.next.since(from));
-    if take == 0 {
-        return (Next::Done, Verdict::BeyondHead);
-    }
-    let segment = &work.segment;
-    let Some(mut stash) = maps.stash(flow.stash) else { return (Next::Done, Verdict::NoConfig) };
-    if !frame.load(segment.payload_at(), take, &mut stash.data, flow.stash_len) {
-        return (Next::Done, Verdict::Unwritable);
-    }
-    flow.stash_len += take;
-    (Next::Done, Verdict::Stashed)
-}
-
-struct Claim<'a, M: Maps> {
-    maps: &'a M,
-    globals: &'a Globals,
-    owner: u64,
-    index: u32,
-}
-
-struct Probe;
-impl<M: Maps> LoopStep<Claim<'_, M>> for Probe {
-    #[inline(always)]
-    fn step(claim: &mut Claim<'_, M>) -> bool {
-        let Some(hands) = claim.maps.hands() else { return false };
-        let hand = M::Cpu::fetch_add(&hands.stash, 1) as u32;
-        let Some(index) = hand.checked_rem(claim.globals.stashes) else { return false };
-        let Some(stash) = claim.maps.stash(index) else { return true };
-        if M::Cpu::compare_exchange(&stash.owner, 0, claim.owner) {
-            claim.index = index;
-            return false;
-        }
-        true
-    }
-}
-
-/// Finds a free stash and takes it. [`NONE`] if there is none.
-#[inline(always)]
-pub fn claim_stash<M: Maps>(maps: &M, globals: &Globals, owner: u64) -> u32 {
-    let mut claim = Claim { maps, globals, owner, index: NONE };
-    M::Cpu::repeat::<_, Probe>(&mut claim, PROBES);
-    claim.index
-}
-
-/// Takes a stash and puts `len` bytes of the frame from `at` on into it, the first of which has the number `first`.
-#[inline(always)]
-pub(super) fn stash<M: Maps, F: Frame>(
-    maps: &M,
-    frame: &mut F,
-    globals: &Globals,
-    flow: &mut Flow,
-    first: Seq,
-    at: u32,
-    len: u32,
-) -> bool {
-    if flow.stash == NONE {
-        flow.stash = maps.claim_stash(globals, u64::from(flow.slot) + 1);
-        if flow.stash == NONE {
-            return false;
-        }
-    }
-    let Some(mut stash) = maps.stash(flow.stash) else { return false };
-    flow.stash_first = first;
-    flow.flags &= !(STASH_OWNED | STASH_HEAD | STASH_RESPONSE);
-    let stash: &mut Stash = &mut stash;
-    frame.load(at, len, &mut stash.data, 0)
 }

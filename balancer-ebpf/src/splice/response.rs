@@ -261,7 +261,7 @@ fn part<M: Maps, F: Frame>(
     _now: Now,
 ) -> Option<Step> {
     if flow.stash == NONE || flow.flags & STASH_RESPONSE == 0 {
-        if super::client::head_in_stash(flow) {
+        if super::joined::head_in_stash(flow) {
             // There is one stash, and the client's next head lies in it.
             maps.note(Note::ResponseUnframed.counter());
             unframe(maps, flow);
@@ -269,7 +269,7 @@ fn part<M: Maps, F: Frame>(
         }
         // A request's stash has done its duty: the backend answers it.
         super::end::drop_stash(maps, flow);
-        if !super::request::stash(maps, frame, globals, flow, flow.response.next, at, have) {
+        if !super::stash::stash(maps, frame, globals, flow, flow.response.next, at, have) {
             return Some((Next::Done, Verdict::StashesFull));
         }
         flow.flags |= STASH_RESPONSE;

@@ -92,7 +92,8 @@ pub fn finish<M: Maps, F: Frame>(
         | Next::OpenRebind
         | Next::OpenAgain
         | Next::Refused
-        | Next::Reopen => verdict,
+        | Next::Reopen
+        | Next::GiveUp => verdict,
         Next::ToLeg | Next::ToClient | Next::ToClientFin => {
             let mut translation = if next as u32 == Next::ToLeg as u32 { to_leg(flow) } else { to_client(flow) };
             translation.fin = next as u32 == Next::ToClientFin as u32;

@@ -10,9 +10,6 @@ const EXCUSED_PATIENCE: u64 = 30_000_000;
 /// Microseconds that a connection without a tab may take to end.
 const LINGER: u64 = 200_000_000;
 
-/// *Leniency*: the core lets wait for ever what a client has pipelined behind an answer that was the last one.
-const BEHIND_LAST: bool = true;
-
 impl Client {
     /// Whether a tab ends its connection, because what it waits for may never come.
     pub(crate) fn gives_up(&mut self, shared: &Shared, tab: usize) -> Result<bool, String> {
@@ -39,8 +36,7 @@ impl Client {
             if late(&mut connection.orphaned) {
                 let state = connection.socket().state();
                 // After three equal acknowledgements smoltcp forgets a FIN that was lost, so only clean links tell.
-                let behind_last = BEHIND_LAST && state == State::LastAck && shared.plan.pipelining > 0.0;
-                if state != State::FinWait2 && !behind_last && shared.plan.deaths == 0 && shared.plan.clean() {
+                if state != State::FinWait2 && shared.plan.deaths == 0 && shared.plan.clean() {
                     return Err(format!("port {port} is in {state:?} since {} s", LINGER / 1_000_000));
                 }
                 connection.socket().abort();

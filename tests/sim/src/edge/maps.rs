@@ -55,7 +55,7 @@ impl SimMaps {
             times: Cell::new(0),
             bucket_hash: Cell::new(0),
         };
-        let leg = LegSlot { owner: Cell::new(0), below: Cell::new(0), leg: Leg::default() };
+        let leg = LegSlot { owner: Cell::new(0), below: Cell::new(0), reached: Cell::new(0), leg: Leg::default() };
         let bucket = Bucket { entries: std::array::from_fn(|_| entry.clone()) };
         let traffic =
             Traffic { in_flight: Cell::new(0), requests: Cell::new(0), issued: Cell::new(0), flows: Cell::new(0) };

@@ -1,0 +1,99 @@
+//! The stash of a flow: what waits in it for a leg.
+
+use super::{Next, Step, request};
+use crate::host::{Cpu, Maps, Step as LoopStep};
+use crate::http::Scanned;
+use crate::layout::{BUFFER_BYTES, Flow, Globals, NONE, STASH_HEAD, STASH_OWNED, STASH_RESPONSE, Stash};
+use crate::net::{Frame, Seq};
+use crate::verdict::Verdict;
+use crate::work::Work;
+
+/// Stashes looked at for a free one.
+const PROBES: u32 = 16;
+
+/// More of a request whose leg is being opened: its body, as far as there is room.
+#[inline(always)]
+pub(super) fn append_body<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &mut Flow) -> Step {
+    let segment = &work.segment;
+    let (from, room) = (segment.seq, (BUFFER_BYTES as u32).saturating_sub(flow.stash_len));
+    let take = segment.payload.min(room);
+    if flow.request.next.before(from) {
+        return (Next::Done, Verdict::BeyondHead);
+    }
+    if take == 0 {
+        return (Next::Done, Verdict::BeyondStash);
+    }
+    if flow.request.chunked != 0 {
+        let outcome = frame.follow(maps, work, &mut flow.request, from, from.plus(take));
+        if !matches!(outcome, Scanned::Complete | Scanned::Incomplete) {
+            request::unframe(maps, flow, outcome);
+        }
+    }
+    let take = take.min(flow.request.next.since(from));
+    if take == 0 {
+        return (Next::Done, Verdict::BeyondHead);
+    }
+    let segment = &work.segment;
+    let Some(mut stash) = maps.stash(flow.stash) else { return (Next::Done, Verdict::NoConfig) };
+    if !frame.load(segment.payload_at(), take, &mut stash.data, flow.stash_len) {
+        return (Next::Done, Verdict::Unwritable);
+    }
+    flow.stash_len += take;
+    (Next::Done, Verdict::Stashed)
+}
+
+struct Claim<'a, M: Maps> {
+    maps: &'a M,
+    globals: &'a Globals,
+    owner: u64,
+    index: u32,
+}
+
+struct Probe;
+
+impl<M: Maps> LoopStep<Claim<'_, M>> for Probe {
+    #[inline(always)]
+    fn step(claim: &mut Claim<'_, M>) -> bool {
+        let Some(hands) = claim.maps.hands() else { return false };
+        let hand = M::Cpu::fetch_add(&hands.stash, 1) as u32;
+        let Some(index) = hand.checked_rem(claim.globals.stashes) else { return false };
+        let Some(stash) = claim.maps.stash(index) else { return true };
+        if M::Cpu::compare_exchange(&stash.owner, 0, claim.owner) {
+            claim.index = index;
+            return false;
+        }
+        true
+    }
+}
+
+/// Finds a free stash and takes it. [`NONE`] if there is none.
+#[inline(always)]
+pub fn claim_stash<M: Maps>(maps: &M, globals: &Globals, owner: u64) -> u32 {
+    let mut claim = Claim { maps, globals, owner, index: NONE };
+    M::Cpu::repeat::<_, Probe>(&mut claim, PROBES);
+    claim.index
+}
+
+/// Takes a stash and puts `len` bytes of the frame from `at` on into it, the first of which has the number `first`.
+#[inline(always)]
+pub(super) fn stash<M: Maps, F: Frame>(
+    maps: &M,
+    frame: &mut F,
+    globals: &Globals,
+    flow: &mut Flow,
+    first: Seq,
+    at: u32,
+    len: u32,
+) -> bool {
+    if flow.stash == NONE {
+        flow.stash = maps.claim_stash(globals, u64::from(flow.slot) + 1);
+        if flow.stash == NONE {
+            return false;
+        }
+    }
+    let Some(mut stash) = maps.stash(flow.stash) else { return false };
+    flow.stash_first = first;
+    flow.flags &= !(STASH_OWNED | STASH_HEAD | STASH_RESPONSE);
+    let stash: &mut Stash = &mut stash;
+    frame.load(at, len, &mut stash.data, 0)
+}
