@@ -40,12 +40,15 @@ impl Connection {
 
     /// Connects from one of several addresses that `node` has.
     pub fn open_from(node: &Node, from: Ipv4Addr, to: SocketAddrV4) -> Result<Self> {
-        node.run(|| {
-            let socket = net::socket(AddressFamily::INET, SocketType::STREAM, None).context("make a socket")?;
-            net::bind(&socket, &SocketAddrV4::new(from, 0)).with_context(|| format!("bind {from}"))?;
-            net::connect(&socket, &to).with_context(|| format!("connect to {to}"))?;
-            Self::over(socket.into(), to)
-        })
+        node.run(|| Self::here_from(from, to))
+    }
+
+    /// The same from the namespace that the calling thread is in.
+    pub fn here_from(from: Ipv4Addr, to: SocketAddrV4) -> Result<Self> {
+        let socket = net::socket(AddressFamily::INET, SocketType::STREAM, None).context("make a socket")?;
+        net::bind(&socket, &SocketAddrV4::new(from, 0)).with_context(|| format!("bind {from}"))?;
+        net::connect(&socket, &to).with_context(|| format!("connect to {to}"))?;
+        Self::over(socket.into(), to)
     }
 
     fn over(stream: TcpStream, to: SocketAddrV4) -> Result<Self> {

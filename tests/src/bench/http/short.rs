@@ -2,7 +2,7 @@
 //!
 //! The director gives such a request a leg that was there before; a client that connects directly gets a connection of its own.
 
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
@@ -18,15 +18,17 @@ pub(super) fn run(variant: &Variant<'_>, time: Duration) -> Result<Sample> {
     short::use_ports_again(node)?;
     let (start, before) = (Instant::now(), busy()?);
     let threads = std::thread::scope(|scope| {
-        let targets = variant.targets.iter().cycle().take(CONNECTIONS);
-        let work = |(to, cookies): &(SocketAddrV4, String)| {
+        // From many addresses, or the client would spend its time on the search for a port that has rested for long enough.
+        let sources = (0..super::SOURCES).map(|index| variant.lab.addresses().client_nth(index)).cycle();
+        let targets = variant.targets.iter().cycle().take(CONNECTIONS).zip(sources);
+        let work = |((to, cookies), from): (&(SocketAddrV4, String), Ipv4Addr)| {
             let (to, request) = (*to, Request::get("/").header("Cookie", cookies));
             scope.spawn(move || {
                 node.enter()?;
                 let mut latencies = Vec::new();
                 while start.elapsed() < time {
                     let began = Instant::now();
-                    let response = Connection::here(to)?.request(&request)?;
+                    let response = Connection::here_from(from, to)?.request(&request)?;
                     ensure!(response.status == 200 && !response.closes(), "not a kept-alive 200: {response:?}");
                     latencies.push(began.elapsed());
                 }
