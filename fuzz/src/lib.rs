@@ -10,10 +10,9 @@ pub mod framing;
 pub mod head;
 pub mod learning;
 pub mod mutate;
-mod plain;
 pub mod stream;
 
-pub use plain::Plain;
+pub use balancer_ebpf::plain::Plain;
 
 #[cfg(test)]
 mod tests {
