@@ -189,9 +189,9 @@ fn carry_out<M: Maps, F: Frame>(
     let step =
         if step.0 as u32 == Next::Request as u32 { requests(maps, frame, work, globals, flow, now) } else { step };
     let over = flow.flags & BACKEND_FIN != 0 && flow.acked == flow.sent && has_leg(flow);
-    let step = if matches!(step.1, Verdict::RebindWaits) && over && frame.can_grow() {
+    let step = if matches!(step.1, Verdict::RebindWaits) && over {
         // It waits for an answer behind the last one.
-        (Next::GiveUp, Verdict::BehindLast)
+        if frame.can_grow() { (Next::GiveUp, Verdict::BehindLast) } else { (Next::Done, Verdict::NeedsGrowth) }
     } else if matches!(step.1, Verdict::BeyondHead | Verdict::RebindWaits) && client::wants_ack(flow) {
         send::ack_alone(work, flow)
     } else {

@@ -11,7 +11,7 @@ use crate::http::{
     HEAD_AUTH_CONNECTION, HEAD_CHUNKED, HEAD_UPGRADE, METHOD_CONNECT, METHOD_HEAD, METHOD_SAFE, Scanned,
 };
 use crate::layout::{
-    BUFFER_BYTES, Buffer, FLOW_SPLICED, Flow, Globals, LEG_OWN, LEG_REUSED, NONE, POLICY_KEEP_UNFRAMED,
+    BACKEND_FIN, BUFFER_BYTES, Buffer, FLOW_SPLICED, Flow, Globals, LEG_OWN, LEG_REUSED, NONE, POLICY_KEEP_UNFRAMED,
     REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, SAFE_REQUEST, STASH_HEAD, STASH_OWNED, ServiceWord, TUNNEL, UPGRADE_ASKED,
 };
 use crate::net::{FIN, Frame, Seq};
@@ -118,7 +118,9 @@ pub fn decide_step<M: Maps, F: Frame>(
     let tunnel = foreign || complete && (head_flags & METHOD_CONNECT != 0 || unseen);
     let mut opaque = !complete || tunnel;
     let mut reason = scanned;
-    if flow.outstanding >= MAX_OUTSTANDING && flow.flags & RESPONSES_UNFRAMED == 0 {
+    let full = flow.outstanding >= MAX_OUTSTANDING && flow.flags & RESPONSES_UNFRAMED == 0;
+    // The client was told that no answer will come behind the last one.
+    if full || flow.flags & BACKEND_FIN != 0 {
         return (Next::Done, Verdict::RebindWaits);
     }
     let joined = flow.state == FLOW_SPLICED && has_leg(flow);
