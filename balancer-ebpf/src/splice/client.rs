@@ -1,4 +1,4 @@
-//! Segments of a client: what is known already, what begins something new, and what has to wait.
+//! Segments of a client: whose flow they are, whether they can belong to it, and who deals with them.
 
 use super::{Found, From, Next, Now, Step, alone, begin, client_key, end, has_leg, joined, send};
 use crate::cookie::Proof;

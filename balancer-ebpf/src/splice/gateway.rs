@@ -4,9 +4,9 @@
 //! The port of such a leg is its slot's, as of any leg, but the way back is a look-up: the address says nothing of the slot. Its
 //! key lies among those of the clients' connections, with the backend in the place of the listener.
 
-use super::{Found, From};
+use super::{Found, From, policy_of};
 use crate::host::{Entered, Maps};
-use crate::layout::{Flow, FlowKey, POLICY_GATEWAY, ServiceWord};
+use crate::layout::{Flow, FlowKey, POLICY_GATEWAY};
 use crate::verdict::Verdict;
 use crate::work::Work;
 
@@ -30,7 +30,7 @@ pub(super) fn find<M: Maps>(maps: &M, work: &mut Work) -> Found {
 /// Whether a flow's legs start at its client's address.
 #[inline(always)]
 pub(super) fn wanted<M: Maps>(maps: &M, flow: &Flow) -> bool {
-    match maps.policy(ServiceWord(maps.service_word(flow.service)).block()) {
+    match policy_of(maps, flow) {
         Some(policy) => policy.flags & POLICY_GATEWAY != 0,
         None => false,
     }

@@ -50,7 +50,7 @@ fn idle<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, slot: u32) 
     if !frame.can_grow() {
         return (Next::Done, Verdict::NeedsGrowth);
     }
-    let (next, expected, scale) = (leg.next, leg.expected, leg.clock);
+    let (next, expected, clock) = (leg.next, leg.expected, leg.clock);
     let end = segment.end();
     if segment.has(RST) {
         // Exactly what is expected, or anybody could close it (RFC 5961, section 3).
@@ -82,7 +82,7 @@ fn idle<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, slot: u32) 
     draft.flags = u32::from(ACK);
     draft.window = IDLE_WINDOW;
     draft.timestamps = u32::from(timestamps);
-    draft.tsval = Seq(Now::at(maps.now()).clock()).max(Seq(scale)).0;
+    draft.tsval = Seq(Now::at(maps.now()).clock()).max(Seq(clock)).0;
     draft.tsecr = tsval;
     (Next::Draft, Verdict::IdleLegProbed)
 }

@@ -5,14 +5,13 @@
 //! is the last one: the director's FIN goes to the client with its last byte, and the leg is reset when the client has all of it
 //! (`on_unframed = "close"`). A client that is told so in time has nothing under way, and connects again.
 
-use super::{Next, Step, alone, end, open};
+use super::{Next, Now, Step, alone, end, open, policy_of};
 use crate::host::Maps;
 use crate::layout::{
     ANSWERED_LAST, BACKEND_FIN, CLIENT_FIN, FLOW_SPLICED, Flow, POLICY_KEEP_UNFRAMED, REQUESTS_UNFRAMED,
-    RESPONSES_UNFRAMED, ServiceWord, TUNNEL,
+    RESPONSES_UNFRAMED, TUNNEL,
 };
 use crate::net::{ACK, FIN, Frame, Seq};
-use crate::splice::Now;
 use crate::verdict::Verdict;
 use crate::work::Work;
 
@@ -42,7 +41,7 @@ pub(super) fn ends_with<M: Maps>(maps: &M, work: &Work, flow: &mut Flow, until: 
 /// Whether the service keeps such connections.
 #[inline(always)]
 fn keeps<M: Maps>(maps: &M, flow: &Flow) -> bool {
-    match maps.policy(ServiceWord(maps.service_word(flow.service)).block()) {
+    match policy_of(maps, flow) {
         Some(policy) => policy.flags & POLICY_KEEP_UNFRAMED != 0,
         None => true,
     }

@@ -64,8 +64,8 @@ pub use stash::claim_stash;
 
 use crate::host::Maps;
 use crate::layout::{
-    BACKEND_FIN, FLOW_FREE, Flow, FlowKey, Globals, MAX_VERSIONS, NONE, ROLE_BACKEND, ROLE_INDEX, ROLE_LISTENER,
-    ROLE_SOURCE, Traffic,
+    BACKEND_FIN, FLOW_FREE, Flow, FlowKey, Globals, MAX_VERSIONS, NONE, Policy, ROLE_BACKEND, ROLE_INDEX,
+    ROLE_LISTENER, ROLE_SOURCE, ServiceWord, Traffic,
 };
 use crate::net::{Frame, Parsed, destination, parse, source};
 use crate::verdict::Verdict;
@@ -339,6 +339,12 @@ fn count_leg<M: Maps>(maps: &M, backend: u32, by: u64) {
     if let Some(backend) = maps.backend(backend) {
         M::Cpu::fetch_add(&backend.legs, by);
     }
+}
+
+/// The present policy of a flow's service.
+#[inline(always)]
+fn policy_of<'a, M: Maps>(maps: &'a M, flow: &Flow) -> Option<&'a Policy> {
+    maps.policy(ServiceWord(maps.service_word(flow.service)).block())
 }
 
 /// Whether a flow has a leg.

@@ -12,12 +12,11 @@
 //! What comes out serves a request of a safe method that is there as a whole, with a copy in the stash until the first byte of
 //! the response: if the backend closed the leg at that very moment, the copy goes out on a new one.
 
-use super::{end, framed, has_leg};
+use super::{end, framed, has_leg, policy_of};
 use crate::host::{Cpu, Maps, Step as LoopStep};
 use crate::layout::{
     BACKEND_FIN, CLASS_MSS, CLIENT_FIN, CLIENT_SACK, CLIENT_TIMESTAMPS, FLOW_SPLICED, Flow, Globals, LAST_RESPONSE,
-    LEG_IDLE, LEG_OWN, LEG_REUSED, NONE, POLICY_GATEWAY, POLICY_POOL, Policy, PoolWord, RESPONSE_BODY, ServiceWord,
-    pool,
+    LEG_IDLE, LEG_OWN, LEG_REUSED, NONE, POLICY_GATEWAY, POLICY_POOL, Policy, PoolWord, RESPONSE_BODY, pool,
 };
 use crate::net::{NO_SCALE, Seq};
 use crate::verdict::Note;
@@ -54,7 +53,7 @@ pub(super) fn limit(policy: &Policy) -> u32 {
 /// The same, of a flow's service.
 #[inline(always)]
 pub(super) fn limit_of<M: Maps>(maps: &M, flow: &Flow) -> u32 {
-    match maps.policy(ServiceWord(maps.service_word(flow.service)).block()) {
+    match policy_of(maps, flow) {
         Some(policy) => limit(policy),
         None => 0,
     }
