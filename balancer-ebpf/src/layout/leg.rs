@@ -77,6 +77,12 @@ pub struct LegSlot {
     pub leg: Leg,
 }
 
+/// The owner of a leg that the flow in slot `flow` has.
+#[inline(always)]
+pub const fn owned_by(flow: u32) -> u64 {
+    flow as u64 + 1
+}
+
 /// The leg lies in its pool, ready to be taken.
 pub const LEG_IDLE: u64 = 1 << 32;
 /// The leg lies in its pool, and its backend has closed it: whoever finds it frees it.

@@ -4,7 +4,7 @@ use super::{count_flow, count_in_flight, count_leg, gateway, has_leg};
 use crate::host::{Cpu, Maps};
 use crate::layout::{
     BACKEND_FIN, CLIENT_FIN, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, Flow, Globals, LegSlot, NONE, STASH_HEAD,
-    STASH_OWNED, STASH_RESPONSE,
+    STASH_OWNED, STASH_RESPONSE, owned_by,
 };
 use crate::verdict::Note;
 
@@ -95,7 +95,7 @@ pub(super) fn release_leg<M: Maps>(maps: &M, flow: &mut Flow) {
         gateway::leave(maps, flow);
         reach_with_flow(maps, flow);
         if let Some(leg) = maps.leg(flow.leg.slot) {
-            M::Cpu::compare_exchange(&leg.owner, u64::from(flow.slot) + 1, 0);
+            M::Cpu::compare_exchange(&leg.owner, owned_by(flow.slot), 0);
         }
     }
     flow.leg.backend = NONE;

@@ -16,7 +16,7 @@ use super::{end, framed, has_leg, policy_of};
 use crate::host::{Cpu, Maps, Step as LoopStep};
 use crate::layout::{
     BACKEND_FIN, CLASS_MSS, CLIENT_FIN, CLIENT_SACK, CLIENT_TIMESTAMPS, FLOW_SPLICED, Flow, Globals, LAST_RESPONSE,
-    LEG_IDLE, LEG_OWN, LEG_REUSED, NONE, POLICY_GATEWAY, POLICY_POOL, Policy, PoolWord, RESPONSE_BODY, pool,
+    LEG_IDLE, LEG_OWN, LEG_REUSED, NONE, POLICY_GATEWAY, POLICY_POOL, Policy, PoolWord, RESPONSE_BODY, owned_by, pool,
 };
 use crate::net::{NO_SCALE, Seq};
 use crate::verdict::Note;
@@ -125,7 +125,7 @@ pub fn park<M: Maps>(maps: &M, flow: &mut Flow, limit: u32) -> bool {
     }
     if !push(maps, index, slot, limit) {
         if let Some(parked) = maps.leg(slot) {
-            M::Cpu::store(&parked.owner, u64::from(flow.slot) + 1);
+            M::Cpu::store(&parked.owner, owned_by(flow.slot));
         }
         return false;
     }
@@ -231,7 +231,7 @@ impl<M: Maps> LoopStep<Claim<'_, M>> for Probe {
 /// there is none.
 #[inline(always)]
 pub fn claim_leg<M: Maps>(maps: &M, globals: &Globals, flow: u32) -> u32 {
-    let owner = u64::from(flow) + 1;
+    let owner = owned_by(flow);
     {
         let Some(leg) = maps.leg(flow) else { return NONE };
         if M::Cpu::compare_exchange(&leg.owner, 0, owner) {

@@ -13,6 +13,7 @@ use crate::http::{
 use crate::layout::{
     BACKEND_FIN, BUFFER_BYTES, Buffer, FLOW_SPLICED, Flow, Globals, LEG_OWN, LEG_REUSED, NONE, POLICY_KEEP_UNFRAMED,
     REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, SAFE_REQUEST, STASH_HEAD, STASH_OWNED, ServiceWord, TUNNEL, UPGRADE_ASKED,
+    owned_by,
 };
 use crate::net::{FIN, Frame, Seq};
 use crate::verdict::{Note, Verdict};
@@ -176,7 +177,7 @@ pub fn decide_step<M: Maps, F: Frame>(
         && flow.request.chunked == 0
         && ends <= have;
     let leg = if !same && shared && (!joined || parks) {
-        maps.take(globals, choice.backend, pool::class(flow), u64::from(flow.slot) + 1)
+        maps.take(globals, choice.backend, pool::class(flow), owned_by(flow.slot))
     } else {
         NONE
     };
