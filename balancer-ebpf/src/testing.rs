@@ -170,7 +170,7 @@ pub(crate) fn version(generation: u32, backends: &[u16]) -> VersionPolicy {
     let mut list = [0; VERSION_BACKENDS];
     list[..backends.len()].copy_from_slice(backends);
     let flags = VERSION_SERVES;
-    VersionPolicy { generation, flags, backend_count: backends.len() as u32, zero: 0, backends: list }
+    VersionPolicy { generation, flags, backend_count: backends.len() as u32, birth: generation, backends: list }
 }
 
 /// A policy with these versions, of which the first is active and the fallback.

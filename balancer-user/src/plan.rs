@@ -155,7 +155,7 @@ fn version_policy(version: &model::Version) -> VersionPolicy {
         generation: version.generation,
         flags: VERSION_SERVES | if version.routed { VERSION_ROUTES } else { 0 },
         backend_count: version.backends.len().min(VERSION_BACKENDS) as u32,
-        zero: 0,
+        birth: version.birth(),
         backends,
     }
 }

@@ -28,7 +28,7 @@ pub use stash::*;
 pub use traffic::*;
 
 /// Changes whenever any layout below does.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Names of the maps, as pinned below `<bpffs>/balancer/<name>/v<VERSION>/`.
 pub mod map {

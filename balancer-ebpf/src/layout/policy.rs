@@ -59,14 +59,17 @@ pub struct VersionPolicy {
     pub flags: u32,
     /// How many of `backends` count.
     pub backend_count: u32,
-    pub zero: u32,
+    /// The generation that the version began with. It stays what it is when sessions are moved: so a binding of an older
+    /// generation is of this version, moved, if it is not older than this, and else of one that is gone.
+    pub birth: u32,
     /// Backend ids.
     pub backends: [u16; VERSION_BACKENDS],
 }
 
 impl VersionPolicy {
     /// No version.
-    pub const NONE: Self = Self { generation: 0, flags: 0, backend_count: 0, zero: 0, backends: [0; VERSION_BACKENDS] };
+    pub const NONE: Self =
+        Self { generation: 0, flags: 0, backend_count: 0, birth: 0, backends: [0; VERSION_BACKENDS] };
 }
 
 /// A name of a cookie or of a path parameter, packed so that it compares eight bytes at a time.

@@ -61,7 +61,7 @@ fn types() -> Vec<Type> {
         Hands 32: flow stash reset_budget leg;
         ListenerKey 8: address port zero;
         Listener 16: service offers mss scale;
-        VersionPolicy 80: generation flags backend_count zero backends;
+        VersionPolicy 80: generation flags backend_count birth backends;
         Name 72: words len zero;
         SessionRule 144: cookie parameter;
         Policy 5560: generation active idle_seconds fallback flags pool_limit adopt grace_seconds route_count route_seed rule

@@ -41,6 +41,7 @@ pub(super) fn add(
         label: label.clone(),
         index,
         generation,
+        birth: Some(generation),
         held: None,
         was_active: false,
         routed: false,

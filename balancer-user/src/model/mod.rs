@@ -93,6 +93,10 @@ pub struct Version {
     pub index: u32,
     /// What its bindings carry.
     pub generation: u32,
+    /// What its first bindings carried: it tells a version from another one that had its index before. Absent in states of
+    /// older releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub birth: Option<u32>,
     /// Not to be chosen on its own.
     pub held: Option<Hold>,
     /// It has been active at some time: it may have sessions, and its return is no news.
@@ -129,6 +133,13 @@ impl Backend {
     /// As an operator writes it.
     pub fn endpoint(&self) -> Endpoint {
         Endpoint { address: self.address, route: self.route }
+    }
+}
+
+impl Version {
+    /// The generation that it began with.
+    pub fn birth(&self) -> u32 {
+        self.birth.unwrap_or(self.generation)
     }
 }
 

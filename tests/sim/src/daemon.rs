@@ -84,7 +84,7 @@ impl Daemon {
                 generation: *generation,
                 flags: VERSION_SERVES,
                 backend_count: backends.len() as u32,
-                zero: 0,
+                birth: *generation,
                 backends: ids,
             };
         }

@@ -92,7 +92,7 @@ impl Setting {
                 generation: index as u32 + 1,
                 flags: VERSION_SERVES,
                 backend_count: backends.len() as u32,
-                zero: 0,
+                birth: index as u32 + 1,
                 backends: ids,
             };
         }

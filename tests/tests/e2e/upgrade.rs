@@ -1,7 +1,8 @@
 //! An upgrade to a release whose maps have another layout: sessions move into its maps, links get its programs.
 //!
-//! There is no balancer of layout 1 any more, so one of today is dressed up as one: its pins are moved to where layout 1 had
-//! them, and its entries say when they were last seen, as those of layout 1 did, instead of when they expire.
+//! There is no balancer of a former layout any more, so one of today is dressed up as one: its pins are moved to where that
+//! layout had them. Entries of layout 1 say when they were last seen instead of when they expire; those of layout 2 are what
+//! they are now.
 
 use std::fs;
 use std::path::PathBuf;
@@ -22,7 +23,8 @@ use crate::detach::pins;
 use crate::users::{begins_on, goes_on};
 
 under_both_hooks! {
-    sessions_move_to_another_layout,
+    sessions_of_layout_1_move,
+    sessions_of_layout_2_move,
     an_upgrade_that_fails_changes_nothing,
 }
 
@@ -31,8 +33,16 @@ const IDLE: u32 = 30 * 60;
 /// Addresses of the client, so that sessions begin on both backends.
 const CLIENTS: u8 = 8;
 
-fn sessions_move_to_another_layout(hook: Hook) -> Result<()> {
-    Stage::new(hook, "upgrade").clients(CLIENTS).versions(&[("001", &[1, 2])]).play(|scene| {
+fn sessions_of_layout_1_move(hook: Hook) -> Result<()> {
+    sessions_move(hook, "upgrade1", 1)
+}
+
+fn sessions_of_layout_2_move(hook: Hook) -> Result<()> {
+    sessions_move(hook, "upgrade2", 2)
+}
+
+fn sessions_move(hook: Hook, label: &str, layout: u32) -> Result<()> {
+    Stage::new(hook, label).clients(CLIENTS).versions(&[("001", &[1, 2])]).play(|scene| {
         let mut people = Vec::new();
         for index in 0..CLIENTS {
             let mut browser = scene.browser();
@@ -44,7 +54,7 @@ fn sessions_move_to_another_layout(hook: Hook) -> Result<()> {
         ensure!(open.get("/nosession", None)?.status == 200);
         let keys = fs::read(scene.lab.dir().join("state/keys"))?;
         kill(scene)?;
-        dress_up(scene)?;
+        dress_up(scene, layout)?;
         // The snapshot is not what they come from.
         let snapshot = scene.lab.dir().join("state/sessions.snapshot");
         if snapshot.exists() {
@@ -54,8 +64,11 @@ fn sessions_move_to_another_layout(hook: Hook) -> Result<()> {
 
         let status = scene.json(&["status"])?;
         let restored = &status["snapshots"]["restored"];
-        ensure!(restored["from"] == "the maps of layout 1" && restored["sessions"] == CLIENTS, "{restored}");
-        ensure!(!former(scene).exists(), "the former layout's pins are still there");
+        ensure!(
+            restored["from"] == format!("the maps of layout {layout}") && restored["sessions"] == CLIENTS,
+            "{restored}"
+        );
+        ensure!(!former(scene, layout).exists(), "the former layout's pins are still there");
         ensure!(fs::read(scene.lab.dir().join("state/keys"))? == keys, "another key");
         // Whoever was connected is told that this is over, and does not wait.
         let ended = open.send(&Request::get("/nosession")).and_then(|()| open.receive("GET"));
@@ -77,7 +90,7 @@ fn an_upgrade_that_fails_changes_nothing(hook: Hook) -> Result<()> {
         let mut anna = scene.browser();
         let mut annas = begins_on(&mut anna, "001")?;
         kill(scene)?;
-        dress_up(scene)?;
+        dress_up(scene, 1)?;
         // The last of the interfaces cannot take XDP, when the others have got the new programs already.
         let name = format!("hook = \"{}\"", hook.name());
         let good = scene.config.clone();
@@ -86,14 +99,14 @@ fn an_upgrade_that_fails_changes_nothing(hook: Hook) -> Result<()> {
         let error = format!("{:#}", failed.err().context("a start with XDP on the loopback succeeded")?);
         ensure!(error.contains("XDP cannot be attached to lo"), "{error}");
 
-        ensure!(former(scene).join("links").read_dir()?.count() > 0, "the former director has no links");
+        ensure!(former(scene, 1).join("links").read_dir()?.count() > 0, "the former director has no links");
         ensure!(!present(scene).exists(), "the start that failed left pins");
         goes_on(&mut anna, &mut annas).context("on the connection that was open")?;
         begins_on(&mut scene.browser(), "001")?;
         // Nothing stands in the way of the next attempt.
         scene.config = good;
         scene.restart()?;
-        wait_until("the former pins are gone", Duration::from_secs(1), || Ok(!former(scene).exists()))?;
+        wait_until("the former pins are gone", Duration::from_secs(1), || Ok(!former(scene, 1).exists()))?;
         anna.disconnect();
         goes_on(&mut anna, &mut annas)
     })
@@ -108,14 +121,17 @@ fn present(scene: &Scene) -> PathBuf {
     pins(scene.lab).join(format!("v{}", balancer_ebpf::layout::VERSION))
 }
 
-fn former(scene: &Scene) -> PathBuf {
-    pins(scene.lab).join("v1")
+fn former(scene: &Scene, layout: u32) -> PathBuf {
+    pins(scene.lab).join(format!("v{layout}"))
 }
 
-/// Makes layout 1 of what is pinned.
-fn dress_up(scene: &Scene) -> Result<()> {
-    fs::rename(present(scene), former(scene)).context("move the pins")?;
-    let data = MapData::from_pin(former(scene).join("maps/SESSIONS"))?;
+/// Makes another layout of what is pinned.
+fn dress_up(scene: &Scene, layout: u32) -> Result<()> {
+    fs::rename(present(scene), former(scene, layout)).context("move the pins")?;
+    if layout == 2 {
+        return Ok(());
+    }
+    let data = MapData::from_pin(former(scene, layout).join("maps/SESSIONS"))?;
     let buckets = data.info()?.max_entries();
     let mut table: Array<MapData, [u64; 32]> = Map::Array(data).try_into()?;
     for index in 0..buckets {

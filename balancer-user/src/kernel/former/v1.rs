@@ -1,31 +1,23 @@
 //! Layout 1, as it was.
 
-use balancer_ebpf::layout::{Binding, Key, Times};
+use balancer_ebpf::layout::{Binding, Times};
 
-use crate::{dataplane::Image, kernel::table::Words, store::Keys};
+use super::Layout;
+use crate::{dataplane::Image, kernel::table::Words};
 
-pub(super) const VERSION: u32 = 1;
-
-/// `GLOBALS`: three keys, each two words in the machine's order, and what the present start writes anew.
-pub(super) const GLOBALS_BYTES: usize = 200;
-const SESSION_KEY: usize = 0;
-const COOKIE_KEY: usize = 16;
-const ISN_KEY: usize = 32;
-
-/// `SESSIONS`: buckets of eight entries, each of four words.
-pub(super) const BUCKET_BYTES: u32 = 256;
-pub(super) const WORDS: Words = Words { entry: 4, tag: 0, binding: 1, times: 2, hash: 3, reserved: u64::MAX };
-
-pub(super) fn keys(globals: &[u8; GLOBALS_BYTES]) -> Keys {
-    let word = |at: usize| u64::from_ne_bytes(std::array::from_fn(|byte| globals[at + byte]));
-    let key = |at: usize| Key { k0: word(at), k1: word(at + 8) };
-    Keys { session: key(SESSION_KEY), cookie: key(COOKIE_KEY), isn: key(ISN_KEY) }
-}
+pub(super) const LAYOUT: Layout = Layout {
+    version: 1,
+    globals_bytes: 200,
+    bucket_bytes: 256,
+    // Buckets of eight entries, each of four words.
+    words: Words { entry: 4, tag: 0, binding: 1, times: 2, hash: 3, reserved: u64::MAX },
+    image,
+};
 
 /// A binding was, from the lowest bit: backend (16), version (8), kind (8: 1 issued, 2 presented), generation (32). Times
 /// were seconds of the boot clock: last seen in the low half, made in the high half; an entry expired when its backend's
 /// idle time-out had passed since. Tags and hashes are of the same key.
-pub(super) fn image(old: Image, idle: &dyn Fn(u32) -> u32) -> Image {
+fn image(old: Image, idle: &dyn Fn(u32) -> u32) -> Image {
     let bits = |from: u32, count: u32| (old.binding >> from & ((1 << count) - 1)) as u32;
     let binding = Binding::new(bits(16, 8), bits(32, 32), bits(0, 16), bits(24, 8) as u8);
     let (seen, made) = (old.times as u32, (old.times >> 32) as u32);
@@ -46,7 +38,7 @@ mod tests {
 
     #[test]
     fn an_entry_means_what_it_meant() {
-        let old = WORDS.whole(|at| ENTRY[at]).unwrap();
+        let old = LAYOUT.words.whole(|at| ENTRY[at]).unwrap();
         let image = image(old, &|backend| if backend == 0x0203 { 0x700 } else { 0 });
         let binding = Binding(image.binding);
         assert_eq!((binding.backend(), binding.version(), binding.generation()), (0x0203, 4, 7));
@@ -55,13 +47,5 @@ mod tests {
         assert_eq!((image.tag, image.bucket_hash), (ENTRY[0], ENTRY[3]));
         let issued = Image { binding: 0x0000_0001_0100_0000, ..image };
         assert_eq!(Binding(super::image(issued, &|_| 0).binding).kind(), KIND_ISSUED);
-    }
-
-    #[test]
-    fn keys_are_where_they_were() {
-        let globals: [u8; GLOBALS_BYTES] = std::array::from_fn(|at| at as u8);
-        let word = |first: u8| u64::from_ne_bytes(std::array::from_fn(|byte| first + byte as u8));
-        let key = |first: u8| Key { k0: word(first), k1: word(first + 8) };
-        assert_eq!(keys(&globals), Keys { session: key(0), cookie: key(16), isn: key(32) });
     }
 }
