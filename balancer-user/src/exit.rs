@@ -20,6 +20,8 @@ pub enum Code {
     TimedOut,
     /// No daemon answers on the socket.
     NoDaemon,
+    /// The service is not at the generation that the change was meant for; nothing changed.
+    Conflict,
 }
 
 impl Code {
@@ -31,6 +33,7 @@ impl Code {
             Self::Refused => 3,
             Self::TimedOut => 4,
             Self::NoDaemon => 5,
+            Self::Conflict => 6,
         }
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! What is wanted is planned purely ([`config`], [`model`], [`order`], [`plan`]): it needs no kernel, no root and no
 //! clock, and is tested as tables. What touches the world is thin: [`kernel`] (maps, pins, links), [`store`] (the state
-//! file), [`snapshot`] (the sessions, for a reboot), [`health`] (checks), [`api`] (the socket), [`cli`] (one file a verb). [`daemon`] ties them together. No request
+//! file), [`snapshot`] (the sessions, for a reboot), [`audit`] (who asked for what), [`health`] (checks), [`api`] (the socket), [`cli`] (one file a verb). [`daemon`] ties them together. No request
 //! of a client passes through any of it.
 
 #![deny(unsafe_code)]
 
 pub mod api;
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod daemon;
@@ -26,4 +27,5 @@ pub mod plan;
 pub mod sizes;
 pub mod snapshot;
 pub mod store;
+mod terms;
 pub mod wire;

@@ -181,7 +181,7 @@ pub fn backend(backend: &model::Backend, up: bool) -> Backend {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Mode, Rules, Verb, apply};
+    use crate::model::{Circumstances, Mode, Rules, Verb, apply};
 
     const TOML: &str = r#"
         name = "lab"
@@ -201,7 +201,7 @@ mod tests {
         let rules = Rules { select: config.services[0].select, order: config.services[0].order };
         for (label, address) in [("001", "10.60.1.2:8080"), ("002", "10.60.2.2:8080")] {
             let verb = Verb::Add { label: label.parse().unwrap(), backends: vec![address.parse().unwrap()] };
-            apply(&mut state, "shop", rules, &Conditions::default(), &verb).unwrap();
+            apply(&mut state, "shop", &Circumstances::new(rules, &Conditions::default()), &verb).unwrap();
         }
         let service = state.service("shop").unwrap();
         let mut conditions = Conditions::default();
@@ -236,7 +236,7 @@ mod tests {
         state.ensure_service("shop").unwrap();
         let rules = Rules { select: config::Select::Explicit, order: config.services[0].order };
         let mut verb = |verb: Verb| {
-            apply(&mut state, "shop", rules, &Conditions::default(), &verb).unwrap();
+            apply(&mut state, "shop", &Circumstances::new(rules, &Conditions::default()), &verb).unwrap();
             let service = state.service("shop").unwrap();
             let policy = policy(service, &config.services[0], &Conditions::default());
             let led = routes(service).into_iter().map(|(text, version, backend)| {
@@ -296,7 +296,7 @@ mod tests {
             state.ensure_service("shop").unwrap();
             let rules = Rules { select: config.services[0].select, order: config.services[0].order };
             let verb = Verb::Add { label: "001".parse().unwrap(), backends: backends.to_vec() };
-            apply(&mut state, "shop", rules, &Conditions::default(), &verb).unwrap();
+            apply(&mut state, "shop", &Circumstances::new(rules, &Conditions::default()), &verb).unwrap();
             addresses(&config, &state)
         };
         let always = [([10, 60, 254, 1], ROLE_SOURCE), ([10, 60, 255, 1], ROLE_LISTENER)];

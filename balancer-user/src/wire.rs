@@ -110,6 +110,8 @@ pub struct ServiceStatus {
     /// Idle legs that are kept for each backend at most.
     pub pool_legs: u32,
     pub on_unframed: OnUnframed,
+    /// Rises with every change; `--if-generation` compares it.
+    pub generation: u64,
     pub active: Option<Label>,
     /// Where a rollback would go.
     pub previous: Option<Label>,
@@ -187,23 +189,32 @@ impl VersionState {
     }
 }
 
+/// The terms on which a change is made. They stand in the body of every change, beside what it asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Terms {
+    /// Only say what would happen.
+    pub dry_run: bool,
+    /// Why, for the history and the audit log.
+    pub reason: Option<String>,
+    /// Only if the service is still at this generation.
+    pub if_generation: Option<u64>,
+    /// Also where the director would refuse for somebody's good.
+    pub force: bool,
+}
+
 /// `POST /v1/services/NAME/versions`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AddVersion {
     pub version: Label,
     pub backends: Vec<String>,
-    #[serde(default)]
-    pub dry_run: bool,
 }
 
-/// `DELETE /v1/services/NAME/versions/LABEL`, the body optional.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// What a change asks for that has nothing but terms.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RemoveVersion {
-    #[serde(default)]
-    pub dry_run: bool,
-}
+pub struct Nothing {}
 
 /// `POST /v1/services/NAME/flip`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -212,8 +223,6 @@ pub struct Flip {
     pub version: Label,
     #[serde(default)]
     pub mode: Mode,
-    #[serde(default)]
-    pub dry_run: bool,
 }
 
 /// `POST /v1/services/NAME/rollback`, the body optional.
@@ -222,8 +231,6 @@ pub struct Flip {
 pub struct Rollback {
     #[serde(default)]
     pub sessions: Sessions,
-    #[serde(default)]
-    pub dry_run: bool,
 }
 
 /// `POST /v1/services/NAME/adopt`.
@@ -232,8 +239,6 @@ pub struct Rollback {
 pub struct Adopt {
     /// Where ids go that nobody knows; `null`: nowhere in particular.
     pub version: Option<Label>,
-    #[serde(default)]
-    pub dry_run: bool,
 }
 
 /// The answer to every change.
@@ -246,6 +251,8 @@ pub struct Done {
     /// The command that takes it back; empty if there is none.
     pub undo: String,
     pub active: Option<Label>,
+    /// The service's generation now.
+    pub generation: u64,
 }
 
 /// `GET /v1/services/NAME/sessions?limit=N`.

@@ -15,7 +15,7 @@
 //! | `POST /v1/snapshot` | `snapshot` |
 //! | `POST /v1/detach` | `detach`; the daemon ends |
 //!
-//! Changes take `"dry_run": true`. An error is `{"error", "hint", "code"}`.
+//! Changes take `"dry_run": true`, `"reason": "…"`, `"if_generation": N` and `"force": true` as well. An error is `{"error", "hint", "code"}`.
 
 #![forbid(unsafe_code)]
 
@@ -32,12 +32,13 @@ use hyper_util::rt::TokioIo;
 use log::warn;
 use serde::Serialize;
 use tokio::{
-    net::{UnixListener, UnixStream},
+    net::{UnixListener, UnixStream, unix::UCred},
     sync::Notify,
 };
 
 use crate::{
-    daemon::{Caller, Shared},
+    audit::Actor,
+    daemon::Shared,
     exit::{Code, Failure},
     host,
 };
@@ -73,17 +74,17 @@ pub async fn serve(listener: UnixListener, director: Shared, stop: Arc<Notify>, 
 }
 
 async fn connection(stream: UnixStream, context: Context) {
-    let uid = stream.peer_cred().ok().map(|cred| cred.uid());
+    let peer = stream.peer_cred().ok();
     let service = service_fn(|request| {
         let context = context.clone();
-        async move { Ok::<_, Infallible>(respond(request, uid, context).await) }
+        async move { Ok::<_, Infallible>(respond(request, peer, context).await) }
     });
     // A client that goes away in the middle is no news.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn respond(request: Request<Incoming>, uid: Option<u32>, context: Context) -> Response<Full<Bytes>> {
-    let caller = caller(uid, request.headers().get(USER_HEADER).and_then(|value| value.to_str().ok()));
+async fn respond(request: Request<Incoming>, peer: Option<UCred>, context: Context) -> Response<Full<Bytes>> {
+    let caller = actor(peer, request.headers().get(USER_HEADER).and_then(|value| value.to_str().ok()));
     let route = match Route::parse(request.method(), request.uri().path(), request.uri().query()) {
         Ok(route) => route,
         Err((status, failure)) => return json(status, &failure),
@@ -107,6 +108,7 @@ fn status_of(code: Code) -> StatusCode {
         Code::Refused => StatusCode::CONFLICT,
         Code::TimedOut => StatusCode::GATEWAY_TIMEOUT,
         Code::NoDaemon => StatusCode::SERVICE_UNAVAILABLE,
+        Code::Conflict => StatusCode::PRECONDITION_FAILED,
         Code::Other => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
@@ -121,15 +123,20 @@ fn json<T: Serialize>(status: StatusCode, value: &T) -> Response<Full<Bytes>> {
 }
 
 /// The kernel says which user is at the other end; that root was somebody else before is only a claim.
-fn caller(uid: Option<u32>, claims: Option<&str>) -> Caller {
+fn actor(peer: Option<UCred>, claims: Option<&str>) -> Actor {
+    let (uid, pid) = (peer.map(|peer| peer.uid()), peer.and_then(|peer| peer.pid()));
+    Actor { name: name(uid, claims), uid, pid }
+}
+
+fn name(uid: Option<u32>, claims: Option<&str>) -> String {
     let user = match uid {
         Some(uid) => host::user_name(uid).unwrap_or_else(|| format!("uid {uid}")),
         None => "unknown".to_owned(),
     };
     let clean = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     match claims.filter(|name| !name.is_empty() && name.len() <= 64 && name.chars().all(clean)) {
-        Some(name) if name != user => Caller(format!("{name} as {user}")),
-        _ => Caller(user),
+        Some(name) if name != user => format!("{name} as {user}"),
+        _ => user,
     }
 }
 
@@ -148,7 +155,7 @@ mod tests {
             (None, None, "unknown"),
         ];
         for (uid, claims, expected) in table {
-            assert_eq!(caller(uid, claims).0, expected);
+            assert_eq!(name(uid, claims), expected);
         }
     }
 }

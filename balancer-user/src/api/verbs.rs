@@ -8,18 +8,19 @@ use serde_json::Value;
 
 use super::{Context, Route};
 use crate::{
+    audit::Actor,
     config::Select,
-    daemon::Caller,
     exit::Failure,
     label::Label,
     model::{Condition, Verb},
-    wire::{AddVersion, Adopt, Detached, Done, ExplainRequest, Flip, RemoveVersion, Rollback},
+    terms::split,
+    wire::{AddVersion, Adopt, Detached, Done, ExplainRequest, Flip, Nothing, Rollback, Terms},
 };
 
 /// How often a new version's first check is looked for.
 const LOOK: Duration = Duration::from_millis(20);
 
-pub(super) async fn answer(route: Route, body: &[u8], caller: &Caller, context: &Context) -> Result<Value, Failure> {
+pub(super) async fn answer(route: Route, body: &[u8], caller: &Actor, context: &Context) -> Result<Value, Failure> {
     let mut director = context.director.lock().await;
     match route {
         Route::Status { sessions } => value(director.status(sessions)?),
@@ -35,27 +36,25 @@ pub(super) async fn answer(route: Route, body: &[u8], caller: &Caller, context: 
         }
         Route::AddVersion { service } => {
             drop(director);
-            add(&service, required(body)?, caller, context).await
+            add(&service, split(body)?, caller, context).await
         }
         Route::RemoveVersion { service, label } => {
-            let request: RemoveVersion = optional(body)?;
-            let done = director.change(&service, &Verb::Remove { label }, caller, request.dry_run)?;
+            let (Nothing {}, terms) = split(body)?;
+            let done = director.change(&service, &Verb::Remove { label }, caller, &terms)?;
             context.changed.notify_one();
             value(done)
         }
         Route::Flip { service } => {
-            let request: Flip = required(body)?;
-            let verb = Verb::Flip { label: request.version, mode: request.mode };
-            value(director.change(&service, &verb, caller, request.dry_run)?)
+            let (Flip { version: label, mode }, terms) = split(body)?;
+            value(director.change(&service, &Verb::Flip { label, mode }, caller, &terms)?)
         }
         Route::Adopt { service } => {
-            let request: Adopt = required(body)?;
-            value(director.change(&service, &Verb::Adopt { label: request.version }, caller, request.dry_run)?)
+            let (Adopt { version: label }, terms) = split(body)?;
+            value(director.change(&service, &Verb::Adopt { label }, caller, &terms)?)
         }
         Route::Rollback { service } => {
-            let request: Rollback = optional(body)?;
-            let verb = Verb::Rollback { sessions: request.sessions };
-            value(director.change(&service, &verb, caller, request.dry_run)?)
+            let (Rollback { sessions }, terms) = split(body)?;
+            value(director.change(&service, &Verb::Rollback { sessions }, caller, &terms)?)
         }
         Route::Snapshot => {
             let keeper = director.keeper();
@@ -75,7 +74,12 @@ pub(super) async fn answer(route: Route, body: &[u8], caller: &Caller, context: 
 }
 
 /// Adds a version and waits for its first checks, so that the answer says whether it serves.
-async fn add(service: &str, request: AddVersion, caller: &Caller, context: &Context) -> Result<Value, Failure> {
+async fn add(
+    service: &str,
+    (request, terms): (AddVersion, Terms),
+    caller: &Actor,
+    context: &Context,
+) -> Result<Value, Failure> {
     let backends = request
         .backends
         .iter()
@@ -87,9 +91,9 @@ async fn add(service: &str, request: AddVersion, caller: &Caller, context: &Cont
         let mut director = context.director.lock().await;
         let timeout = director.service_config(service)?.health.timeout;
         let before = director.active(service);
-        (director.change(service, &verb, caller, request.dry_run)?, timeout, before)
+        (director.change(service, &verb, caller, &terms)?, timeout, before)
     };
-    if request.dry_run {
+    if terms.dry_run {
         return value(done);
     }
     context.changed.notify_one();
@@ -139,10 +143,6 @@ fn describe(
 
 fn required<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
     serde_json::from_slice(body).map_err(|error| Failure::usage(format!("the request's body: {error}"), "send JSON"))
-}
-
-fn optional<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Failure> {
-    if body.is_empty() { Ok(T::default()) } else { required(body) }
 }
 
 fn value<T: serde::Serialize>(value: T) -> Result<Value, Failure> {

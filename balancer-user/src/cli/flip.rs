@@ -3,13 +3,8 @@
 use clap::ValueEnum;
 use hyper::Method;
 
-use super::{client::Client, print};
-use crate::{
-    exit::Failure,
-    label::Label,
-    model,
-    wire::{Done, Flip},
-};
+use super::{client::Client, terms};
+use crate::{exit::Failure, label::Label, model, wire::Flip};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -20,9 +15,8 @@ pub(super) struct Args {
     /// Whom the flip moves.
     #[arg(long, value_enum, default_value_t = Mode::NewSessions)]
     mode: Mode,
-    /// Only say what would happen.
-    #[arg(long)]
-    dry_run: bool,
+    #[command(flatten)]
+    terms: terms::ForceArgs,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -39,12 +33,11 @@ pub(super) async fn run(client: &Client, args: Args) -> Result<(), Failure> {
         Mode::NewSessions => model::Mode::NewSessions,
         Mode::Forced => model::Mode::Forced,
     };
-    let request = |dry_run| Flip { version: args.version.clone(), mode, dry_run };
-    let plan: Done = client.send(Method::POST, &path, &request(true)).await?;
-    print::will(client.format, &plan);
-    if args.dry_run {
-        return print::did(client.format, &Done { undo: String::new(), ..plan });
-    }
-    let done: Done = client.send(Method::POST, &path, &request(false)).await?;
-    print::did(client.format, &done)
+    let drastic = match mode {
+        model::Mode::NewSessions => None,
+        model::Mode::Forced => Some("every session moves at its next request"),
+    };
+    let request = Flip { version: args.version, mode };
+    let danger = args.terms.danger(&args.service, drastic);
+    terms::change(client, Method::POST, &path, &request, &args.terms, danger).await
 }

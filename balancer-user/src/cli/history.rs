@@ -20,7 +20,7 @@ pub(super) async fn run(client: &Client, args: Args) -> Result<(), Failure> {
     if client.format == Format::Json {
         return print::json(&history);
     }
-    let mut rows = table::new(&["at", "who", "service", "did", "active", "undo"]);
+    let mut rows = table::new(&["at", "who", "service", ">generation", "did", "active", "why", "undo"]);
     for change in &history.changes {
         let about = change.version.as_ref().map_or(String::new(), |version| format!(" {version}"));
         let mode = change.mode.as_ref().map_or(String::new(), |mode| format!(" ({mode})"));
@@ -30,8 +30,10 @@ pub(super) async fn run(client: &Client, args: Args) -> Result<(), Failure> {
             change.at.clone(),
             change.who.clone(),
             change.service.clone(),
+            change.generation.to_string(),
             format!("{}{about}{mode}", change.verb),
             if from == to { to } else { format!("{from} -> {to}") },
+            change.reason.clone().unwrap_or_default(),
             change.undo.clone(),
         ]);
     }

@@ -17,6 +17,7 @@ mod session;
 mod snapshot;
 mod status;
 mod table;
+mod terms;
 mod version;
 mod wait;
 

@@ -3,12 +3,8 @@
 use clap::ValueEnum;
 use hyper::Method;
 
-use super::{client::Client, print};
-use crate::{
-    exit::Failure,
-    model,
-    wire::{Done, Rollback},
-};
+use super::{client::Client, terms};
+use crate::{exit::Failure, model, wire::Rollback};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -16,9 +12,8 @@ pub(super) struct Args {
     /// What becomes of sessions that were born on the version that is rolled back from.
     #[arg(long, value_enum, default_value_t = Sessions::Move)]
     sessions: Sessions,
-    /// Only say what would happen.
-    #[arg(long)]
-    dry_run: bool,
+    #[command(flatten)]
+    terms: terms::ForceArgs,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -35,11 +30,6 @@ pub(super) async fn run(client: &Client, args: Args) -> Result<(), Failure> {
         Sessions::Move => model::Sessions::Move,
         Sessions::Keep => model::Sessions::Keep,
     };
-    let plan: Done = client.send(Method::POST, &path, &Rollback { sessions, dry_run: true }).await?;
-    print::will(client.format, &plan);
-    if args.dry_run {
-        return print::did(client.format, &Done { undo: String::new(), ..plan });
-    }
-    let done: Done = client.send(Method::POST, &path, &Rollback { sessions, dry_run: false }).await?;
-    print::did(client.format, &done)
+    let danger = args.terms.danger(&args.service, None);
+    terms::change(client, Method::POST, &path, &Rollback { sessions }, &args.terms, danger).await
 }

@@ -2,12 +2,8 @@
 
 use hyper::Method;
 
-use super::{client::Client, print};
-use crate::{
-    exit::Failure,
-    label::Label,
-    wire::{Adopt, Done},
-};
+use super::{client::Client, terms};
+use crate::{exit::Failure, label::Label, wire::Adopt};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Verb {
@@ -18,9 +14,8 @@ pub(super) enum Verb {
         /// The version that gets them, or `off`.
         #[arg(value_name = "VERSION|off", value_parser = version)]
         version: Version,
-        /// Only say what would happen.
-        #[arg(long)]
-        dry_run: bool,
+        #[command(flatten)]
+        terms: terms::Args,
     },
 }
 
@@ -33,14 +28,7 @@ fn version(text: &str) -> Result<Version, String> {
 }
 
 pub(super) async fn run(client: &Client, verb: Verb) -> Result<(), Failure> {
-    let Verb::Adopt { service, version, dry_run } = verb;
+    let Verb::Adopt { service, version, terms } = verb;
     let path = format!("/v1/services/{service}/adopt");
-    let request = |dry_run| Adopt { version: version.0.clone(), dry_run };
-    let plan: Done = client.send(Method::POST, &path, &request(true)).await?;
-    print::will(client.format, &plan);
-    if dry_run {
-        return print::did(client.format, &Done { undo: String::new(), ..plan });
-    }
-    let done: Done = client.send(Method::POST, &path, &request(false)).await?;
-    print::did(client.format, &done)
+    terms::change(client, Method::POST, &path, &Adopt { version: version.0 }, &terms, None).await
 }

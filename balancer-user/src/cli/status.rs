@@ -124,7 +124,10 @@ fn service_text(service: &ServiceStatus) -> String {
     let active = service.active.as_ref().map_or("none", |label| label.as_str());
     let previous = service.previous.as_ref().map_or(String::new(), |label| format!(", before it {label}"));
     let adopt = service.adopt.as_ref().map_or(String::new(), |label| format!(", unknown ids: {label}"));
-    let mut text = format!("{}  http://{}  active: {active}{previous}{adopt}\n", service.name, service.listen);
+    let mut text = format!(
+        "{}  http://{}  active: {active}{previous}{adopt}, generation {}\n",
+        service.name, service.listen, service.generation
+    );
     text.push_str(&table::text(&versions(&service.versions)));
     for warning in &service.warnings {
         text.push_str(&format!("\nwarning: {warning}"));

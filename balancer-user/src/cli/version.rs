@@ -2,12 +2,12 @@
 
 use hyper::Method;
 
-use super::{Format, client::Client, print, status, table};
+use super::{Format, client::Client, print, status, table, terms};
 use crate::{
     endpoint::Endpoint,
     exit::Failure,
     label::Label,
-    wire::{AddVersion, Done, RemoveVersion, ServiceStatus},
+    wire::{AddVersion, Nothing, ServiceStatus},
 };
 
 #[derive(Debug, clap::Subcommand)]
@@ -21,6 +21,8 @@ pub(super) enum Verb {
         service: String,
         #[arg(value_parser = super::label)]
         version: Label,
+        #[command(flatten)]
+        terms: terms::ForceArgs,
     },
 }
 
@@ -33,6 +35,8 @@ pub(super) struct Add {
     /// A server of the version; may be given several times. With a route, session ids that end in it lead there.
     #[arg(long = "backend", value_name = "IP:PORT[,route=ROUTE]", required = true, num_args = 1.., value_parser = backend)]
     backends: Vec<String>,
+    #[command(flatten)]
+    terms: terms::Args,
 }
 
 fn backend(text: &str) -> Result<String, String> {
@@ -41,21 +45,14 @@ fn backend(text: &str) -> Result<String, String> {
 
 pub(super) async fn run(client: &Client, verb: Verb) -> Result<(), Failure> {
     match verb {
-        Verb::Add(add) => {
-            let path = format!("/v1/services/{}/versions", add.service);
-            let request =
-                |dry_run| AddVersion { version: add.version.clone(), backends: add.backends.clone(), dry_run };
-            let plan: Done = client.send(Method::POST, &path, &request(true)).await?;
-            print::will(client.format, &plan);
-            let done: Done = client.send(Method::POST, &path, &request(false)).await?;
-            print::did(client.format, &done)
+        Verb::Add(Add { service, version, backends, terms }) => {
+            let path = format!("/v1/services/{service}/versions");
+            terms::change(client, Method::POST, &path, &AddVersion { version, backends }, &terms, None).await
         }
-        Verb::Rm { service, version } => {
+        Verb::Rm { service, version, terms } => {
             let path = format!("/v1/services/{service}/versions/{version}");
-            let plan: Done = client.send(Method::DELETE, &path, &RemoveVersion { dry_run: true }).await?;
-            print::will(client.format, &plan);
-            let done: Done = client.send(Method::DELETE, &path, &RemoveVersion { dry_run: false }).await?;
-            print::did(client.format, &done)
+            let danger = terms.danger(&service, None);
+            terms::change(client, Method::DELETE, &path, &Nothing {}, &terms, danger).await
         }
         Verb::Ls { service } => {
             let status: ServiceStatus = client.get(&format!("/v1/services/{service}")).await?;

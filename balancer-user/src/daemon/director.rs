@@ -15,15 +15,19 @@ use log::{info, warn};
 
 use super::report::SessionCounts;
 use crate::{
+    audit::{self, Actor},
     config::{self, Config},
     dataplane::Dataplane,
-    exit::Failure,
+    exit::{Code, Failure},
     health::{Report, Target},
-    model::{self, Change, Condition, Conditions, Outcome, Rules, State, Verb, reselect},
+    model::{
+        self, Change, Circumstances, Condition, Conditions, Insistence, Outcome, Rules, State, Switch, Table, Verb,
+        reselect,
+    },
     plan::Offers,
     snapshot::Keeper,
     store::Store,
-    wire::{self, Done},
+    wire::{self, Done, Terms},
 };
 
 /// A running director.
@@ -37,6 +41,7 @@ pub struct Director {
     pub(super) learned: BTreeMap<u16, Offers>,
     pub(super) plane: Box<dyn Dataplane>,
     store: Store,
+    audit: audit::Log,
     keeper: Arc<Keeper>,
     /// Nothing is written before the programs are attached: a first start that fails leaves no state that would win over
     /// the corrected config.
@@ -46,6 +51,9 @@ pub struct Director {
     pub(super) started: Instant,
     /// Counting means reading the whole table, so it is done at most once a second.
     pub(super) counted: Option<SessionCounts>,
+    /// Sessions that found no place in the table, as of the last look; and when it was last seen that some did not.
+    pub(super) turned_away: Option<u64>,
+    pub(super) full_since: Option<Instant>,
 }
 
 /// What was computed at the start.
@@ -61,10 +69,6 @@ pub struct Kernel {
     pub interfaces: Vec<wire::Interface>,
     pub object: u64,
 }
-
-/// Who asks, for the history.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller(pub String);
 
 impl Director {
     pub fn new(
@@ -84,6 +88,7 @@ impl Director {
             conditions,
             learned: BTreeMap::new(),
             plane,
+            audit: audit::Log::in_dir(store.dir()),
             store,
             keeper: Arc::new(keeper),
             saves: false,
@@ -91,6 +96,8 @@ impl Director {
             limits,
             started: Instant::now(),
             counted: None,
+            turned_away: None,
+            full_since: None,
         })
     }
 
@@ -104,7 +111,12 @@ impl Director {
             self.state.ensure_service(&config.name)?;
             for version in &config.versions {
                 let verb = Verb::Add { label: version.label.clone(), backends: version.backends.clone() };
-                let outcome = model::apply(&mut self.state, &config.name, rules(&config), &self.conditions, &verb)?;
+                let outcome = model::apply(
+                    &mut self.state,
+                    &config.name,
+                    &Circumstances::new(rules(&config), &self.conditions),
+                    &verb,
+                )?;
                 for warning in outcome.warnings {
                     warn!("{}: {warning}", config.name);
                 }
@@ -161,39 +173,111 @@ impl Director {
         info!("ready: balancer --socket {} status", self.config.socket.display());
     }
 
-    /// Does a verb, or says what it would do.
-    pub fn change(&mut self, name: &str, verb: &Verb, caller: &Caller, dry_run: bool) -> Result<Done, Failure> {
-        let config = self.service_config(name)?.clone();
-        let mut state = self.state.clone();
-        let outcome = model::apply(&mut state, name, rules(&config), &self.conditions, verb)?;
-        let to = state.service(name).and_then(|service| service.active.clone());
-        let done = |outcome: Outcome, did: bool| Done {
-            will: outcome.will,
-            did: if did { outcome.did } else { Vec::new() },
-            warnings: outcome.warnings,
-            undo: outcome.undo,
-            active: to.clone(),
+    /// Does a verb, or says what it would do; and writes down what was asked for and what came of it.
+    pub fn change(&mut self, name: &str, verb: &Verb, caller: &Actor, terms: &Terms) -> Result<Done, Failure> {
+        let from = self.active(name);
+        let result = self.try_change(name, verb, caller, terms);
+        if terms.dry_run {
+            return result.map(|(done, _)| done);
+        }
+        let (verdict, error, undo, mode) = match &result {
+            Ok((done, outcome)) if outcome.changed => {
+                (audit::Verdict::Done, None, done.undo.as_str(), outcome.mode.as_deref())
+            }
+            Ok((_, outcome)) => (audit::Verdict::Unchanged, None, "", outcome.mode.as_deref()),
+            Err(failure) => {
+                let verdict = match failure.code {
+                    Code::Conflict => audit::Verdict::Conflict,
+                    Code::Refused | Code::Usage => audit::Verdict::Refused,
+                    Code::Other | Code::TimedOut | Code::NoDaemon => audit::Verdict::Failed,
+                };
+                (verdict, Some(failure.error.as_str()), "", None)
+            }
         };
-        if dry_run || !outcome.changed {
-            return Ok(done(outcome, !dry_run));
-        }
-        let from = self.state.service(name).and_then(|service| service.active.clone());
-        state.record(Change {
+        self.audit.write(&audit::Line {
             at: now(),
-            who: caller.0.clone(),
-            service: name.to_owned(),
-            verb: outcome.verb.to_owned(),
+            actor: caller,
+            service: name,
+            verb: verb.name(),
+            version: verb.about(),
+            mode,
             from,
-            to: to.clone(),
-            version: outcome.version.clone(),
-            mode: outcome.mode.clone(),
-            undo: outcome.undo.clone(),
+            to: self.active(name),
+            generation: self.generation(name),
+            reason: terms.reason.as_deref(),
+            force: terms.force,
+            result: verdict,
+            error,
+            undo,
         });
-        self.commit(state, name)?;
-        for line in &outcome.did {
-            info!("{line} ({})", caller.0);
+        result.map(|(done, _)| done)
+    }
+
+    fn try_change(
+        &mut self,
+        name: &str,
+        verb: &Verb,
+        caller: &Actor,
+        terms: &Terms,
+    ) -> Result<(Done, Outcome), Failure> {
+        let config = self.service_config(name)?.clone();
+        self.check_generation(name, terms)?;
+        let mut state = self.state.clone();
+        let given = Circumstances {
+            insistence: if terms.force { Insistence::Force } else { Insistence::None },
+            table: if self.table_is_full() { Table::Full } else { Table::HasRoom },
+            ..Circumstances::new(rules(&config), &self.conditions)
+        };
+        let outcome = model::apply(&mut state, name, &given, verb)?;
+        let to = state.service(name).and_then(|service| service.active.clone());
+        if !terms.dry_run && outcome.changed {
+            state.record(Change {
+                at: now(),
+                who: caller.name.clone(),
+                service: name.to_owned(),
+                verb: verb.name().to_owned(),
+                from: self.active(name),
+                to: to.clone(),
+                version: outcome.version.clone(),
+                mode: outcome.mode.clone(),
+                undo: outcome.undo.clone(),
+                reason: terms.reason.clone(),
+                generation: 0,
+            });
+            self.commit(state, name)?;
+            for line in &outcome.did {
+                info!("{line} ({})", caller.name);
+            }
         }
-        Ok(done(outcome, true))
+        let done = Done {
+            will: outcome.will.clone(),
+            did: if terms.dry_run { Vec::new() } else { outcome.did.clone() },
+            warnings: outcome.warnings.clone(),
+            undo: outcome.undo.clone(),
+            active: to,
+            generation: self.generation(name),
+        };
+        Ok((done, outcome))
+    }
+
+    /// Refuses a change that was meant for another state of things than there is.
+    fn check_generation(&self, name: &str, terms: &Terms) -> Result<(), Failure> {
+        let generation = self.generation(name);
+        match terms.if_generation {
+            Some(wanted) if wanted != generation => Err(Failure::new(
+                Code::Conflict,
+                format!("service `{name}` is at generation {generation}, not {wanted}: somebody changed it meanwhile"),
+                format!(
+                    "look at it again (balancer status {name}, balancer history {name}), then give --if-generation {generation}"
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The generation of a service: how often it was changed.
+    pub(super) fn generation(&self, name: &str) -> u64 {
+        self.state.service(name).map_or(0, |service| service.generation)
     }
 
     /// Makes a planned state the present one: on disk, then in the kernel.
@@ -260,18 +344,51 @@ impl Director {
             return self.sync_service(name);
         };
         info!("{name}: new sessions get {}: {}", switch.to, switch.why);
+        let actor = Actor::director(if switch.from.is_some() { "health" } else { "config" });
+        self.decided(state, name, &actor, "select", switch)
+    }
+
+    /// Makes a change the present state that the director decided on by itself, and writes it down.
+    fn decided(
+        &mut self,
+        mut state: State,
+        name: &str,
+        actor: &Actor,
+        verb: &str,
+        switch: Switch,
+    ) -> Result<(), Failure> {
         state.record(Change {
             at: now(),
-            who: if switch.from.is_some() { "health" } else { "config" }.to_owned(),
+            who: actor.name.clone(),
             service: name.to_owned(),
-            verb: "select".to_owned(),
-            from: switch.from,
-            to: Some(switch.to),
+            verb: verb.to_owned(),
+            from: switch.from.clone(),
+            to: Some(switch.to.clone()),
             version: None,
             mode: None,
             undo: String::new(),
+            reason: Some(switch.why.clone()),
+            generation: 0,
         });
-        self.commit(state, name)
+        let result = self.commit(state, name);
+        let error = result.as_ref().err().map(|failure| failure.error.as_str());
+        self.audit.write(&audit::Line {
+            at: now(),
+            actor,
+            service: name,
+            verb,
+            version: None,
+            mode: None,
+            from: switch.from,
+            to: Some(switch.to),
+            generation: self.generation(name),
+            reason: Some(&switch.why),
+            force: false,
+            result: if error.is_none() { audit::Verdict::Done } else { audit::Verdict::Failed },
+            error,
+            undo: "",
+        });
+        result
     }
 
     /// What has to be checked.

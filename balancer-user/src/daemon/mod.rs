@@ -12,6 +12,7 @@ mod setup;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod tick;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -19,9 +20,10 @@ use log::info;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{Mutex, Notify, mpsc},
+    time::MissedTickBehavior,
 };
 
-pub use self::director::{Caller, Director};
+pub use self::director::Director;
 use crate::{
     api,
     config::Config,
@@ -78,8 +80,11 @@ pub async fn run(options: Options) -> Result<(), Failure> {
 
     let mut terminate = signal(SignalKind::terminate()).map_err(anyhow::Error::from)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(anyhow::Error::from)?;
+    let mut ticks = tokio::time::interval(tick::EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            _ = ticks.tick() => director.lock().await.tick(),
             Some(report) = incoming.recv() => director.lock().await.take_report(&report),
             () = changed.notified() => checkers.sync(&director.lock().await.targets()),
             () = stop.notified() => {

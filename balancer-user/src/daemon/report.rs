@@ -85,6 +85,7 @@ impl Director {
             pool: config.pool,
             pool_legs: config.pool_legs,
             on_unframed: config.on_unframed,
+            generation: service.generation,
             active: service.active.clone(),
             previous: service.past.last().cloned(),
             adopt: service.adopt.clone(),

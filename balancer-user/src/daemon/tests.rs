@@ -8,17 +8,20 @@ use balancer_ebpf::{
         Key, Listener, ListenerKey, MAX_SOURCES, OFFER_SACK, Policy, ROLE_BACKEND, Times, Traffic,
     },
     sip::hash_id,
+    verdict::Note,
 };
 
 use super::*;
 use crate::{
+    audit::Actor,
     config::{Config, ReturnPath},
     dataplane::{Dataplane, Image, SessionTable},
+    exit::Code,
     model::{Condition, Conditions, Mode, Sessions, State, Verb},
     plan::{Offers, UNLEARNED},
     snapshot::Keeper,
     store::Store,
-    wire::{ExplainRequest, VersionState},
+    wire::{ExplainRequest, Terms, VersionState},
 };
 
 const BUCKETS: u32 = 16;
@@ -35,6 +38,8 @@ struct Memory {
     published: u32,
     buckets: BTreeMap<u32, Vec<[u64; 4]>>,
     detached: bool,
+    /// Sessions that found no place in the table.
+    turned_away: u64,
 }
 
 #[derive(Clone, Default)]
@@ -133,7 +138,11 @@ impl Dataplane for Fake {
         Ok(())
     }
     fn counters(&self) -> anyhow::Result<Vec<u64>> {
-        Ok(vec![5, 0, 1])
+        let mut counters = vec![5, 0, 1];
+        let full = Note::SessionsFull.counter() as usize;
+        counters.resize(full, 0);
+        counters.push(self.0.lock().unwrap().turned_away);
+        Ok(counters)
     }
     fn buckets(&self) -> u32 {
         BUCKETS
@@ -221,7 +230,7 @@ impl Bench {
     }
 
     fn verb(&mut self, verb: Verb) -> Result<crate::wire::Done, Failure> {
-        self.director.change("shop", &verb, &Caller("root".to_owned()), false)
+        self.director.change("shop", &verb, &Actor::director("root"), &Terms::default())
     }
 
     fn flip(&mut self, label: &str, mode: Mode) -> Result<crate::wire::Done, Failure> {
@@ -283,7 +292,10 @@ fn verbs_change_the_policy_and_dry_runs_do_not() {
     bench.attach();
     let before = bench.policy();
     let verb = Verb::Flip { label: "001".parse().unwrap(), mode: Mode::Forced };
-    let plan = bench.director.change("shop", &verb, &Caller("root".to_owned()), true).unwrap();
+    let plan = bench
+        .director
+        .change("shop", &verb, &Actor::director("root"), &Terms { dry_run: true, ..Terms::default() })
+        .unwrap();
     assert!(!plan.will.is_empty() && plan.did.is_empty());
     assert_eq!(bench.policy(), before);
     bench.flip("001", Mode::Forced).unwrap();
@@ -545,4 +557,70 @@ async fn the_socket_answers() {
     assert_eq!((status, value["removed"][0].as_str()), (200, Some("links/tc-1-b1")));
     assert!(fake.0.lock().unwrap().detached);
     tokio::time::timeout(Duration::from_secs(1), stop.notified()).await.unwrap();
+}
+
+/// A change that was meant for another state of things changes nothing, and everything that was asked for is in the log.
+#[test]
+fn changes_are_numbered_compared_and_written_down() {
+    let mut bench = bench();
+    for id in 0..3 {
+        bench.director.note_report(&report(id, Condition::Up));
+    }
+    bench.attach();
+    let status = |bench: &mut Bench| bench.director.service_status("shop", false).unwrap().generation;
+    let before = status(&mut bench);
+    let flip = |bench: &mut Bench, label: &str, terms: Terms| {
+        let verb = Verb::Flip { label: label.parse().unwrap(), mode: Mode::NewSessions };
+        let actor = Actor { name: "alice as root".to_owned(), uid: Some(0), pid: Some(7) };
+        bench.director.change("shop", &verb, &actor, &terms)
+    };
+    let at = |generation| Terms { if_generation: Some(generation), reason: Some("CVE".to_owned()), ..Terms::default() };
+    assert_eq!(flip(&mut bench, "001", at(before)).unwrap().generation, before + 1);
+    assert_eq!(status(&mut bench), before + 1);
+    let conflict = flip(&mut bench, "002", at(before)).unwrap_err();
+    assert!(conflict.code == Code::Conflict && conflict.hint.contains(&format!("{}", before + 1)), "{conflict}");
+    assert_eq!((status(&mut bench), bench.policy().active), (before + 1, 0));
+    // Again, and to what does not exist; neither makes a generation.
+    flip(&mut bench, "001", Terms::default()).unwrap();
+    flip(&mut bench, "009", Terms::default()).unwrap_err();
+    flip(&mut bench, "002", Terms { dry_run: true, ..Terms::default() }).unwrap();
+    assert_eq!(status(&mut bench), before + 1);
+    let change = bench.director.history().changes.pop().unwrap();
+    assert_eq!((change.generation, change.reason.as_deref()), (before + 1, Some("CVE")));
+
+    let log = std::fs::read_to_string(bench.dir.path().join("state").join(crate::audit::FILE)).unwrap();
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let results: Vec<&str> = lines.iter().map(|line| line["result"].as_str().unwrap()).collect();
+    assert_eq!(results, ["done", "done", "conflict", "unchanged", "refused"]);
+    assert_eq!((&lines[0]["verb"], &lines[0]["actor"]["name"]), (&"select".into(), &"config".into()));
+    let flip = &lines[1];
+    assert_eq!((&flip["from"], &flip["to"], &flip["reason"]), (&"002".into(), &"001".into(), &"CVE".into()));
+    assert_eq!((&flip["actor"]["uid"], &flip["generation"]), (&0.into(), &(before + 1).into()));
+    assert_eq!(flip["undo"], "balancer flip shop 002");
+    assert!(lines[4]["error"].as_str().unwrap().contains("009"));
+}
+
+/// D13: where sessions find no place, a flip would move those that are not bound.
+#[test]
+fn a_full_table_refuses_flips() {
+    let mut bench = bench();
+    for id in 0..3 {
+        bench.director.note_report(&report(id, Condition::Up));
+    }
+    bench.attach();
+    let turned_away = |bench: &mut Bench, count| {
+        bench.fake.0.lock().unwrap().turned_away = count;
+        bench.director.tick();
+    };
+    turned_away(&mut bench, 7);
+    turned_away(&mut bench, 7);
+    bench.flip("001", Mode::NewSessions).unwrap();
+    turned_away(&mut bench, 8);
+    let refused = bench.flip("002", Mode::NewSessions).unwrap_err();
+    assert!(refused.error.contains("table is full") && refused.hint.contains("--force"), "{refused}");
+    // Going back is never refused for that.
+    bench.verb(Verb::Rollback { sessions: Sessions::Keep }).unwrap();
+    let verb = Verb::Flip { label: "001".parse().unwrap(), mode: Mode::NewSessions };
+    let insist = Terms { force: true, ..Terms::default() };
+    bench.director.change("shop", &verb, &Actor::director("root"), &insist).unwrap();
 }

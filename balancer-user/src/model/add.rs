@@ -4,17 +4,17 @@ use std::collections::BTreeSet;
 
 use balancer_ebpf::layout::{MAX_ROUTES, VERSION_BACKENDS};
 
-use super::{Backend, Conditions, Outcome, Refusal, Rules, Service, State, Version, change::find, select::reselect};
+use super::{Backend, Circumstances, Outcome, Refusal, Rules, Service, State, Version, change::find, select::reselect};
 use crate::{config::Select, endpoint::Endpoint, label::Label, order::padding_trap};
 
 pub(super) fn add(
     state: &mut State,
     name: &str,
-    rules: Rules,
-    conditions: &Conditions,
+    given: &Circumstances<'_>,
     label: &Label,
     endpoints: &[Endpoint],
 ) -> Result<Outcome, Refusal> {
+    let Circumstances { rules, conditions, .. } = *given;
     let service = find(state, name)?;
     if service.version(label).is_some() {
         return Err(Refusal::Exists { service: name.to_owned(), label: label.clone() });
@@ -51,7 +51,6 @@ pub(super) fn add(
     reselect(service, rules, conditions);
 
     let mut outcome = Outcome {
-        verb: "version add",
         did: vec![format!("{name}: {label} is added with {}", backends_of(endpoints))],
         undo: format!("balancer version rm {name} {label}"),
         version: Some(label.clone()),

@@ -17,7 +17,6 @@ pub(super) fn adopt(state: &mut State, name: &str, label: Option<&Label>) -> Res
     let before = std::mem::replace(&mut service.adopt, label.cloned());
     let command = |label: Option<&Label>| format!("balancer service adopt {name} {}", shown(label));
     let mut outcome = Outcome {
-        verb: "service adopt",
         undo: command(before.as_ref()),
         version: label.cloned(),
         changed: before.as_ref() != label,

@@ -19,6 +19,7 @@ impl State {
                 self.services.push(Service {
                     name: name.to_owned(),
                     id,
+                    generation: 0,
                     next_generation: 1,
                     next_index: 0,
                     versions: Vec::new(),

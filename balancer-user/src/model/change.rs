@@ -64,10 +64,43 @@ pub struct Rules {
     pub order: Order,
 }
 
+/// What a verb has to know besides the state.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances<'a> {
+    pub rules: Rules,
+    pub conditions: &'a Conditions,
+    pub insistence: Insistence,
+    pub table: Table,
+}
+
+impl<'a> Circumstances<'a> {
+    /// Nobody insists on anything.
+    pub const fn new(rules: Rules, conditions: &'a Conditions) -> Self {
+        Self { rules, conditions, insistence: Insistence::None, table: Table::HasRoom }
+    }
+}
+
+/// Whether an operator wants a thing done that is refused for somebody's good.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Insistence {
+    #[default]
+    None,
+    /// `--force`.
+    Force,
+}
+
+/// Whether sessions find a place in the kernel's table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Table {
+    #[default]
+    HasRoom,
+    /// Some did not, a moment ago: whoever is not bound goes where new sessions go, so a flip moves them (D13).
+    Full,
+}
+
 /// What came of a verb, in sentences: before and after it is done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    pub verb: &'static str,
     /// What will happen.
     pub will: Vec<String>,
     /// What happened.
@@ -82,19 +115,35 @@ pub struct Outcome {
     pub changed: bool,
 }
 
+impl Verb {
+    /// Its name in the history and the audit log.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Add { .. } => "version add",
+            Self::Remove { .. } => "version rm",
+            Self::Flip { .. } => "flip",
+            Self::Rollback { .. } => "rollback",
+            Self::Adopt { .. } => "service adopt",
+        }
+    }
+
+    /// The version that it names.
+    pub const fn about(&self) -> Option<&Label> {
+        match self {
+            Self::Add { label, .. } | Self::Remove { label } | Self::Flip { label, .. } => Some(label),
+            Self::Adopt { label } => label.as_ref(),
+            Self::Rollback { .. } => None,
+        }
+    }
+}
+
 /// Does `verb` to `service`. A refusal leaves a state that the caller must throw away: work on a clone.
-pub fn apply(
-    state: &mut State,
-    service: &str,
-    rules: Rules,
-    conditions: &Conditions,
-    verb: &Verb,
-) -> Result<Outcome, Refusal> {
+pub fn apply(state: &mut State, service: &str, given: &Circumstances<'_>, verb: &Verb) -> Result<Outcome, Refusal> {
     match verb {
-        Verb::Add { label, backends } => add::add(state, service, rules, conditions, label, backends),
-        Verb::Remove { label } => remove::remove(state, service, rules, conditions, label),
-        Verb::Flip { label, mode } => flip::flip(state, service, rules, conditions, label, *mode),
-        Verb::Rollback { sessions } => rollback::rollback(state, service, rules, conditions, *sessions),
+        Verb::Add { label, backends } => add::add(state, service, given, label, backends),
+        Verb::Remove { label } => remove::remove(state, service, given, label),
+        Verb::Flip { label, mode } => flip::flip(state, service, given, label, *mode),
+        Verb::Rollback { sessions } => rollback::rollback(state, service, given, *sessions),
         Verb::Adopt { label } => adopt::adopt(state, service, label.as_ref()),
     }
 }
@@ -113,10 +162,18 @@ pub(super) fn check_version(service: &super::Service, label: &Label) -> Result<(
     Err(Refusal::NoVersion { service: service.name.clone(), label: label.clone(), known: service.labels() })
 }
 
-/// Refuses a version that could serve nobody. One that was not checked yet passes.
-pub(super) fn check_healthy(service: &super::Service, conditions: &Conditions, label: &Label) -> Result<(), Refusal> {
+/// Refuses to change what new sessions get while sessions find no place in the table, unless somebody insists (D13).
+pub(super) fn check_room(service: &super::Service, given: &Circumstances<'_>) -> Result<(), Refusal> {
+    if given.table == Table::Full && given.insistence == Insistence::None {
+        return Err(Refusal::TableFull { service: service.name.clone() });
+    }
+    Ok(())
+}
+
+/// Refuses a version that could serve nobody, unless somebody insists. One that was not checked yet passes.
+pub(super) fn check_healthy(service: &super::Service, given: &Circumstances<'_>, label: &Label) -> Result<(), Refusal> {
     let Some(version) = service.version(label) else { return Ok(()) };
-    if conditions.of_version(version) != super::Condition::Down {
+    if given.insistence == Insistence::Force || given.conditions.of_version(version) != super::Condition::Down {
         return Ok(());
     }
     let backends: Vec<String> = version.backends.iter().map(|backend| backend.address.to_string()).collect();

@@ -1,22 +1,23 @@
 //! `flip`.
 
 use super::{
-    Conditions, Hold, Mode, Outcome, Refusal, Rules, Service, State, adopt,
-    change::{check_healthy, check_version, find},
+    Circumstances, Hold, Mode, Outcome, Refusal, Rules, Service, State, adopt,
+    change::{check_healthy, check_room, check_version, find},
 };
 use crate::{config::Select, label::Label};
 
 pub(super) fn flip(
     state: &mut State,
     name: &str,
-    rules: Rules,
-    conditions: &Conditions,
+    given: &Circumstances<'_>,
     label: &Label,
     mode: Mode,
 ) -> Result<Outcome, Refusal> {
+    let rules = given.rules;
     let service = find(state, name)?;
     check_version(service, label)?;
-    check_healthy(service, conditions, label)?;
+    check_healthy(service, given, label)?;
+    check_room(service, given)?;
     let before = service.clone();
 
     service.activate(label);
@@ -28,7 +29,6 @@ pub(super) fn flip(
 
     let old = before.active.as_ref().map_or("nothing", Label::as_str);
     let mut outcome = Outcome {
-        verb: "flip",
         undo: format!("balancer flip {name} {old}{}", if mode == Mode::Forced { " --mode forced" } else { "" }),
         version: Some(label.clone()),
         mode: Some(mode.as_str().to_owned()),

@@ -28,11 +28,21 @@ pub struct Change {
     pub mode: Option<String>,
     /// The command that takes it back; empty for what nobody commanded.
     pub undo: String,
+    /// Why, if somebody said so.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// The service's generation since.
+    #[serde(default)]
+    pub generation: u64,
 }
 
 impl State {
-    /// Writes a change down.
-    pub fn record(&mut self, change: Change) {
+    /// Writes a change down, which makes another generation of its service.
+    pub fn record(&mut self, mut change: Change) {
+        if let Some(service) = self.service_mut(&change.service) {
+            service.generation += 1;
+            change.generation = service.generation;
+        }
         self.history.push(change);
         let surplus = self.history.len().saturating_sub(MAX_HISTORY);
         self.history.drain(..surplus);

@@ -25,7 +25,7 @@ use std::net::SocketAddrV4;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    change::{Mode, Outcome, Rules, Sessions, Verb, apply},
+    change::{Circumstances, Insistence, Mode, Outcome, Rules, Sessions, Table, Verb, apply},
     condition::{Condition, Conditions},
     history::{Change, MAX_HISTORY},
     refusal::Refusal,
@@ -69,6 +69,9 @@ pub struct Service {
     pub name: String,
     /// Index into the kernel's service words.
     pub id: u32,
+    /// Rises with every change of the service, whoever made it.
+    #[serde(default)]
+    pub generation: u64,
     /// The generation that the next version gets; never used twice (C15).
     pub next_generation: u32,
     /// Where the search for a free version index goes on.

@@ -29,6 +29,8 @@ pub enum Refusal {
     TwiceBackend { label: Label, address: std::net::SocketAddrV4 },
     #[error("version `{label}` has two backends with the route `{route}`")]
     TwiceRoute { label: Label, route: Route },
+    #[error("the session table is full: users of `{service}` who are not bound would change their version")]
+    TableFull { service: String },
     #[error("there is no room for more {what}: {limit} are in use")]
     NoRoom { what: &'static str, limit: u32 },
 }
@@ -51,12 +53,15 @@ impl Refusal {
                 format!("add another first: balancer version add {service} VERSION --backend IP:PORT")
             }
             Self::Unhealthy { service, label, .. } => {
-                format!("start it, then: balancer wait {service} --for healthy={label}")
+                format!("start it, then: balancer wait {service} --for healthy={label}; or add --force")
             }
             Self::NothingBefore { service } => format!("name the version: balancer flip {service} VERSION"),
             Self::Backends { .. } => "give --backend IP:PORT for each server of the version".to_owned(),
             Self::TwiceBackend { .. } => "name each backend once".to_owned(),
             Self::TwiceRoute { .. } => "give each backend the route of its own server".to_owned(),
+            Self::TableFull { .. } => {
+                "raise `sessions` in the config and restart, wait for sessions to expire, or add --force".to_owned()
+            }
             Self::NoRoom { .. } => "remove what is no longer used: balancer version ls SERVICE shows it".to_owned(),
         }
     }

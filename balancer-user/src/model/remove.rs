@@ -1,7 +1,7 @@
 //! `version rm`.
 
 use super::{
-    Conditions, Outcome, Refusal, Rules, State, adopt,
+    Circumstances, Outcome, Refusal, State, adopt,
     change::{check_version, find},
     select::reselect,
 };
@@ -10,10 +10,10 @@ use crate::{config::Select, label::Label};
 pub(super) fn remove(
     state: &mut State,
     name: &str,
-    rules: Rules,
-    conditions: &Conditions,
+    given: &Circumstances<'_>,
     label: &Label,
 ) -> Result<Outcome, Refusal> {
+    let Circumstances { rules, conditions, .. } = *given;
     let service = find(state, name)?;
     check_version(service, label)?;
     if service.versions.len() == 1 {
@@ -39,7 +39,6 @@ pub(super) fn remove(
     let heir = service.active.as_ref().map_or("nothing", Label::as_str).to_owned();
     let backends: Vec<String> = removed.backends.iter().map(|b| format!("--backend {}", b.endpoint())).collect();
     let mut outcome = Outcome {
-        verb: "version rm",
         will: vec![format!("sessions of {label} get {heir} at their next request, and begin anew there")],
         did: vec![format!("{name}: {label} is removed: its users get {heir}")],
         undo: format!("balancer version add {name} {label} {}", backends.join(" ")),

@@ -1,7 +1,7 @@
 //! `rollback`: to the version that was active before, without an argument (D18).
 
 use super::{
-    Conditions, Hold, Outcome, Refusal, Rules, Sessions, State,
+    Circumstances, Hold, Outcome, Refusal, Sessions, State,
     change::{check_healthy, find},
     flip::{hold_above, move_sessions},
 };
@@ -10,15 +10,15 @@ use crate::{config::Select, label::Label};
 pub(super) fn rollback(
     state: &mut State,
     name: &str,
-    rules: Rules,
-    conditions: &Conditions,
+    given: &Circumstances<'_>,
     sessions: Sessions,
 ) -> Result<Outcome, Refusal> {
+    let rules = given.rules;
     let service = find(state, name)?;
     let Some(target) = service.past.pop() else {
         return Err(Refusal::NothingBefore { service: name.to_owned() });
     };
-    check_healthy(service, conditions, &target)?;
+    check_healthy(service, given, &target)?;
     // After a fall-back the version before is active already; what is rolled back then is the one that it stands in for.
     let bad = if service.is_active(&target) {
         let sorted = service.sorted(rules.order);
@@ -46,7 +46,6 @@ pub(super) fn rollback(
 
     let bad = bad.as_ref().map_or("nothing", Label::as_str);
     let mut outcome = Outcome {
-        verb: "rollback",
         will: vec![format!("new sessions get {target} instead of {bad}")],
         did: vec![format!("{name}: rolled back from {bad} to {target}")],
         undo: format!("balancer flip {name} {bad}"),

@@ -40,7 +40,7 @@ impl Shop {
 
     fn verb(&mut self, verb: Verb) -> Result<Outcome, Refusal> {
         let mut state = self.state.clone();
-        let outcome = apply(&mut state, "shop", self.rules, &self.conditions, &verb)?;
+        let outcome = apply(&mut state, "shop", &Circumstances::new(self.rules, &self.conditions), &verb)?;
         self.state = state;
         Ok(outcome)
     }
@@ -250,8 +250,7 @@ fn refusals_change_nothing_and_name_the_fix() {
             apply(
                 &mut shop.state.clone(),
                 "blog",
-                HIGHEST,
-                &Conditions::default(),
+                &Circumstances::new(HIGHEST, &Conditions::default()),
                 &Verb::Rollback { sessions: Sessions::Move },
             ),
             "no service `blog`",
@@ -261,8 +260,7 @@ fn refusals_change_nothing_and_name_the_fix() {
             apply(
                 &mut shop.state.clone(),
                 "shop",
-                semver,
-                &Conditions::default(),
+                &Circumstances::new(semver, &Conditions::default()),
                 &Verb::Add { label: "003".parse().unwrap(), backends: vec!["10.0.0.1:80".parse().unwrap()] },
             ),
             "not a semantic version",
@@ -370,6 +368,8 @@ fn history_is_bounded() {
             version: None,
             mode: None,
             undo: String::new(),
+            reason: None,
+            generation: 0,
         });
     }
     assert_eq!((state.history.len(), state.history[0].service.as_str()), (MAX_HISTORY, "5"));
