@@ -59,6 +59,8 @@ pub trait Dataplane: Send {
     fn buckets(&self) -> u32;
     /// A copy of a bucket.
     fn bucket(&self, index: u32) -> Option<Bucket>;
+    /// Forgets the sessions that are bound to a backend; how many there were.
+    fn forget_sessions(&mut self, id: u16) -> anyhow::Result<u64>;
     /// All of the table, for whoever does not want to keep the director waiting.
     fn sessions(&self) -> Arc<dyn SessionTable>;
 

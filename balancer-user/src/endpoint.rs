@@ -1,4 +1,5 @@
-//! A backend as an operator writes it: an address and, where its session ids end in one, a route.
+//! A backend as an operator writes it: an address, its weight if that is not the usual one and, where its session ids end in
+//! one, a route.
 
 #![forbid(unsafe_code)]
 
@@ -9,32 +10,103 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::parse_socket;
 
-/// What introduces a route on the command line: `10.60.1.2:8080,route=n1`.
-const ROUTE: &str = ",route=";
-
-/// An address that serves a version, and the route in the ids that it issues (C29).
+/// An address that serves a version, the route in the ids that it issues (C29), and its weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Endpoint {
     pub address: SocketAddrV4,
     pub route: Option<Route>,
+    pub weight: Weight,
 }
 
+impl Endpoint {
+    /// An address with nothing special about it.
+    pub fn plain(address: SocketAddrV4) -> Self {
+        Self { address, route: None, weight: Weight::default() }
+    }
+}
+
+/// On the command line: `10.60.1.2:8080,route=n1,weight=50`.
 impl FromStr for Endpoint {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (address, route) = match text.split_once(ROUTE) {
-            Some((address, route)) => (address, Some(route.parse()?)),
-            None => (text, None),
-        };
-        Ok(Self { address: parse_socket(address, "8080")?, route })
+        let mut parts = text.split(',');
+        let address = parse_socket(parts.next().unwrap_or_default(), "8080")?;
+        let mut endpoint = Self::plain(address);
+        for part in parts {
+            match part.split_once('=') {
+                Some(("route", route)) => endpoint.route = Some(route.parse()?),
+                Some(("weight", weight)) => endpoint.weight = weight.parse()?,
+                _ => {
+                    return Err(format!("`{part}` says nothing of a backend: write IP:PORT[,route=ROUTE][,weight=N]"));
+                }
+            }
+        }
+        Ok(endpoint)
     }
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.address)?;
-        self.route.iter().try_for_each(|route| write!(f, "{ROUTE}{route}"))
+        let Self { address, route, weight } = self;
+        write!(f, "{address}")?;
+        route.iter().try_for_each(|route| write!(f, ",route={route}"))?;
+        if *weight == Weight::default() { Ok(()) } else { write!(f, ",weight={weight}") }
+    }
+}
+
+/// A backend's share of new sessions, relative to the others of its version: 100 unless somebody says otherwise. With 0 it
+/// gets none, unless nobody else is there, and keeps those that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+pub struct Weight(u32);
+
+impl Weight {
+    /// As the data path takes it.
+    pub const MAX: u32 = 1000;
+
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+}
+
+impl Default for Weight {
+    fn default() -> Self {
+        Self(100)
+    }
+}
+
+impl TryFrom<u32> for Weight {
+    type Error = String;
+
+    fn try_from(number: u32) -> Result<Self, String> {
+        if number > Self::MAX {
+            return Err(format!("{number} is not a weight: write 0 to {}, of which 100 is the usual one", Self::MAX));
+        }
+        Ok(Self(number))
+    }
+}
+
+impl From<Weight> for u32 {
+    fn from(weight: Weight) -> Self {
+        weight.0
+    }
+}
+
+impl FromStr for Weight {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number: u32 = text.parse().map_err(|_| {
+            format!("`{text}` is not a weight: write 0 to {}, of which 100 is the usual one", Self::MAX)
+        })?;
+        number.try_into()
+    }
+}
+
+impl fmt::Display for Weight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
     }
 }
 
@@ -100,11 +172,19 @@ mod tests {
 
     #[test]
     fn what_is_written_is_what_is_read() {
-        for text in ["10.60.1.2:8080", "10.60.1.2:8080,route=n1", "10.60.1.2:80,route=rack-7_node-12"] {
+        for (text, route, weight) in [
+            ("10.60.1.2:8080", None, 100),
+            ("10.60.1.2:8080,route=n1", Some("n1"), 100),
+            ("10.60.1.2:80,route=rack-7_node-12", Some("rack-7_node-12"), 100),
+            ("10.60.1.2:80,weight=0", None, 0),
+            ("10.60.1.2:80,route=n1,weight=1000", Some("n1"), 1000),
+        ] {
             let endpoint: Endpoint = text.parse().unwrap();
             assert_eq!(endpoint.to_string(), text);
-            assert_eq!(endpoint.route.map(|route| route.to_string()).as_deref(), text.split_once('=').map(|x| x.1));
+            assert_eq!(endpoint.route.map(|route| route.to_string()).as_deref(), route);
+            assert_eq!(endpoint.weight.number(), weight);
         }
+        assert_eq!("10.60.1.2:80,weight=100".parse::<Endpoint>().unwrap().to_string(), "10.60.1.2:80");
         let longest = "r".repeat(MAX_ROUTE);
         assert_eq!(longest.parse::<Route>().unwrap().as_str(), longest);
     }
@@ -117,7 +197,10 @@ mod tests {
             ("10.60.1.2:8080,route=a.b", "`a.b` is not a route: write 1 to 32"),
             ("10.60.1.2:8080,route=ü", "is not a route"),
             (&format!("10.60.1.2:8080,route={}", "r".repeat(33)), "is not a route"),
-            ("10.60.1.2:8080,weight=3", "is not an IPv4 address"),
+            ("10.60.1.2:8080,weight=1001", "1001 is not a weight: write 0 to 1000"),
+            ("10.60.1.2:8080,weight=-1", "`-1` is not a weight: write 0 to 1000"),
+            ("10.60.1.2:8080,colour=red", "`colour=red` says nothing of a backend"),
+            ("10.60.1.2:8080,", "`` says nothing of a backend"),
         ] {
             let error = text.parse::<Endpoint>().unwrap_err();
             assert!(error.contains(says), "{text}: {error}");

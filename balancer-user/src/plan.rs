@@ -165,14 +165,14 @@ fn name(text: &str) -> Name {
     Name::new(text.as_bytes()).unwrap_or(Name { words: [0; 8], len: 0, zero: 0 })
 }
 
-/// The map value of a backend.
-pub fn backend(backend: &model::Backend, up: bool) -> Backend {
+/// The map value of a backend, with the weight that it has now.
+pub fn backend(backend: &model::Backend, up: bool, weight: u32) -> Backend {
     Backend {
         address: backend.address.ip().octets(),
         port: backend.address.port().to_be_bytes(),
         zero: [0; 2],
         flags: BACKEND_USED | if up { BACKEND_UP } else { 0 },
-        weight: 100,
+        weight,
         shunned_until: Cell::new(0),
         legs: Cell::new(0),
     }
@@ -221,9 +221,9 @@ mod tests {
 
         assert_eq!((policy.adopt, policy.grace_seconds, policy.route_count), (NONE, 30, 0));
 
-        let backend = backend(&service.versions[1].backends[0], true);
+        let backend = backend(&service.versions[1].backends[0], true, 70);
         assert_eq!((backend.address, backend.port), ([10, 60, 2, 2], [0x1f, 0x90]));
-        assert_eq!(backend.flags, BACKEND_USED | BACKEND_UP);
+        assert_eq!((backend.flags, backend.weight), (BACKEND_USED | BACKEND_UP, 70));
         let key = listener_key(&config.services[0]);
         assert_eq!((key.address, key.port), ([10, 60, 255, 1], [0, 80]));
     }

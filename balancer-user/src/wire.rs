@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::{Hook, OnUnframed, Pool, ReturnPath, Select},
-    endpoint::Route,
+    endpoint::{Route, Weight},
     label::Label,
     model::{Change, Condition, Mode, Sessions},
     order::Order,
@@ -153,6 +153,9 @@ pub struct BackendStatus {
     /// What ids that it issues end in.
     pub route: Option<Route>,
     pub condition: Condition,
+    /// Its share of new sessions, relative to the others of its version; and what it is while it starts slowly.
+    pub weight: Weight,
+    pub weight_now: u32,
     /// What the last check said.
     pub detail: String,
     /// Flows that have a leg to it now.
@@ -239,6 +242,14 @@ pub struct Rollback {
 pub struct Adopt {
     /// Where ids go that nobody knows; `null`: nowhere in particular.
     pub version: Option<Label>,
+}
+
+/// `POST /v1/services/NAME/versions/LABEL/backends`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Weigh {
+    pub backend: SocketAddrV4,
+    pub weight: Weight,
 }
 
 /// The answer to every change.

@@ -76,6 +76,16 @@ impl<'a> Stage<'a> {
         Self { shop: Shop { health_timeout: timeout, ..self.shop }, ..self }
     }
 
+    /// More lines of the service's config.
+    pub fn service_lines(self, service_lines: &'a str) -> Self {
+        Self { shop: Shop { service_lines, ..self.shop }, ..self }
+    }
+
+    /// More lines for its health checks.
+    pub fn health_lines(self, health_lines: &'a str) -> Self {
+        Self { shop: Shop { health_lines, ..self.shop }, ..self }
+    }
+
     /// Tells the story.
     pub fn play(self, story: impl FnOnce(&mut Scene) -> Result<()>) -> Result<()> {
         let lab =

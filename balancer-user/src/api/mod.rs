@@ -7,6 +7,7 @@
 //! | `GET /v1/services/S[?sessions=false]` | one service |
 //! | `POST /v1/services/S/versions` | `version add` |
 //! | `DELETE /v1/services/S/versions/V` | `version rm` |
+//! | `POST /v1/services/S/versions/V/backends` | `backend weight` |
 //! | `POST /v1/services/S/flip` | `flip` |
 //! | `POST /v1/services/S/rollback` | `rollback` |
 //! | `GET /v1/services/S/sessions[?limit=N]` | `session ls` |

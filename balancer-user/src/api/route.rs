@@ -14,6 +14,7 @@ pub(super) enum Route {
     Flip { service: String },
     Rollback { service: String },
     Adopt { service: String },
+    Weigh { service: String, label: Label },
     Sessions { service: String, limit: usize },
     Explain { service: String },
     History,
@@ -36,11 +37,11 @@ impl Route {
             ["v1", "detach"] => (Method::POST, Self::Detach),
             ["v1", "services", _] => (Method::GET, Self::Service { service: service(), sessions }),
             ["v1", "services", _, "versions"] => (Method::POST, Self::AddVersion { service: service() }),
-            ["v1", "services", _, "versions", label] => {
-                let label = label.parse().map_err(|error: crate::label::LabelError| {
-                    (StatusCode::BAD_REQUEST, Failure::usage(error.to_string(), ""))
-                })?;
-                (Method::DELETE, Self::RemoveVersion { service: service(), label })
+            ["v1", "services", _, "versions", text] => {
+                (Method::DELETE, Self::RemoveVersion { service: service(), label: label(text)? })
+            }
+            ["v1", "services", _, "versions", text, "backends"] => {
+                (Method::POST, Self::Weigh { service: service(), label: label(text)? })
             }
             ["v1", "services", _, "flip"] => (Method::POST, Self::Flip { service: service() }),
             ["v1", "services", _, "rollback"] => (Method::POST, Self::Rollback { service: service() }),
@@ -61,6 +62,11 @@ impl Route {
         }
         Ok(route)
     }
+}
+
+fn label(text: &str) -> Result<Label, (StatusCode, Failure)> {
+    text.parse()
+        .map_err(|error: crate::label::LabelError| (StatusCode::BAD_REQUEST, Failure::usage(error.to_string(), "")))
 }
 
 fn parameter<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
@@ -91,6 +97,12 @@ mod tests {
                 "/v1/services/shop/sessions",
                 Some("a=b&limit=7"),
                 Ok(Route::Sessions { service: shop(), limit: 7 }),
+            ),
+            (
+                "POST",
+                "/v1/services/shop/versions/001/backends",
+                None,
+                Ok(Route::Weigh { service: shop(), label: "001".parse().unwrap() }),
             ),
             ("POST", "/v1/snapshot", None, Ok(Route::Snapshot)),
             ("GET", "/v1/snapshot", None, Err(405)),

@@ -14,7 +14,7 @@ use crate::{
     label::Label,
     model::{Condition, Verb},
     terms::split,
-    wire::{AddVersion, Adopt, Detached, Done, ExplainRequest, Flip, Nothing, Rollback, Terms},
+    wire::{AddVersion, Adopt, Detached, Done, ExplainRequest, Flip, Nothing, Rollback, Terms, Weigh},
 };
 
 /// How often a new version's first check is looked for.
@@ -51,6 +51,10 @@ pub(super) async fn answer(route: Route, body: &[u8], caller: &Actor, context: &
         Route::Adopt { service } => {
             let (Adopt { version: label }, terms) = split(body)?;
             value(director.change(&service, &Verb::Adopt { label }, caller, &terms)?)
+        }
+        Route::Weigh { service, label } => {
+            let (Weigh { backend: address, weight }, terms) = split(body)?;
+            value(director.change(&service, &Verb::Weigh { label, address, weight }, caller, &terms)?)
         }
         Route::Rollback { service } => {
             let (Rollback { sessions }, terms) = split(body)?;

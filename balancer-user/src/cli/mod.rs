@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod backend;
 mod client;
 mod completions;
 mod detach;
@@ -51,6 +52,9 @@ enum Command {
     /// Add, list or remove versions.
     #[command(subcommand)]
     Version(version::Verb),
+    /// Change what a backend gets.
+    #[command(subcommand)]
+    Backend(backend::Verb),
     /// Change how a service treats its sessions.
     #[command(subcommand)]
     Service(service::Verb),
@@ -113,6 +117,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Run(args) => run::run(args, socket).await,
             Command::Status(args) => status::run(&client()?, args).await,
             Command::Version(verb) => version::run(&client()?, verb).await,
+            Command::Backend(verb) => backend::run(&client()?, verb).await,
             Command::Service(verb) => service::run(&client()?, verb).await,
             Command::Flip(args) => flip::run(&client()?, args).await,
             Command::Rollback(args) => rollback::run(&client()?, args).await,

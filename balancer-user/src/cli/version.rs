@@ -32,8 +32,9 @@ pub(super) struct Add {
     /// 1 to 64 of A-Z a-z 0-9 . _ + -
     #[arg(value_parser = super::label)]
     version: Label,
-    /// A server of the version; may be given several times. With a route, session ids that end in it lead there.
-    #[arg(long = "backend", value_name = "IP:PORT[,route=ROUTE]", required = true, num_args = 1.., value_parser = backend)]
+    /// A server of the version; may be given several times. With a route, session ids that end in it lead there; the weight is
+    /// its share of new sessions, 100 unless given.
+    #[arg(long = "backend", value_name = "IP:PORT[,route=ROUTE][,weight=N]", required = true, num_args = 1.., value_parser = backend)]
     backends: Vec<String>,
     #[command(flatten)]
     terms: terms::Args,

@@ -148,6 +148,7 @@ fn check_service(text: &str, raw: raw::Service) -> Result<Service, ConfigError> 
         on_unframed: raw.on_unframed,
         rename_grace,
         adopt: raw.adopt.map(Spanned::into_inner),
+        on_backend_restart: raw.on_backend_restart,
         health,
         versions,
     })
@@ -192,6 +193,7 @@ fn check_health(text: &str, raw: Option<Spanned<raw::Health>>) -> Result<Health,
         timeout: raw.timeout.map_or(second, |timeout| timeout.0),
         rise: raw.rise.unwrap_or(1),
         fall: raw.fall.unwrap_or(2),
+        slow_start: raw.slow_start.map(|slow_start| slow_start.0),
     };
     if health.rise == 0 || health.fall == 0 {
         return Err(ConfigError::at(

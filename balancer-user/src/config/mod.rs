@@ -69,6 +69,7 @@ pub struct Service {
     pub rename_grace: Duration,
     /// The version that ids known nowhere are adopted into (C9), for a director without a state.
     pub adopt: Option<Label>,
+    pub on_backend_restart: OnRestart,
     pub health: Health,
     /// The versions that a director without a state begins with.
     pub versions: Vec<Version>,
@@ -85,6 +86,8 @@ pub struct Health {
     pub rise: u32,
     /// Bad checks in a row that make it unhealthy.
     pub fall: u32,
+    /// For so long after it came back a backend's share of new sessions grows to its weight: caches are cold.
+    pub slow_start: Option<Duration>,
 }
 
 /// A version to begin with.
@@ -146,6 +149,17 @@ pub enum OnUnframed {
     Close,
     /// It stays where it is for as long as it lasts.
     Keep,
+}
+
+/// What becomes of a backend's sessions when it was down and comes back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnRestart {
+    /// They stay bound to it: it has stored them, or shares them with others; or only the way to it was down.
+    #[default]
+    Keep,
+    /// They were in its memory, and are over: their users are new ones (C16), and get the active version.
+    Forget,
 }
 
 impl Config {

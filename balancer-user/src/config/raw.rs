@@ -7,7 +7,7 @@ use toml::Spanned;
 
 pub(super) use super::value::Backend;
 use super::{
-    Hook, OnUnframed, Pool, ReturnPath, Select,
+    Hook, OnRestart, OnUnframed, Pool, ReturnPath, Select,
     value::{Duration, Every, Listen, Name, Path, Source},
 };
 use crate::{label::Label, order::Order};
@@ -58,6 +58,8 @@ pub(super) struct Service {
     pub(super) on_unframed: OnUnframed,
     pub(super) rename_grace: Option<Spanned<Duration>>,
     pub(super) adopt: Option<Spanned<Label>>,
+    #[serde(default)]
+    pub(super) on_backend_restart: OnRestart,
     pub(super) health: Option<Spanned<Health>>,
     #[serde(default)]
     pub(super) version: Vec<Version>,
@@ -71,6 +73,7 @@ pub(super) struct Health {
     pub(super) timeout: Option<Duration>,
     pub(super) rise: Option<u32>,
     pub(super) fall: Option<u32>,
+    pub(super) slow_start: Option<Duration>,
 }
 
 #[derive(Deserialize)]

@@ -131,10 +131,17 @@ fn errors_name_the_key_the_line_and_the_fix() {
         ("[\"10.60.1.2:8080\"]", "[{ address = \"10.60.1.2\" }]", 13, "`10.60.1.2` has no port", "10.60.1.2:8080"),
         (
             "[\"10.60.1.2:8080\"]",
-            "[{ address = \"10.60.1.2:80\", weight = 3 }]",
+            "[{ address = \"10.60.1.2:80\", colour = 3 }]",
             13,
-            "unknown key `weight`",
-            "address or route",
+            "unknown key `colour`",
+            "address, route, weight",
+        ),
+        (
+            "[\"10.60.1.2:8080\"]",
+            "[{ address = \"10.60.1.2:80\", weight = 1001 }]",
+            13,
+            "1001 is not a weight",
+            "write 0 to 1000",
         ),
         (
             "[\"10.60.1.2:8080\"]",

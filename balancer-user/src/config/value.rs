@@ -10,7 +10,7 @@ use serde::{
     de::{self, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use crate::endpoint::{Endpoint, Route};
+use crate::endpoint::{Endpoint, Route, Weight};
 
 /// A name of a director or a service: it becomes a file's name and a part of a URL.
 #[derive(Deserialize)]
@@ -107,7 +107,7 @@ impl TryFrom<String> for Listen {
     }
 }
 
-/// A backend: its address and port as a text, or a table with a route as well.
+/// A backend: its address and port as a text, or a table with a route or a weight as well.
 #[derive(Clone, Copy)]
 pub(super) struct Backend(pub(super) Endpoint);
 
@@ -119,11 +119,10 @@ impl<'de> Deserialize<'de> for Backend {
             type Value = Endpoint;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an address and port, or { address = \"…\", route = \"…\" }")
+                f.write_str("an address and port, or { address = \"…\", route = \"…\", weight = N }")
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Endpoint, E> {
-                let address = parse_socket(text, "8080").map_err(E::custom)?;
-                Ok(Endpoint { address, route: None })
+                parse_socket(text, "8080").map(Endpoint::plain).map_err(E::custom)
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Endpoint, A::Error> {
                 #[derive(Deserialize)]
@@ -131,10 +130,12 @@ impl<'de> Deserialize<'de> for Backend {
                 struct Table {
                     address: String,
                     route: Option<Route>,
+                    #[serde(default)]
+                    weight: Weight,
                 }
                 let table = Table::deserialize(MapAccessDeserializer::new(map))?;
                 let address = parse_socket(&table.address, "8080").map_err(de::Error::custom)?;
-                Ok(Endpoint { address, route: table.route })
+                Ok(Endpoint { address, route: table.route, weight: table.weight })
             }
         }
         deserializer.deserialize_any(Either).map(Self)

@@ -51,6 +51,8 @@ pub struct Director {
     pub(super) started: Instant,
     /// Counting means reading the whole table, so it is done at most once a second.
     pub(super) counted: Option<SessionCounts>,
+    /// When a backend came back that had been down, for as long as it starts slowly.
+    pub(super) returned: BTreeMap<u16, Instant>,
     /// Sessions that found no place in the table, as of the last look; and when it was last seen that some did not.
     pub(super) turned_away: Option<u64>,
     pub(super) full_since: Option<Instant>,
@@ -96,6 +98,7 @@ impl Director {
             limits,
             started: Instant::now(),
             counted: None,
+            returned: BTreeMap::new(),
             turned_away: None,
             full_since: None,
         })
@@ -322,7 +325,9 @@ impl Director {
                 }
             }
         }
-        let result = self.sync_health(&name, report.backend).and_then(|()| self.reselect(&name));
+        let came_back = before == Condition::Down && report.condition == Condition::Up;
+        let result = if came_back { self.came_back(&name, report.backend) } else { Ok(()) };
+        let result = result.and_then(|()| self.sync_health(&name, report.backend)).and_then(|()| self.reselect(&name));
         if let Err(error) = result {
             warn!("{name}: the maps cannot be written: {error}");
         }

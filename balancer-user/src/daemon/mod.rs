@@ -4,6 +4,7 @@
 //! leaves everything as it was.
 
 mod checks;
+mod comeback;
 mod counters;
 mod director;
 mod origin;

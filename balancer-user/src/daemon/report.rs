@@ -108,6 +108,8 @@ impl Director {
                 address: backend.address,
                 route: backend.route,
                 condition: self.conditions.of_backend(backend.id),
+                weight: backend.weight,
+                weight_now: self.plane.backend(backend.id)?.weight,
                 detail: self.details.get(&backend.id).cloned().unwrap_or_default(),
                 legs_busy: self.plane.backend(backend.id)?.legs.get(),
                 legs_idle: self.plane.idle_legs(backend.id),

@@ -7,8 +7,9 @@ use balancer_ebpf::layout::{Backend, ListenerKey, MAX_BACKENDS, ROLE_BACKEND};
 
 use super::Director;
 use crate::{
+    config,
     exit::Failure,
-    model::{Condition, State},
+    model::{self, Condition, State},
     plan::{self, Offers, UNLEARNED},
 };
 
@@ -51,29 +52,35 @@ impl Director {
 
     /// Writes a service's backends, then the policy that names them.
     pub(super) fn sync_service(&mut self, name: &str) -> Result<(), Failure> {
-        let (Some(config), Some(service)) = (self.config.service(name), self.state.service(name)) else {
+        let (Some(config), Some(service)) = (self.config.service(name).cloned(), self.state.service(name).cloned())
+        else {
             return Ok(());
         };
         for backend in service.versions.iter().flat_map(|version| &version.backends) {
-            let up = self.conditions.of_backend(backend.id) == Condition::Up;
-            let wanted = plan::backend(backend, up);
-            if !same(&self.plane.backend(backend.id)?, &wanted) {
-                self.plane.set_backend(backend.id, &wanted)?;
-            }
+            self.sync_backend(&config, backend)?;
         }
-        let policy = plan::policy(service, config, &self.conditions);
+        let policy = plan::policy(&service, &config, &self.conditions);
         self.plane.publish(service.id, policy).with_context(|| format!("publish the policy of {name}"))?;
         Ok(())
     }
 
     /// Writes one backend's flags, and what its listener may promise.
     pub(super) fn sync_health(&mut self, name: &str, id: u16) -> Result<(), Failure> {
-        let Some((_, _, backend)) = self.state.backend(id) else { return Ok(()) };
-        let wanted = plan::backend(&backend, self.conditions.of_backend(id) == Condition::Up);
-        if !same(&self.plane.backend(id)?, &wanted) {
-            self.plane.set_backend(id, &wanted)?;
-        }
+        let (Some((_, _, backend)), Some(config)) = (self.state.backend(id), self.config.service(name).cloned()) else {
+            return Ok(());
+        };
+        self.sync_backend(&config, &backend)?;
         self.sync_listener(name)
+    }
+
+    /// Writes one backend: whether it takes work, and its share.
+    pub(super) fn sync_backend(&mut self, config: &config::Service, backend: &model::Backend) -> Result<(), Failure> {
+        let up = self.conditions.of_backend(backend.id) == Condition::Up;
+        let wanted = plan::backend(backend, up, self.weight_now(config, backend));
+        if !same(&self.plane.backend(backend.id)?, &wanted) {
+            self.plane.set_backend(backend.id, &wanted)?;
+        }
+        Ok(())
     }
 
     /// Writes what a service's SYN-ACKs promise.
@@ -125,6 +132,7 @@ impl Director {
                 self.conditions.0.remove(&id);
                 self.learned.remove(&id);
                 self.details.remove(&id);
+                self.returned.remove(&id);
             }
         }
         Ok(())

@@ -114,6 +114,15 @@ impl Dataplane for Fake {
         self.0.lock().unwrap().backends.insert(id, backend.clone());
         Ok(())
     }
+    fn forget_sessions(&mut self, id: u16) -> anyhow::Result<u64> {
+        let mut forgotten = 0;
+        for bucket in self.0.lock().unwrap().buckets.values_mut() {
+            let before = bucket.len();
+            bucket.retain(|[_, binding, ..]| Binding(*binding).backend() != u32::from(id));
+            forgotten += (before - bucket.len()) as u64;
+        }
+        Ok(forgotten)
+    }
     fn idle_legs(&self, id: u16) -> u64 {
         self.0.lock().unwrap().idle_legs.get(&id).copied().unwrap_or_default()
     }
@@ -189,14 +198,24 @@ const TOML: &str = r#"
 "#;
 
 fn bench() -> Bench {
+    bench_with("")
+}
+
+/// With more lines for the service.
+fn bench_with(lines: &str) -> Bench {
     let dir = tempfile::tempdir().unwrap();
     let fake = Fake::default();
-    let director = start(dir.path(), &fake, State::default(), Conditions::default());
+    let toml = TOML.replacen("[[service.version]]", &format!("{lines}\n[[service.version]]"), 1);
+    let director = start_with(&toml, dir.path(), &fake, State::default(), Conditions::default());
     Bench { director, fake, dir }
 }
 
 fn start(dir: &std::path::Path, fake: &Fake, state: State, conditions: Conditions) -> Director {
-    let mut config = Config::parse(TOML).unwrap();
+    start_with(TOML, dir, fake, state, conditions)
+}
+
+fn start_with(toml: &str, dir: &std::path::Path, fake: &Fake, state: State, conditions: Conditions) -> Director {
+    let mut config = Config::parse(toml).unwrap();
     config.socket = dir.join("x.sock");
     config.state = dir.join("state");
     let store = Store::open(&config.state).unwrap();
@@ -623,4 +642,66 @@ fn a_full_table_refuses_flips() {
     let verb = Verb::Flip { label: "001".parse().unwrap(), mode: Mode::NewSessions };
     let insist = Terms { force: true, ..Terms::default() };
     bench.director.change("shop", &verb, &Actor::director("root"), &insist).unwrap();
+}
+
+#[test]
+fn weights_are_written_at_once_and_kept() {
+    let mut bench = bench();
+    for id in 0..3 {
+        bench.director.note_report(&report(id, Condition::Up));
+    }
+    bench.attach();
+    let weigh = |address: &str, weight: u32| Verb::Weigh {
+        label: "002".parse().unwrap(),
+        address: address.parse().unwrap(),
+        weight: weight.try_into().unwrap(),
+    };
+    let done = bench.verb(weigh("10.60.2.3:8080", 0)).unwrap();
+    assert_eq!(done.undo, "balancer backend weight shop 002 10.60.2.3:8080 100");
+    let weights = |bench: &Bench| [1, 2].map(|id| bench.fake.backend(id).unwrap().weight);
+    assert_eq!(weights(&bench), [100, 0]);
+    let refused = bench.verb(weigh("10.60.9.9:8080", 5)).unwrap_err();
+    assert!(refused.hint.contains("10.60.2.2:8080, 10.60.2.3:8080"), "{refused}");
+    // A repetition makes no generation, and a restart finds what was set.
+    assert!(bench.verb(weigh("10.60.2.3:8080", 0)).unwrap().undo.is_empty());
+    let Bench { director, fake, dir } = bench;
+    let conditions = director.conditions.clone();
+    drop(director);
+    let state = crate::store::load(&dir.path().join("state")).unwrap().unwrap();
+    start(dir.path(), &fake, state, conditions).sync_all().unwrap();
+    assert_eq!(fake.backend(2).unwrap().weight, 0);
+}
+
+#[test]
+fn a_backend_that_comes_back_starts_slowly_and_may_forget() {
+    for (lines, forgets) in [("", false), ("on_backend_restart = \"forget\"", true)] {
+        let mut bench = bench_with(&format!("{lines}\nhealth = {{ slow_start = \"1h\" }}"));
+        for id in 0..3 {
+            bench.director.note_report(&report(id, Condition::Up));
+        }
+        bench.attach();
+        for (id, backend) in [("A", 1), ("B", 2)] {
+            bench.fake.bind(id, Binding::new(1, 2, backend, KIND_PRESENTED));
+        }
+        let sessions = |bench: &Bench| bench.director.sessions("shop", 9).unwrap().total;
+        // Nobody was down yet.
+        assert_eq!((bench.fake.backend(2).unwrap().weight, sessions(&bench)), (100, 2));
+        bench.down(2);
+        assert_eq!(sessions(&bench), 2);
+        bench.up(2);
+        assert_eq!((bench.fake.backend(2).unwrap().weight, sessions(&bench)), (1, if forgets { 1 } else { 2 }));
+        // Half an hour later.
+        let half = std::time::Instant::now().checked_sub(Duration::from_secs(1800)).unwrap();
+        bench.director.returned.insert(2, half);
+        bench.director.tick();
+        assert_eq!(bench.fake.backend(2).unwrap().weight, 50);
+        let status = bench.director.service_status("shop", false).unwrap();
+        let backend = &status.versions[1].backends[1];
+        assert_eq!((backend.weight.number(), backend.weight_now), (100, 50));
+        // And another one.
+        let hour = half.checked_sub(Duration::from_secs(1800)).unwrap();
+        bench.director.returned.insert(2, hour);
+        bench.director.tick();
+        assert_eq!((bench.fake.backend(2).unwrap().weight, bench.director.returned.len()), (100, 0));
+    }
 }

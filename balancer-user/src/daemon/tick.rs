@@ -14,11 +14,15 @@ pub(super) const EVERY: Duration = Duration::from_secs(1);
 /// For this long after a session was turned away the table counts as full.
 const FULL_FOR: Duration = Duration::from_secs(60);
 
+/// One thing that is done, and how its failure is spoken of.
+type Part = (&'static str, fn(&mut Director) -> Result<(), Failure>);
+
+const PARTS: &[Part] =
+    &[("look at the session table", Director::watch_table), ("write weights", Director::grow_weights)];
+
 impl Director {
     pub(super) fn tick(&mut self) {
-        let parts: [(&str, fn(&mut Self) -> Result<(), Failure>); 1] =
-            [("look at the session table", Self::watch_table)];
-        for (what, part) in parts {
+        for (what, part) in PARTS {
             if let Err(failure) = part(self) {
                 warn!("cannot {what}: {failure}");
             }

@@ -98,6 +98,7 @@ mod tests {
             timeout: Duration::from_millis(300),
             rise: 1,
             fall: 1,
+            slow_start: None,
         };
         check(address, &health).await
     }
@@ -128,6 +129,7 @@ mod tests {
             timeout: Duration::from_millis(300),
             rise: 1,
             fall: 1,
+            slow_start: None,
         };
         let checked = check("127.0.0.1:1".parse().unwrap(), &health).await;
         assert_eq!((checked.healthy, checked.detail.as_str()), (false, "connection refused"));

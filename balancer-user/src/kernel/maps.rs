@@ -12,8 +12,8 @@ use std::{
 use anyhow::Context as _;
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
 use balancer_ebpf::layout::{
-    BUCKET_WAYS, Backend, Bucket, Entry, Globals, LEG_CLASSES, Listener, ListenerKey, MAX_VERSIONS, Policy, PoolWord,
-    SERVICE_BLOCKS, ServiceWord, Traffic, map, pool,
+    BUCKET_WAYS, Backend, Binding, Bucket, Entry, Globals, LEG_CLASSES, Listener, ListenerKey, MAX_VERSIONS, Policy,
+    PoolWord, SERVICE_BLOCKS, ServiceWord, Traffic, map, pool,
 };
 
 use super::{
@@ -70,7 +70,7 @@ impl Maps {
         let services = mapped(&pins, map::SERVICES, size_of::<u64>(), Access::ReadWrite)?;
         let backends = mapped(&pins, map::BACKENDS, size_of::<Backend>(), Access::ReadWrite)?;
         let pools = mapped(&pins, map::POOLS, size_of::<PoolWord>(), Access::ReadWrite)?;
-        let sessions = mapped(&pins, map::SESSIONS, size_of::<Bucket>(), Access::Read)?.into();
+        let sessions = mapped(&pins, map::SESSIONS, size_of::<Bucket>(), Access::ReadWrite)?.into();
         Ok(Self {
             globals: open(&pins, map::GLOBALS, Map::Array)?,
             listeners: open(&pins, map::LISTENERS, Map::HashMap)?,
@@ -288,6 +288,19 @@ impl Dataplane for Maps {
             bucket_hash: word(way * WORDS.entry + WORDS.hash),
         });
         Some(Bucket { entries })
+    }
+
+    fn forget_sessions(&mut self, id: u16) -> anyhow::Result<u64> {
+        let mut forgotten = 0;
+        for first in (0..self.sessions.words()).step_by(WORDS.entry) {
+            let Some(image) = WORDS.whole(|at| self.sessions.load(first + at).unwrap_or_default()) else { continue };
+            if Binding(image.binding).backend() == u32::from(id) {
+                // Whoever gives the entry to another id at this instant wins.
+                let gone = self.sessions.exchange(first + WORDS.tag, image.tag, 0).context("write SESSIONS")?;
+                forgotten += u64::from(gone);
+            }
+        }
+        Ok(forgotten)
     }
 
     fn sessions(&self) -> Arc<dyn SessionTable> {

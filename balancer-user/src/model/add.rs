@@ -33,8 +33,8 @@ pub(super) fn add(
     let index = service.take_index()?;
     let generation = service.take_generation();
     let mut backends = Vec::new();
-    for Endpoint { address, route } in endpoints.iter().copied() {
-        backends.push(Backend { id: state.take_backend_id()?, address, route });
+    for Endpoint { address, route, weight } in endpoints.iter().copied() {
+        backends.push(Backend { id: state.take_backend_id()?, address, route, weight });
     }
     let service = find(state, name)?;
     service.versions.push(Version {

@@ -1,9 +1,16 @@
 //! The verbs: what they ask for and what comes of them.
 
+use std::net::SocketAddrV4;
+
 use serde::{Deserialize, Serialize};
 
-use super::{Conditions, Refusal, State, add, adopt, flip, remove, rollback};
-use crate::{config::Select, endpoint::Endpoint, label::Label, order::Order};
+use super::{Conditions, Refusal, State, add, adopt, flip, remove, rollback, weigh};
+use crate::{
+    config::Select,
+    endpoint::{Endpoint, Weight},
+    label::Label,
+    order::Order,
+};
 
 /// What an operator asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +32,11 @@ pub enum Verb {
     /// `None`: off.
     Adopt {
         label: Option<Label>,
+    },
+    Weigh {
+        label: Label,
+        address: SocketAddrV4,
+        weight: Weight,
     },
 }
 
@@ -124,13 +136,16 @@ impl Verb {
             Self::Flip { .. } => "flip",
             Self::Rollback { .. } => "rollback",
             Self::Adopt { .. } => "service adopt",
+            Self::Weigh { .. } => "backend weight",
         }
     }
 
     /// The version that it names.
     pub const fn about(&self) -> Option<&Label> {
         match self {
-            Self::Add { label, .. } | Self::Remove { label } | Self::Flip { label, .. } => Some(label),
+            Self::Add { label, .. } | Self::Remove { label } | Self::Flip { label, .. } | Self::Weigh { label, .. } => {
+                Some(label)
+            }
             Self::Adopt { label } => label.as_ref(),
             Self::Rollback { .. } => None,
         }
@@ -145,6 +160,7 @@ pub fn apply(state: &mut State, service: &str, given: &Circumstances<'_>, verb: 
         Verb::Flip { label, mode } => flip::flip(state, service, given, label, *mode),
         Verb::Rollback { sessions } => rollback::rollback(state, service, given, *sessions),
         Verb::Adopt { label } => adopt::adopt(state, service, label.as_ref()),
+        Verb::Weigh { label, address, weight } => weigh::weigh(state, service, label, *address, *weight),
     }
 }
 

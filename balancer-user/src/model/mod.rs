@@ -19,6 +19,7 @@ mod rollback;
 mod select;
 #[cfg(test)]
 mod tests;
+mod weigh;
 
 use std::net::SocketAddrV4;
 
@@ -32,7 +33,7 @@ pub use self::{
     select::{Switch, reselect},
 };
 use crate::{
-    endpoint::{Endpoint, Route},
+    endpoint::{Endpoint, Route, Weight},
     label::Label,
 };
 
@@ -130,12 +131,14 @@ pub struct Backend {
     pub address: SocketAddrV4,
     #[serde(default)]
     pub route: Option<Route>,
+    #[serde(default)]
+    pub weight: Weight,
 }
 
 impl Backend {
     /// As an operator writes it.
     pub fn endpoint(&self) -> Endpoint {
-        Endpoint { address: self.address, route: self.route }
+        Endpoint { address: self.address, route: self.route, weight: self.weight }
     }
 }
 

@@ -27,6 +27,8 @@ pub enum Refusal {
     Backends { label: Label, count: usize, limit: usize },
     #[error("version `{label}` names the backend {address} twice")]
     TwiceBackend { label: Label, address: std::net::SocketAddrV4 },
+    #[error("version `{label}` of `{service}` has no backend {address}")]
+    NoBackend { service: String, label: Label, address: std::net::SocketAddrV4, known: Vec<std::net::SocketAddrV4> },
     #[error("version `{label}` has two backends with the route `{route}`")]
     TwiceRoute { label: Label, route: Route },
     #[error("the session table is full: users of `{service}` who are not bound would change their version")]
@@ -57,6 +59,10 @@ impl Refusal {
             }
             Self::NothingBefore { service } => format!("name the version: balancer flip {service} VERSION"),
             Self::Backends { .. } => "give --backend IP:PORT for each server of the version".to_owned(),
+            Self::NoBackend { known, .. } => {
+                let known: Vec<String> = known.iter().map(ToString::to_string).collect();
+                format!("its backends are: {}", known.join(", "))
+            }
             Self::TwiceBackend { .. } => "name each backend once".to_owned(),
             Self::TwiceRoute { .. } => "give each backend the route of its own server".to_owned(),
             Self::TableFull { .. } => {

@@ -37,6 +37,9 @@ pub struct Shop<'a> {
     pub pool_legs: Option<u32>,
     /// How long a health check waits for its answer.
     pub health_timeout: &'a str,
+    /// More lines for the service, and for its health checks.
+    pub service_lines: &'a str,
+    pub health_lines: &'a str,
 }
 
 /// What backends see as the client. A lab's backends route through the director in any case.
@@ -61,6 +64,8 @@ impl<'a> Shop<'a> {
             flow_idle: "15m",
             pool_legs: None,
             health_timeout: "1s",
+            service_lines: "",
+            health_lines: "",
         }
     }
 
@@ -106,11 +111,12 @@ order = "string"
 cookie = "JSESSIONID"
 idle = "30m"
 return = "{return_path}"
-{pool_legs}
+{pool_legs}{service_lines}
 [service.health]
 path = "/health"
 interval = "1s"
 timeout = "{health_timeout}"
+{health_lines}
 "#,
             name = lab.name(),
             hook = lab.hook().name(),
@@ -120,6 +126,8 @@ timeout = "{health_timeout}"
             sessions = self.sessions,
             flow_idle = self.flow_idle,
             health_timeout = self.health_timeout,
+            service_lines = self.service_lines,
+            health_lines = self.health_lines,
             vip = lab.vip(),
             pool_legs = self.pool_legs.map_or_else(String::new, |legs| format!("pool_legs = {legs}\n")),
         );

@@ -9,6 +9,7 @@ use balancer_tests::{programs, scene, stage};
 
 mod curl;
 mod users;
+mod weights;
 mod wrk;
 
 mod bad_input;
