@@ -1,8 +1,7 @@
 //! The decision: which version and backend a request gets. One pure function, for the data path and for `explain`.
 //!
-//! Order (D1): pin, operator's override, binding, route suffix, canary bucket, active version. Of these, bindings, routes
-//! and the active version exist so far; an id that nobody knows may be adopted into a version instead of the active one. A
-//! binding and a route name a backend, since a session lives in the memory of one server; without them, the backend of the
+//! Order (D1): pin, operator's override, binding, route suffix, canary bucket, active version. An id that nobody knows may be
+//! adopted into a version instead of the active one. A binding and a route name a backend, since a session lives in the memory of one server; without them, the backend of the
 //! present leg is kept if it is of the chosen version, else the source address chooses by weighted rendezvous hashing, so
 //! that one user stays with one backend and a backend that goes away moves only its own users.
 
@@ -32,6 +31,8 @@ pub enum Why {
     Route,
     /// No session is known, and the service adopts unknown ids into a version.
     Adopted,
+    /// No session is known, and the client is of the share that gets the canary.
+    Canary,
 }
 
 impl Why {
@@ -43,11 +44,12 @@ impl Why {
             Self::Moved => "moved",
             Self::Route => "route",
             Self::Adopted => "adopted",
+            Self::Canary => "canary",
         }
     }
 
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Active, Self::Bound, Self::Moved, Self::Route, Self::Adopted];
+    pub const ALL: [Self; 6] = [Self::Active, Self::Bound, Self::Moved, Self::Route, Self::Adopted, Self::Canary];
 }
 
 /// What was decided.
@@ -146,6 +148,9 @@ fn wanted(policy: &Policy, search: &Search) -> (u32, u32, Why) {
     if search.presented != 0 && policy.adopt != NONE {
         return (policy.adopt, NONE, Why::Adopted);
     }
+    if policy.canary != NONE && bucket(policy.canary_salt, search.source) < policy.canary_share {
+        return (policy.canary, NONE, Why::Canary);
+    }
     (policy.active, NONE, Why::Active)
 }
 
@@ -156,6 +161,13 @@ fn mix(source: u32, backend: u32) -> u32 {
     h = (h ^ (h >> 16)).wrapping_mul(0x85eb_ca6b);
     h = (h ^ (h >> 13)).wrapping_mul(0xc2b2_ae35);
     h ^ (h >> 16)
+}
+
+/// The bucket of a client: by its address, so that one who has no session yet gets one version for all that it asks for, from
+/// whichever connections.
+#[inline(always)]
+fn bucket(salt: u64, source: u32) -> u32 {
+    mix(mix(source, salt as u32), (salt >> 32) as u32)
 }
 
 /// −log2((h + 1) / 2³²) with 16 fractional bits, never 0: what weighted rendezvous divides the weight by. The mantissa's

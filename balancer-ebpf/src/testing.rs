@@ -241,7 +241,7 @@ impl TestMaps {
         let stash = || RefCell::new(Stash { owner: zero(), data: Buffer::new() });
         let leg = || LegSlot { owner: zero(), below: zero(), reached: zero(), leg: Leg::default() };
         let pools = backends.len() * LEG_CLASSES as usize;
-        let traffic = Traffic { in_flight: zero(), requests: zero(), issued: zero(), flows: zero() };
+        let traffic = Traffic { in_flight: zero(), requests: zero(), issued: zero(), flows: zero(), born: zero() };
         Self {
             globals,
             hands: Hands { flow: zero(), stash: zero(), reset_budget: zero(), leg: zero() },

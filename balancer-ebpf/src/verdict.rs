@@ -95,6 +95,8 @@ verdicts! {
     Stashed "request_stashed" Drop,
     /// A request belongs elsewhere while the previous response is not complete: it comes again.
     RebindWaits "drop_rebind_waits" Drop,
+    /// A request came while an exclusive flip waits for the old version: it comes again.
+    Held "drop_held" Drop,
     /// The policy changed while the request was decided, again and again.
     Undecided "drop_undecided" Drop,
     /// Client's data beyond a head that has not been seen.

@@ -517,6 +517,51 @@ fn d9_a_forced_flip_moves_everybody_also_on_an_open_leg() {
     }
 }
 
+/// D17: only new sessions are shared out, by their clients' addresses; the share is what was asked for, and who has the canary
+/// keeps it while the share grows.
+#[test]
+fn d17_a_canary_gets_its_share_of_new_sessions() {
+    const CLIENTS: u32 = 100_000;
+    let share = |percent: u32| (u64::from(percent) * (1 << 32) / 100).min(u64::from(u32::MAX)) as u32;
+    let mut policy = three();
+    (policy.active, policy.canary, policy.canary_salt) = (0, 2, 0x0123_4567_89ab_cdef);
+    let on_canary = |policy: &Policy, client: u32| {
+        let choice = run(&list(6), policy, from(0x0a00_0000 + client)).unwrap();
+        let expected = if choice.version == 2 { Why::Canary } else { Why::Active };
+        assert_eq!((choice.why, choice.version == 0 || choice.version == 2), (expected as u32, true));
+        choice.version == 2
+    };
+    let mut before = vec![false; CLIENTS as usize];
+    for percent in [0, 1, 10, 50, 100] {
+        policy.canary_share = share(percent);
+        let now: Vec<bool> = (0..CLIENTS).map(|client| on_canary(&policy, client)).collect();
+        let measured = now.iter().filter(|canary| **canary).count() as f64 * 100.0 / f64::from(CLIENTS);
+        assert!((measured - f64::from(percent)).abs() < 1.0, "{measured} % instead of {percent}");
+        assert!(before.iter().zip(&now).all(|(before, now)| !before || *now), "somebody left at {percent} %");
+        before = now;
+    }
+    // Whoever has a session, or had one that was moved, is no newcomer; nor is one who is routed.
+    policy.canary_share = u32::MAX;
+    for (search, why) in [(bound(1, 11, 3), Why::Bound), (bound(1, 10, 3), Why::Moved)] {
+        assert_eq!(run(&list(6), &policy, search).unwrap().why, why as u32);
+    }
+    // Another salt, other clients.
+    policy.canary_share = share(50);
+    let first: Vec<bool> = (0..1000).map(|client| on_canary(&policy, client)).collect();
+    policy.canary_salt ^= 0xffff_0000;
+    let second: Vec<bool> = (0..1000).map(|client| on_canary(&policy, client)).collect();
+    let same = first.iter().zip(&second).filter(|(a, b)| a == b).count();
+    assert!((400..600).contains(&same), "{same} of 1000 are where they were");
+    // A canary that is down gets nobody.
+    let mut backends = list(6);
+    for id in [4, 5] {
+        backends.0[id].flags = BACKEND_USED;
+    }
+    policy.canary_share = u32::MAX;
+    let choice = run(&backends, &policy, from(1)).unwrap();
+    assert_eq!((choice.version, choice.version_down), (0, 1));
+}
+
 fn any_search() -> impl Strategy<Value = Search> {
     let version = prop_oneof![0u32..4, Just(NONE)];
     let binding = prop_oneof![

@@ -170,6 +170,15 @@ pub struct Policy {
     pub adopt: u32,
     /// Seconds for which the former id of a renamed session keeps its place (C34).
     pub grace_seconds: u32,
+    /// The version that a share of new sessions gets, or [`super::NONE`] (D17).
+    pub canary: u32,
+    /// That share, of 2³²: a new session gets the canary if its bucket is below this.
+    pub canary_share: u32,
+    /// What buckets are made with. It stays while the share changes, so that nobody leaves the canary because it grows.
+    pub canary_salt: u64,
+    /// The millisecond (of the boot clock) until which no request is decided, or 0: held ones come again (D10). A point in time
+    /// rather than a switch, so that it ends without the daemon.
+    pub hold_until: u64,
     /// How many of `routes` are in use: at 0 nobody looks for a route in an id.
     pub route_count: u32,
     /// What tags of routes begin with.
@@ -192,6 +201,10 @@ impl Policy {
             pool_limit: 0,
             adopt: super::NONE,
             grace_seconds: 30,
+            canary: super::NONE,
+            canary_share: 0,
+            canary_salt: 0,
+            hold_until: 0,
             route_count: 0,
             route_seed: 0,
             rule,

@@ -64,13 +64,13 @@ fn types() -> Vec<Type> {
         VersionPolicy 80: generation flags backend_count birth backends;
         Name 72: words len zero;
         SessionRule 144: cookie parameter;
-        Policy 5560: generation active idle_seconds fallback flags pool_limit adopt grace_seconds route_count route_seed rule
-            versions routes;
+        Policy 5584: generation active idle_seconds fallback flags pool_limit adopt grace_seconds canary canary_share canary_salt
+            hold_until route_count route_seed rule versions routes;
         Entry 32: tag binding times bucket_hash;
         Bucket 256: entries;
         SessionHash 16: tag bucket;
         Stash 18440: owner data;
-        Traffic 32: in_flight requests issued flows;
+        Traffic 40: in_flight requests issued flows born;
     }
 }
 
@@ -98,7 +98,7 @@ fn nothing_is_padded() {
 }
 
 /// Layouts that have been: each version's number, and what [`fingerprint`] made of it.
-const HISTORY: &[(u32, u64)] = &[(1, 0x05cb_0465_361c_a19b), (2, 0xeaac_9c7a_a7bf_ea95)];
+const HISTORY: &[(u32, u64)] = &[(1, 0x05cb_0465_361c_a19b), (2, 0xeaac_9c7a_a7bf_ea95), (3, 0x4737_7270_1bb9_466b)];
 
 /// FNV-1a over names, offsets and sizes of all fields.
 fn fingerprint() -> u64 {

@@ -14,4 +14,6 @@ pub struct Traffic {
     pub issued: Cell<u64>,
     /// Flows that have a leg to it now.
     pub flows: Cell<u64>,
+    /// Of those that were issued, the new sessions: not another id of one that was known.
+    pub born: Cell<u64>,
 }

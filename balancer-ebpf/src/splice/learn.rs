@@ -45,12 +45,16 @@ pub(super) fn learn<M: Maps>(
             }
         }
         maps.note(Note::SessionIssued.counter());
+        let grace = term(now.seconds(), policy.grace_seconds);
+        let renamed = presented && *hash != flow.presented && maps.rename(globals, &flow.presented, grace, shelf);
+        if renamed {
+            maps.note(Note::SessionRenamed.counter());
+        }
         if let Some(traffic) = traffic(maps, flow.service, leg.version) {
             M::Cpu::fetch_add(&traffic.issued, 1);
-        }
-        let grace = term(now.seconds(), policy.grace_seconds);
-        if presented && *hash != flow.presented && maps.rename(globals, &flow.presented, grace, shelf) {
-            maps.note(Note::SessionRenamed.counter());
+            if !renamed {
+                M::Cpu::fetch_add(&traffic.born, 1);
+            }
         }
     } else if head.deletes != 0 && presented && maps.forget(globals, &flow.presented, shelf) {
         maps.note(Note::SessionDeleted.counter());

@@ -192,7 +192,7 @@ fn carry_out<M: Maps, F: Frame>(
     let step = if matches!(step.1, Verdict::RebindWaits) && over {
         // It waits for an answer behind the last one.
         if frame.can_grow() { (Next::GiveUp, Verdict::BehindLast) } else { (Next::Done, Verdict::NeedsGrowth) }
-    } else if matches!(step.1, Verdict::BeyondHead | Verdict::RebindWaits) && client::wants_ack(flow) {
+    } else if matches!(step.1, Verdict::BeyondHead | Verdict::RebindWaits | Verdict::Held) && client::wants_ack(flow) {
         send::ack_alone(work, flow)
     } else {
         step

@@ -124,6 +124,10 @@ pub fn decide_step<M: Maps, F: Frame>(
     if full || flow.flags & BACKEND_FIN != 0 {
         return (Next::Done, Verdict::RebindWaits);
     }
+    if policy.hold_until > now.ms {
+        // Two versions must not run at once, and the old one has not finished. The client sends it again (D10).
+        return (Next::Done, Verdict::Held);
+    }
     let joined = flow.state == FLOW_SPLICED && has_leg(flow);
     search(&mut work.search, &work.lookup, flow, joined, now);
     if !maps.decide(policy, &mut work.search, &mut work.choice) {

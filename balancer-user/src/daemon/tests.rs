@@ -141,7 +141,7 @@ impl Dataplane for Fake {
     }
     fn traffic(&self, _: u32, _: u32) -> anyhow::Result<Traffic> {
         let word = |value| Cell::new(value);
-        Ok(Traffic { in_flight: word(u64::MAX), requests: word(7), issued: word(3), flows: word(2) })
+        Ok(Traffic { in_flight: word(u64::MAX), requests: word(7), issued: word(3), flows: word(2), born: word(3) })
     }
     fn reset_traffic(&mut self, _: u32, _: u32) -> anyhow::Result<()> {
         Ok(())

@@ -264,6 +264,7 @@ impl Dataplane for Maps {
         let traffic = self.traffic(service, version)?;
         traffic.requests.set(0);
         traffic.issued.set(0);
+        traffic.born.set(0);
         self.traffic.set(service * MAX_VERSIONS + version, to_bytes(&traffic), 0).context("write TRAFFIC")
     }
 

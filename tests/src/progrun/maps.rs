@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use balancer_ebpf::layout::{
     Backend, Binding, Bucket, FlowKey, FlowSlot, Globals, Listener, ListenerKey, MAX_VERSIONS, Policy, ServiceWord,
-    Times, map,
+    Times, Traffic, map,
 };
 use balancer_user::kernel::values::to_bytes;
 
@@ -66,7 +66,7 @@ impl Programs {
     /// Requests in flight on a version of the service.
     pub fn in_flight(&self, version: u32) -> Result<i64> {
         let found = self.ebpf.map(map::TRAFFIC).context("no map TRAFFIC")?;
-        let traffic: Array<_, [u64; 4]> = Array::try_from(found)?;
+        let traffic: Array<_, [u64; size_of::<Traffic>() / 8]> = Array::try_from(found)?;
         let [in_flight, ..] = traffic.get(&(SERVICE * MAX_VERSIONS + version), 0).context("read TRAFFIC")?;
         Ok(in_flight.cast_signed())
     }

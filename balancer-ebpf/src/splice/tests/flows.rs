@@ -110,6 +110,30 @@ fn a_session_of_another_version_is_rebound_when_the_response_is_complete_and_ack
     }
 }
 
+/// D10: while a service is held nothing new begins, what is under way ends, and what was held goes on when it comes again; after
+/// the hold's end also without anybody's doing.
+#[test]
+fn d10_a_hold_lets_requests_end_and_none_begin() {
+    for hook in HOOKS {
+        let (mut rig, index, client, director) = Rig::served(hook);
+        let (first, second) = (get(""), get("more"));
+        rig.says(client, &first, director);
+        let until = rig.maps.now.get() / 1_000_000 + 1_000;
+        flip(&mut rig, |policy| policy.hold_until = until);
+        let answer = response("", 50);
+        rig.answers(index, director, &answer, client + len(&first));
+        assert_eq!((rig.verdict, rig.in_flight(0)), (Verdict::ToClient, 0));
+        let (client, director) = (client + len(&first), director + len(&answer));
+        for _ in 0..3 {
+            assert!(data(&rig.says(client, &second, director)).is_empty());
+            assert_eq!((rig.verdict, rig.in_flight(0)), (Verdict::Held, 0));
+        }
+        rig.wait(1_001);
+        assert_eq!(data(&rig.says(client, &second, director)), second);
+        assert_eq!((rig.verdict, rig.in_flight(0)), (Verdict::RequestSame, 1));
+    }
+}
+
 #[test]
 fn a_request_that_comes_twice_is_counted_once() {
     for hook in HOOKS {

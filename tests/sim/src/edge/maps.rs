@@ -57,8 +57,13 @@ impl SimMaps {
         };
         let leg = LegSlot { owner: Cell::new(0), below: Cell::new(0), reached: Cell::new(0), leg: Leg::default() };
         let bucket = Bucket { entries: std::array::from_fn(|_| entry.clone()) };
-        let traffic =
-            Traffic { in_flight: Cell::new(0), requests: Cell::new(0), issued: Cell::new(0), flows: Cell::new(0) };
+        let traffic = Traffic {
+            in_flight: Cell::new(0),
+            requests: Cell::new(0),
+            issued: Cell::new(0),
+            flows: Cell::new(0),
+            born: Cell::new(0),
+        };
         Self {
             hands: Hands { flow: Cell::new(0), stash: Cell::new(0), reset_budget: Cell::new(0), leg: Cell::new(0) },
             roles,
