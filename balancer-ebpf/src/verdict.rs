@@ -180,6 +180,8 @@ verdicts! {
     UnframedClosed "unframed_closed" Send,
     /// A request waits for its turn behind the backend's last answer: both ends are reset.
     BehindLast "behind_last_answer_reset" Send,
+    /// A flow was closed because a drain came to its deadline: both ends are reset.
+    ClosedOutside "closed_by_drain_reset" Send,
     /// A request that cannot be framed: from here on the flow stays where it is.
     Unframed "request_unframed" Send,
 }

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use balancer_ebpf::layout::{Backend, Bucket, Globals, Listener, ListenerKey, Policy, Traffic};
+use balancer_ebpf::layout::{Backend, Bucket, FlowKey, Globals, Listener, ListenerKey, Policy, Traffic};
 
 /// An entry of the session table, as it was at one instant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,6 +21,20 @@ pub struct Image {
 pub trait SessionTable: Send + Sync {
     /// Visits the entries in use, each whole.
     fn each(&self, visit: &mut dyn FnMut(Image));
+}
+
+/// A client's connection that has a leg, as it was at one instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowSight {
+    pub slot: u32,
+    pub key: FlowKey,
+    pub service: u32,
+    /// Index of the version.
+    pub version: u32,
+    /// Its requests or responses are not followed: it changed protocols, or is a tunnel.
+    pub opaque: bool,
+    /// Requests without a complete response.
+    pub outstanding: u32,
 }
 
 /// The maps of a running director.
@@ -54,6 +68,11 @@ pub trait Dataplane: Send {
     fn reset_traffic(&mut self, service: u32, version: u32) -> anyhow::Result<()>;
     /// By index, over all CPUs.
     fn counters(&self) -> anyhow::Result<Vec<u64>>;
+
+    /// The connections that have a leg to a version.
+    fn flows_of(&self, service: u32, version: u32) -> anyhow::Result<Vec<FlowSight>>;
+    /// Resets both ends of a connection; false if it has ended, or is another one by now.
+    fn close_flow(&mut self, flow: &FlowSight) -> anyhow::Result<bool>;
 
     /// Buckets of the session table.
     fn buckets(&self) -> u32;

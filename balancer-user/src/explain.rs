@@ -207,6 +207,8 @@ fn say(
         steps.push(format!("its version has no backend that takes work: {shown} stands in"));
     } else if why == Why::Adopted {
         steps.push(format!("ids that nobody knows are adopted into {shown}"));
+    } else if why == Why::Canary {
+        steps.push(format!("of the new sessions, those from {} get the canary {shown}", request.source));
     } else if !home {
         steps.push(format!("new sessions get {shown}"));
     }

@@ -80,6 +80,9 @@ pub fn policy(service: &model::Service, config: &config::Service, conditions: &C
         pool_limit: config.pool_legs,
         adopt: service.adopt.as_ref().and_then(index).unwrap_or(NONE),
         grace_seconds: u32::try_from(config.rename_grace.as_secs()).unwrap_or(u32::MAX),
+        canary: service.canary.as_ref().and_then(|canary| index(&canary.label)).unwrap_or(NONE),
+        canary_share: service.canary.as_ref().map_or(0, |canary| canary.percent.share()),
+        canary_salt: service.canary.as_ref().map_or(0, |canary| canary.salt),
         versions,
         ..Policy::new(rule)
     };
@@ -181,7 +184,7 @@ pub fn backend(backend: &model::Backend, up: bool, weight: u32) -> Backend {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Circumstances, Mode, Rules, Verb, apply};
+    use crate::model::{Circumstances, Entrance, Mode, Rules, Verb, apply};
 
     const TOML: &str = r#"
         name = "lab"
@@ -200,7 +203,11 @@ mod tests {
         state.ensure_service("shop").unwrap();
         let rules = Rules { select: config.services[0].select, order: config.services[0].order };
         for (label, address) in [("001", "10.60.1.2:8080"), ("002", "10.60.2.2:8080")] {
-            let verb = Verb::Add { label: label.parse().unwrap(), backends: vec![address.parse().unwrap()] };
+            let verb = Verb::Add {
+                label: label.parse().unwrap(),
+                backends: vec![address.parse().unwrap()],
+                entrance: Entrance::Normal,
+            };
             apply(&mut state, "shop", &Circumstances::new(rules, &Conditions::default()), &verb).unwrap();
         }
         let service = state.service("shop").unwrap();
@@ -250,6 +257,7 @@ mod tests {
         let add = |label: &str, backends: &[&str]| Verb::Add {
             label: label.parse().unwrap(),
             backends: backends.iter().map(|text| text.parse().unwrap()).collect(),
+            entrance: Entrance::Normal,
         };
         let flip = |label: &str, mode| Verb::Flip { label: label.parse().unwrap(), mode };
         let routes = |list: &[(&str, u32, u32)]| -> Vec<(String, u32, u32)> {
@@ -295,7 +303,8 @@ mod tests {
             let mut state = State::default();
             state.ensure_service("shop").unwrap();
             let rules = Rules { select: config.services[0].select, order: config.services[0].order };
-            let verb = Verb::Add { label: "001".parse().unwrap(), backends: backends.to_vec() };
+            let verb =
+                Verb::Add { label: "001".parse().unwrap(), backends: backends.to_vec(), entrance: Entrance::Normal };
             apply(&mut state, "shop", &Circumstances::new(rules, &Conditions::default()), &verb).unwrap();
             addresses(&config, &state)
         };

@@ -64,11 +64,16 @@ fn check(terms: &Terms) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{model::Mode, wire::Flip};
+    use crate::wire::{Flip, FlipMode};
 
     #[test]
     fn what_is_put_together_comes_apart() {
-        let flip = Flip { version: "002".parse().unwrap(), mode: Mode::Forced };
+        let flip = Flip {
+            version: "002".parse().unwrap(),
+            mode: FlipMode::Percent,
+            percent: Some("12.5".parse().unwrap()),
+            max_hold_milliseconds: None,
+        };
         let terms = Terms { dry_run: true, reason: Some("CVE".to_owned()), if_generation: Some(7), force: true };
         let body = serde_json::to_vec(&join(&flip, &terms).unwrap()).unwrap();
         assert_eq!(split::<Flip>(&body).unwrap(), (flip, terms));
@@ -77,7 +82,7 @@ mod tests {
     #[test]
     fn defaults_and_mistakes() {
         let (flip, terms) = split::<Flip>(br#"{"version": "002"}"#).unwrap();
-        assert_eq!((flip.mode, terms), (Mode::NewSessions, Terms::default()));
+        assert_eq!((flip.mode, terms), (FlipMode::NewSessions, Terms::default()));
         for (body, says) in [
             (r#"{"versoin": "002"}"#, "versoin"),
             (r#"{"version": "002", "dryrun": true}"#, "dryrun"),

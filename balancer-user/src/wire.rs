@@ -13,7 +13,7 @@ use crate::{
     config::{Hook, OnUnframed, Pool, ReturnPath, Select},
     endpoint::{Route, Weight},
     label::Label,
-    model::{Change, Condition, Mode, Sessions},
+    model::{Change, Condition, Percent, Sessions, Then},
     order::Order,
 };
 
@@ -117,9 +117,43 @@ pub struct ServiceStatus {
     pub previous: Option<Label>,
     /// The version that ids known nowhere are adopted into.
     pub adopt: Option<Label>,
+    pub canary: Option<CanaryStatus>,
     /// Lowest first.
     pub versions: Vec<VersionStatus>,
+    /// Those that are gone, the latest last.
+    pub retired: Vec<RetiredStatus>,
     pub warnings: Vec<String>,
+}
+
+/// A share of new sessions, as asked for and as measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CanaryStatus {
+    pub version: Label,
+    pub percent: Percent,
+    /// Of the sessions that began since; `None` before the first.
+    pub measured_percent: Option<f64>,
+    pub new_sessions: u64,
+    pub since: String,
+}
+
+/// A version that was retired.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetiredStatus {
+    pub label: Label,
+    pub at: String,
+    pub backends: Vec<String>,
+}
+
+/// How far a drain is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainStatus {
+    pub since: String,
+    /// `None`: when nobody is left.
+    pub deadline: Option<String>,
+    pub seconds_left: Option<u64>,
+    pub then: Then,
+    /// Its sessions were moved, and what is under way is being closed.
+    pub closing: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -131,6 +165,7 @@ pub struct VersionStatus {
     pub backends: Vec<BackendStatus>,
     /// `None` where the table was not counted (`?sessions=false`).
     pub sessions: Option<SessionCount>,
+    pub drain: Option<DrainStatus>,
     pub flows: u64,
     pub in_flight: i64,
     pub requests: u64,
@@ -143,7 +178,10 @@ pub struct VersionStatus {
 pub struct SessionCount {
     /// Nobody has come back with them yet.
     pub issued: u64,
+    /// Somebody has, within the time-out: the active ones (C42).
     pub presented: u64,
+    /// Age of the oldest of both.
+    pub oldest_seconds: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -172,8 +210,10 @@ pub enum VersionState {
     Active,
     /// Never was active; waits for health or a flip.
     Staged,
-    /// Was active; keeps its sessions until they end.
+    /// Was active, or is drained; keeps its sessions until they end.
     Draining,
+    /// A share of new sessions gets it.
+    Canary,
     /// Not chosen on its own.
     Held,
     /// No healthy backend.
@@ -186,6 +226,7 @@ impl VersionState {
             Self::Active => "active",
             Self::Staged => "staged",
             Self::Draining => "draining",
+            Self::Canary => "canary",
             Self::Held => "held",
             Self::Failed => "failed",
         }
@@ -212,6 +253,9 @@ pub struct Terms {
 pub struct AddVersion {
     pub version: Label,
     pub backends: Vec<String>,
+    /// Not to be chosen on its own before it is flipped to.
+    #[serde(default)]
+    pub stage: bool,
 }
 
 /// What a change asks for that has nothing but terms.
@@ -225,7 +269,49 @@ pub struct Nothing {}
 pub struct Flip {
     pub version: Label,
     #[serde(default)]
-    pub mode: Mode,
+    pub mode: FlipMode,
+    /// For [`FlipMode::Percent`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<Percent>,
+    /// For [`FlipMode::Exclusive`]: for how long requests are held at most; 30 s if it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_hold_milliseconds: Option<u64>,
+}
+
+/// How a flip goes about it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FlipMode {
+    /// Sessions stay where they are.
+    #[default]
+    NewSessions,
+    /// Everybody moves.
+    Forced,
+    /// Everybody moves, once the old version has finished what it works on; new requests wait for that.
+    Exclusive,
+    /// A share of new sessions.
+    Percent,
+}
+
+/// `POST /v1/services/NAME/versions/LABEL/drain`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DrainVersion {
+    #[serde(default)]
+    pub deadline_seconds: Option<u64>,
+    #[serde(default)]
+    pub then: Then,
+    /// It is no longer to be drained.
+    #[serde(default)]
+    pub cancel: bool,
+}
+
+/// `POST /v1/services/NAME/abort`, the body optional.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Abort {
+    #[serde(default)]
+    pub sessions: Sessions,
 }
 
 /// `POST /v1/services/NAME/rollback`, the body optional.

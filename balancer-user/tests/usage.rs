@@ -33,7 +33,7 @@ fn usage_errors() {
         (&["version", "add", "shop", "001", "--backend", "[::1]:80"], 2, "IPv6"),
         (&["flip", "shop", "0/1"], 2, "character '/'"),
         (&["flip", "shop", "001", "--mode", "sideways"], 2, "new-sessions"),
-        (&["wait", "shop", "--for", "busy=001"], 2, "write idle=VERSION or healthy=VERSION"),
+        (&["wait", "shop", "--for", "busy=001"], 2, "write idle=VERSION, drained=VERSION"),
         (&["wait", "shop", "--for", "idle=001", "--timeout", "soon"], 2, "--timeout"),
         (&["explain", "shop", "--source", "here"], 2, "--source"),
         (&["nonsense"], 2, "nonsense"),

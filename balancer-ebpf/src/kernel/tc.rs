@@ -13,7 +13,7 @@ use aya_ebpf::programs::TcContext;
 use balancer_ebpf::host::Maps;
 use balancer_ebpf::http::Scanned;
 use balancer_ebpf::layout::{
-    BUFFER_BYTES, Buffer, CHUNK_BYTES, Cursor, EGRESS_RESOLVES, Flow, Globals, INTERFACE_PEER,
+    BUFFER_BYTES, Buffer, CHUNK_BYTES, CLOSE_AT, CloseRequest, Cursor, EGRESS_RESOLVES, Flow, Globals, INTERFACE_PEER,
 };
 use balancer_ebpf::net::{Crafted, Egress, Frame, HEADERS, HEADERS_TS, Hop, Seq, fold, update};
 use balancer_ebpf::splice::{self, Next, Now, Step, direct};
@@ -77,6 +77,21 @@ pub fn balancer_tc(ctx: TcContext) -> i32 {
             code as i32
         }
     }
+}
+
+/// Never attached: the daemon runs it by itself (`BPF_PROG_TEST_RUN`, Linux 4.12), with a frame that says which flow is to be
+/// closed. 1 if it was.
+#[classifier]
+#[expect(unreachable_pub, reason = "the loader finds the program by its symbol")]
+pub fn balancer_close(ctx: TcContext) -> i32 {
+    const END: usize = CLOSE_AT + CloseRequest::BYTES;
+    let mut frame = Skb { skb: ctx.skb.skb, checksum: UNKNOWN };
+    let (Some(work), Some(window)) = (work(), frame.window::<END>()) else { return 0 };
+    let Some(request) = window.last_chunk::<{ CloseRequest::BYTES }>() else { return 0 };
+    let request = CloseRequest::from_bytes(request);
+    let verdict = splice::close(&Kernel, &mut frame, work, &request);
+    count(verdict as u32);
+    i32::from(matches!(verdict, Verdict::ClosedOutside))
 }
 
 impl Skb {

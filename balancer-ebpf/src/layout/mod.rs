@@ -5,6 +5,7 @@
 
 mod backend;
 mod buffer;
+mod close;
 mod flow;
 mod globals;
 mod leg;
@@ -18,6 +19,7 @@ mod traffic;
 
 pub use backend::*;
 pub use buffer::*;
+pub use close::*;
 pub use flow::*;
 pub use globals::*;
 pub use leg::*;

@@ -23,6 +23,7 @@
 //! | `response` | response heads and framing |
 //! | `learn` | what responses say of sessions |
 //! | `last` | how connections end that cannot be followed |
+//! | `outside` | how an operator ends flows |
 //! | `end` | how flows end and slots are collected |
 //! | `send` | translation and new packets |
 
@@ -40,6 +41,7 @@ mod last;
 mod learn;
 mod lookup;
 mod open;
+mod outside;
 mod pool;
 mod request;
 mod response;
@@ -57,6 +59,7 @@ pub use join::join;
 pub use learn::refresh;
 pub use lookup::{Lookup, conclude, look_up};
 pub use open::open_step;
+pub use outside::close;
 pub use pool::{claim_leg, park, take};
 pub use request::{decide_step, request_step};
 pub use send::{Emission, finish};

@@ -8,7 +8,11 @@
 //! | `POST /v1/services/S/versions` | `version add` |
 //! | `DELETE /v1/services/S/versions/V` | `version rm` |
 //! | `POST /v1/services/S/versions/V/backends` | `backend weight` |
+//! | `POST /v1/services/S/versions/V/drain` | `drain` |
+//! | `POST /v1/services/S/versions/V/retire` | `retire` |
 //! | `POST /v1/services/S/flip` | `flip` |
+//! | `POST /v1/services/S/promote` | `promote` |
+//! | `POST /v1/services/S/abort` | `abort` |
 //! | `POST /v1/services/S/rollback` | `rollback` |
 //! | `GET /v1/services/S/sessions[?limit=N]` | `session ls` |
 //! | `POST /v1/services/S/explain` | `explain` |
@@ -20,6 +24,7 @@
 
 #![forbid(unsafe_code)]
 
+mod exclusive;
 mod route;
 pub mod socket;
 mod verbs;

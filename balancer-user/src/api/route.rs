@@ -15,6 +15,10 @@ pub(super) enum Route {
     Rollback { service: String },
     Adopt { service: String },
     Weigh { service: String, label: Label },
+    Drain { service: String, label: Label },
+    Retire { service: String, label: Label },
+    Promote { service: String },
+    Abort { service: String },
     Sessions { service: String, limit: usize },
     Explain { service: String },
     History,
@@ -43,6 +47,14 @@ impl Route {
             ["v1", "services", _, "versions", text, "backends"] => {
                 (Method::POST, Self::Weigh { service: service(), label: label(text)? })
             }
+            ["v1", "services", _, "versions", text, "drain"] => {
+                (Method::POST, Self::Drain { service: service(), label: label(text)? })
+            }
+            ["v1", "services", _, "versions", text, "retire"] => {
+                (Method::POST, Self::Retire { service: service(), label: label(text)? })
+            }
+            ["v1", "services", _, "promote"] => (Method::POST, Self::Promote { service: service() }),
+            ["v1", "services", _, "abort"] => (Method::POST, Self::Abort { service: service() }),
             ["v1", "services", _, "flip"] => (Method::POST, Self::Flip { service: service() }),
             ["v1", "services", _, "rollback"] => (Method::POST, Self::Rollback { service: service() }),
             ["v1", "services", _, "adopt"] => (Method::POST, Self::Adopt { service: service() }),

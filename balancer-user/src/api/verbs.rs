@@ -6,15 +6,19 @@ use log::warn;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Context, Route};
+use super::{Context, Route, exclusive};
 use crate::{
     audit::Actor,
     config::Select,
+    daemon::unix_now,
     exit::Failure,
     label::Label,
-    model::{Condition, Verb},
+    model::{Condition, Drainage, Entrance, Mode, Verb},
     terms::split,
-    wire::{AddVersion, Adopt, Detached, Done, ExplainRequest, Flip, Nothing, Rollback, Terms, Weigh},
+    wire::{
+        Abort, AddVersion, Adopt, Detached, Done, DrainVersion, ExplainRequest, Flip, FlipMode, Nothing, Rollback,
+        Terms, Weigh,
+    },
 };
 
 /// How often a new version's first check is looked for.
@@ -45,12 +49,40 @@ pub(super) async fn answer(route: Route, body: &[u8], caller: &Actor, context: &
             value(done)
         }
         Route::Flip { service } => {
-            let (Flip { version: label, mode }, terms) = split(body)?;
-            value(director.change(&service, &Verb::Flip { label, mode }, caller, &terms)?)
+            let (flip, terms) = split(body)?;
+            let verb = match flip_verb(&flip)? {
+                Some(verb) => verb,
+                None => {
+                    drop(director);
+                    let Flip { version, max_hold_milliseconds, .. } = flip;
+                    return exclusive::flip(&service, version, max_hold_milliseconds, &terms, caller, context).await;
+                }
+            };
+            value(director.change(&service, &verb, caller, &terms)?)
         }
         Route::Adopt { service } => {
             let (Adopt { version: label }, terms) = split(body)?;
             value(director.change(&service, &Verb::Adopt { label }, caller, &terms)?)
+        }
+        Route::Drain { service, label } => {
+            let (DrainVersion { deadline_seconds, then, cancel }, terms) = split(body)?;
+            let deadline = deadline_seconds.map(|seconds| unix_now().saturating_add(seconds));
+            let drainage = if cancel { Drainage::Cancel } else { Drainage::Begin { deadline, then } };
+            value(director.change(&service, &Verb::Drain { label, drainage }, caller, &terms)?)
+        }
+        Route::Retire { service, label } => {
+            let (Nothing {}, terms) = split(body)?;
+            let done = director.change(&service, &Verb::Retire { label }, caller, &terms)?;
+            context.changed.notify_one();
+            value(done)
+        }
+        Route::Promote { service } => {
+            let (Nothing {}, terms) = split(body)?;
+            value(director.change(&service, &Verb::Promote, caller, &terms)?)
+        }
+        Route::Abort { service } => {
+            let (Abort { sessions }, terms) = split(body)?;
+            value(director.change(&service, &Verb::Abort { sessions }, caller, &terms)?)
         }
         Route::Weigh { service, label } => {
             let (Weigh { backend: address, weight }, terms) = split(body)?;
@@ -77,6 +109,27 @@ pub(super) async fn answer(route: Route, body: &[u8], caller: &Actor, context: &
     }
 }
 
+/// What a flip does to the state; `None` for one that has to wait first.
+fn flip_verb(flip: &Flip) -> Result<Option<Verb>, Failure> {
+    let Flip { version: label, mode, percent, max_hold_milliseconds } = flip;
+    if percent.is_some() && *mode != FlipMode::Percent {
+        return Err(Failure::usage("a percentage goes with the mode `percent` only", "add --mode percent"));
+    }
+    if max_hold_milliseconds.is_some() && *mode != FlipMode::Exclusive {
+        return Err(Failure::usage("a longest hold goes with the mode `exclusive` only", "add --mode exclusive"));
+    }
+    let label = label.clone();
+    Ok(Some(match (mode, percent) {
+        (FlipMode::NewSessions, _) => Verb::Flip { label, mode: Mode::NewSessions },
+        (FlipMode::Forced, _) => Verb::Flip { label, mode: Mode::Forced },
+        (FlipMode::Exclusive, _) => return Ok(None),
+        (FlipMode::Percent, Some(percent)) => Verb::Canary { label, percent: *percent },
+        (FlipMode::Percent, None) => {
+            return Err(Failure::usage("how many percent of new sessions is not said", "add --percent 10"));
+        }
+    }))
+}
+
 /// Adds a version and waits for its first checks, so that the answer says whether it serves.
 async fn add(
     service: &str,
@@ -90,7 +143,8 @@ async fn add(
         .map(|text| text.parse().map_err(|error: String| Failure::usage(error, "")))
         .collect::<Result<_, _>>()?;
     let label = request.version;
-    let verb = Verb::Add { label: label.clone(), backends };
+    let entrance = if request.stage { Entrance::Staged } else { Entrance::Normal };
+    let verb = Verb::Add { label: label.clone(), backends, entrance };
     let (mut done, timeout, before) = {
         let mut director = context.director.lock().await;
         let timeout = director.service_config(service)?.health.timeout;
@@ -149,6 +203,6 @@ fn required<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
     serde_json::from_slice(body).map_err(|error| Failure::usage(format!("the request's body: {error}"), "send JSON"))
 }
 
-fn value<T: serde::Serialize>(value: T) -> Result<Value, Failure> {
+pub(super) fn value<T: serde::Serialize>(value: T) -> Result<Value, Failure> {
     serde_json::to_value(value).map_err(|error| Failure::other(format!("write JSON: {error}"), ""))
 }

@@ -3,10 +3,12 @@
 #![forbid(unsafe_code)]
 
 mod backend;
+mod canary;
 mod client;
 mod completions;
 mod detach;
 mod doctor;
+mod drain;
 mod explain;
 mod flip;
 mod history;
@@ -62,7 +64,15 @@ enum Command {
     Flip(flip::Args),
     /// Go back to the version that was active before.
     Rollback(rollback::Args),
-    /// Wait until a version is idle or healthy.
+    /// Make the canary the version that all new sessions get.
+    Promote(canary::PromoteArgs),
+    /// Give the canary up.
+    Abort(canary::AbortArgs),
+    /// Give a version no new sessions, and end it when nobody is left on it.
+    Drain(drain::Args),
+    /// Take a version away that nobody is left on.
+    Retire(drain::RetireArgs),
+    /// Wait until a version is idle, drained, healthy or active.
     Wait(wait::Args),
     /// Show sessions.
     #[command(subcommand)]
@@ -121,6 +131,10 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Service(verb) => service::run(&client()?, verb).await,
             Command::Flip(args) => flip::run(&client()?, args).await,
             Command::Rollback(args) => rollback::run(&client()?, args).await,
+            Command::Promote(args) => canary::promote(&client()?, args).await,
+            Command::Abort(args) => canary::abort(&client()?, args).await,
+            Command::Drain(args) => drain::run(&client()?, args).await,
+            Command::Retire(args) => drain::retire(&client()?, args).await,
             Command::Wait(args) => wait::run(&client()?, args).await,
             Command::Session(verb) => session::run(&client()?, verb).await,
             Command::Snapshot => snapshot::run(&client()?).await,

@@ -16,20 +16,27 @@ pub(super) struct Args {
     terms: terms::ForceArgs,
 }
 
+/// What becomes of sessions that were born on a version that is given up.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Sessions {
+pub(super) enum Sessions {
     /// They move at their next request.
     Move,
     /// They stay until they end.
     Keep,
 }
 
+impl From<Sessions> for model::Sessions {
+    fn from(sessions: Sessions) -> Self {
+        match sessions {
+            Sessions::Move => Self::Move,
+            Sessions::Keep => Self::Keep,
+        }
+    }
+}
+
 pub(super) async fn run(client: &Client, args: Args) -> Result<(), Failure> {
     let path = format!("/v1/services/{}/rollback", args.service);
-    let sessions = match args.sessions {
-        Sessions::Move => model::Sessions::Move,
-        Sessions::Keep => model::Sessions::Keep,
-    };
+    let sessions = args.sessions.into();
     let danger = args.terms.danger(&args.service, None);
     terms::change(client, Method::POST, &path, &Rollback { sessions }, &args.terms, danger).await
 }

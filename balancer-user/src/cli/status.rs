@@ -2,13 +2,13 @@
 
 use std::{io::IsTerminal as _, time::Duration};
 
-use super::{Format, client::Client, print, table};
+use super::{Format, client::Client, drain::progress, print, table};
 use crate::{
     config::Hook,
     exit::Failure,
     model::Condition,
     sizes::human,
-    wire::{Restored, ServiceStatus, SnapshotStatus, Status, VersionStatus},
+    wire::{Restored, RetiredStatus, ServiceStatus, SnapshotStatus, Status, VersionStatus},
 };
 
 #[derive(Debug, clap::Args)]
@@ -128,15 +128,25 @@ fn service_text(service: &ServiceStatus) -> String {
         "{}  http://{}  active: {active}{previous}{adopt}, generation {}\n",
         service.name, service.listen, service.generation
     );
-    text.push_str(&table::text(&versions(&service.versions)));
+    text.push_str(&table::text(&versions(&service.versions, &service.retired)));
+    if let Some(canary) = &service.canary {
+        let measured = canary.measured_percent.map_or("none yet".to_owned(), |percent| format!("{percent:.1} %"));
+        text.push_str(&format!(
+            "\ncanary: {} gets {} % of new sessions; measured: {measured} of {}",
+            canary.version, canary.percent, canary.new_sessions
+        ));
+    }
+    for version in service.versions.iter().filter(|version| version.drain.is_some()) {
+        text.push_str(&format!("\ndrain: {}: {}", version.label, progress(version)));
+    }
     for warning in &service.warnings {
         text.push_str(&format!("\nwarning: {warning}"));
     }
     text
 }
 
-/// The versions of a service, lowest first.
-pub(super) fn versions(versions: &[VersionStatus]) -> comfy_table::Table {
+/// The versions of a service, lowest first, and those that are gone.
+pub(super) fn versions(versions: &[VersionStatus], retired: &[RetiredStatus]) -> comfy_table::Table {
     let headings =
         ["version", "state", "backends", ">sessions", ">new", ">flows", ">idle legs", ">in flight", ">requests"];
     let mut table = table::new(&headings);
@@ -156,6 +166,9 @@ pub(super) fn versions(versions: &[VersionStatus]) -> comfy_table::Table {
             comfy_table::Cell::new(version.in_flight),
             comfy_table::Cell::new(version.requests),
         ]);
+    }
+    for RetiredStatus { label, at, .. } in retired {
+        table.add_row(vec![label.to_string(), "retired".to_owned(), at.clone()]);
     }
     table
 }

@@ -33,7 +33,7 @@ pub(super) fn state(state: VersionState) -> Cell {
     match state {
         VersionState::Active => cell.fg(Color::Green),
         VersionState::Failed => cell.fg(Color::Red),
-        VersionState::Held => cell.fg(Color::Yellow),
+        VersionState::Held | VersionState::Canary => cell.fg(Color::Yellow),
         VersionState::Draining | VersionState::Staged => cell,
     }
 }

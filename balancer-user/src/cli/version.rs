@@ -36,6 +36,9 @@ pub(super) struct Add {
     /// its share of new sessions, 100 unless given.
     #[arg(long = "backend", value_name = "IP:PORT[,route=ROUTE][,weight=N]", required = true, num_args = 1.., value_parser = backend)]
     backends: Vec<String>,
+    /// Only pins and canaries reach it, until it is flipped to.
+    #[arg(long)]
+    stage: bool,
     #[command(flatten)]
     terms: terms::Args,
 }
@@ -46,9 +49,9 @@ fn backend(text: &str) -> Result<String, String> {
 
 pub(super) async fn run(client: &Client, verb: Verb) -> Result<(), Failure> {
     match verb {
-        Verb::Add(Add { service, version, backends, terms }) => {
+        Verb::Add(Add { service, version, backends, stage, terms }) => {
             let path = format!("/v1/services/{service}/versions");
-            terms::change(client, Method::POST, &path, &AddVersion { version, backends }, &terms, None).await
+            terms::change(client, Method::POST, &path, &AddVersion { version, backends, stage }, &terms, None).await
         }
         Verb::Rm { service, version, terms } => {
             let path = format!("/v1/services/{service}/versions/{version}");
@@ -60,7 +63,7 @@ pub(super) async fn run(client: &Client, verb: Verb) -> Result<(), Failure> {
             match client.format {
                 Format::Json => print::json(&status.versions),
                 Format::Text => {
-                    print::line(&table::text(&status::versions(&status.versions)));
+                    print::line(&table::text(&status::versions(&status.versions, &status.retired)));
                     Ok(())
                 }
             }

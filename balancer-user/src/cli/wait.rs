@@ -1,16 +1,16 @@
-//! `balancer wait`: until nobody is on a version, or until it can serve.
+//! `balancer wait`: until nobody is on a version, or until it serves.
 
 use std::{
     str::FromStr,
     time::{Duration, Instant},
 };
 
-use super::{Format, client::Client, print, table};
+use super::{Format, client::Client, drain::progress, print, table};
 use crate::{
     exit::{Code, Failure},
     label::Label,
     model::Condition,
-    wire::{ServiceStatus, VersionStatus},
+    wire::{ServiceStatus, VersionState, VersionStatus},
 };
 
 /// Between two looks.
@@ -19,7 +19,8 @@ const LOOK: Duration = Duration::from_millis(100);
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     service: String,
-    /// `idle=VERSION`: no request is in flight on it; `healthy=VERSION`: a backend of it takes work.
+    /// `idle=VERSION`: no request is in flight on it; `drained=VERSION`: no session is left either, or it is retired;
+    /// `healthy=VERSION`: a backend of it takes work; `active=VERSION`: new sessions get it.
     #[arg(long = "for", value_name = "WHAT=VERSION")]
     what: What,
     /// How long to wait, for example 90s or 5m.
@@ -30,7 +31,9 @@ pub(super) struct Args {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum What {
     Idle(Label),
+    Drained(Label),
     Healthy(Label),
+    Active(Label),
 }
 
 impl FromStr for What {
@@ -41,8 +44,12 @@ impl FromStr for What {
         let label = || super::label(label);
         match what {
             "idle" => Ok(Self::Idle(label()?)),
+            "drained" => Ok(Self::Drained(label()?)),
             "healthy" => Ok(Self::Healthy(label()?)),
-            _ => Err(format!("`{text}` is nothing to wait for: write idle=VERSION or healthy=VERSION")),
+            "active" => Ok(Self::Active(label()?)),
+            _ => Err(format!(
+                "`{text}` is nothing to wait for: write idle=VERSION, drained=VERSION, healthy=VERSION or active=VERSION"
+            )),
         }
     }
 }
@@ -50,13 +57,18 @@ impl FromStr for What {
 impl What {
     fn label(&self) -> &Label {
         match self {
-            Self::Idle(label) | Self::Healthy(label) => label,
+            Self::Idle(label) | Self::Drained(label) | Self::Healthy(label) | Self::Active(label) => label,
         }
     }
 
     /// Whether it is so, and what there is to see.
     fn holds(&self, version: &VersionStatus) -> (bool, String) {
         match self {
+            Self::Drained(_) => {
+                let sessions = version.sessions.unwrap_or_default();
+                (sessions.presented + sessions.issued == 0 && version.in_flight <= 0, progress(version))
+            }
+            Self::Active(_) => (version.state == VersionState::Active, format!("it is {}", version.state.as_str())),
             Self::Idle(_) => (version.in_flight <= 0, format!("{} requests are in flight on it", version.in_flight)),
             Self::Healthy(_) => {
                 let up = version.backends.iter().any(|backend| backend.condition == Condition::Up);
@@ -70,8 +82,8 @@ impl What {
     /// Looks that must agree. Counts of two CPUs can cancel out for an instant, so one look at "idle" proves nothing.
     fn looks(&self) -> u32 {
         match self {
-            Self::Idle(_) => 2,
-            Self::Healthy(_) => 1,
+            Self::Idle(_) | Self::Drained(_) => 2,
+            Self::Healthy(_) | Self::Active(_) => 1,
         }
     }
 }
@@ -81,7 +93,11 @@ pub(super) async fn run(client: &Client, args: Args) -> Result<(), Failure> {
     let label = args.what.label();
     let mut agreeing = 0;
     loop {
-        let status: ServiceStatus = client.get(&format!("/v1/services/{}?sessions=false", args.service)).await?;
+        let counts = matches!(args.what, What::Drained(_));
+        let status: ServiceStatus = client.get(&format!("/v1/services/{}?sessions={counts}", args.service)).await?;
+        if counts && status.retired.iter().any(|retired| retired.label == *label) {
+            return say_retired(client.format, &args, started.elapsed());
+        }
         let Some(version) = status.versions.iter().find(|version| version.label == *label) else {
             let known: Vec<&str> = status.versions.iter().map(|version| version.label.as_str()).collect();
             return Err(Failure::refused(
@@ -109,11 +125,27 @@ pub(super) async fn run(client: &Client, args: Args) -> Result<(), Failure> {
                     What::Idle(_) => {
                         "wait longer with --timeout; sessions that stay on it keep making requests".to_owned()
                     }
+                    What::Drained(_) => {
+                        format!("drain it with a deadline: balancer drain {} {label} --deadline 45m", args.service)
+                    }
+                    What::Active(_) => format!("flip to it: balancer flip {} {label}", args.service),
                     What::Healthy(_) => "start its backends, or wait longer with --timeout".to_owned(),
                 },
             ));
         }
         tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// What was waited for has gone further than that.
+fn say_retired(format: Format, args: &Args, waited: Duration) -> Result<(), Failure> {
+    match format {
+        Format::Json => print::json(&serde_json::json!({ "label": args.what.label(), "state": "retired" })),
+        Format::Text => {
+            let waited = table::seconds(waited.as_secs());
+            print::line(&format!("{}: {} is retired (waited {waited})", args.service, args.what.label()));
+            Ok(())
+        }
     }
 }
 
@@ -123,7 +155,9 @@ fn say(format: Format, args: &Args, version: &VersionStatus, waited: Duration) -
         Format::Text => {
             let what = match args.what {
                 What::Idle(_) => "idle: no request is in flight on it",
+                What::Drained(_) => "drained: no session is left, and no request in flight",
                 What::Healthy(_) => "healthy",
+                What::Active(_) => "active: new sessions get it",
             };
             let waited = table::seconds(waited.as_secs());
             print::line(&format!("{}: {} is {what} (waited {waited})", args.service, version.label));
@@ -140,6 +174,8 @@ mod tests {
     fn what_to_wait_for() {
         let label: Label = "001".parse().unwrap();
         assert_eq!("idle=001".parse(), Ok(What::Idle(label.clone())));
+        assert_eq!("drained=001".parse(), Ok(What::Drained(label.clone())));
+        assert_eq!("active=001".parse(), Ok(What::Active(label.clone())));
         assert_eq!("healthy=001".parse(), Ok(What::Healthy(label)));
         for (bad, says) in
             [("busy=001", "idle=VERSION"), ("idle", "empty"), ("idle=0 1", "blank"), ("", "idle=VERSION")]

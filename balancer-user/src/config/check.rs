@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, ops::Range, path::PathBuf, time::Duration};
 use balancer_ebpf::layout::{MAX_NAME, MAX_SERVICES, MAX_SOURCES, MAX_VERSIONS, VERSION_BACKENDS};
 use toml::Spanned;
 
-use super::{Config, ConfigError, Health, Pool, ReturnPath, Service, Version, raw};
+use super::{Config, ConfigError, Health, Pool, Retire, ReturnPath, Service, Version, raw};
 use crate::endpoint::Endpoint;
 
 /// Room for flows, unless the config says otherwise.
@@ -14,6 +14,8 @@ const FLOWS: u32 = 262_144;
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(10);
 /// Idle legs that are kept for a backend, unless the config says otherwise.
 const POOL_LEGS: u32 = 64;
+/// Versions that are not retired by themselves: the active one, and the one before it for a rollback.
+const KEEP: u32 = 2;
 /// Room for sessions, unless the config says otherwise.
 const SESSIONS: u32 = 1_048_576;
 
@@ -105,6 +107,13 @@ fn check_service(text: &str, raw: raw::Service) -> Result<Service, ConfigError> 
     let (pool, pool_legs) = check_pool(text, raw.return_path, raw.pool, raw.pool_legs)?;
     let rename_grace = seconds(text, "rename_grace", raw.rename_grace, Duration::from_secs(30))?;
     let health = check_health(text, raw.health)?;
+    let keep = match (raw.retire, raw.keep) {
+        (Retire::Never, Some(keep)) => {
+            let what = "`keep` is set, but no version is retired by itself";
+            return Err(ConfigError::at(text, keep.span(), what, "remove it, or write retire = \"empty\""));
+        }
+        (_, keep) => number(text, "keep", keep, KEEP, 1..=MAX_VERSIONS)? as usize,
+    };
 
     if raw.version.len() > MAX_VERSIONS as usize {
         let what = format!("service `{name}` has more than {MAX_VERSIONS} versions");
@@ -149,6 +158,8 @@ fn check_service(text: &str, raw: raw::Service) -> Result<Service, ConfigError> 
         rename_grace,
         adopt: raw.adopt.map(Spanned::into_inner),
         on_backend_restart: raw.on_backend_restart,
+        retire: raw.retire,
+        keep,
         health,
         versions,
     })

@@ -70,6 +70,9 @@ pub struct Service {
     /// The version that ids known nowhere are adopted into (C9), for a director without a state.
     pub adopt: Option<Label>,
     pub on_backend_restart: OnRestart,
+    pub retire: Retire,
+    /// With [`Retire::Empty`]: so many versions that were active last are kept, the active one included.
+    pub keep: usize,
     pub health: Health,
     /// The versions that a director without a state begins with.
     pub versions: Vec<Version>,
@@ -160,6 +163,17 @@ pub enum OnRestart {
     Keep,
     /// They were in its memory, and are over: their users are new ones (C16), and get the active version.
     Forget,
+}
+
+/// What becomes of old versions that nobody is left on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Retire {
+    /// They stay until an operator retires them (C38).
+    #[default]
+    Never,
+    /// They are retired (C39).
+    Empty,
 }
 
 impl Config {

@@ -13,16 +13,17 @@ use std::{
 use anyhow::Context as _;
 use log::{info, warn};
 
-use super::report::SessionCounts;
+use super::{drains::Looks, report::SessionCounts};
 use crate::{
     audit::{self, Actor},
     config::{self, Config},
     dataplane::Dataplane,
     exit::{Code, Failure},
     health::{Report, Target},
+    label::Label,
     model::{
-        self, Change, Circumstances, Condition, Conditions, Insistence, Outcome, Rules, State, Switch, Table, Verb,
-        reselect,
+        self, Change, Circumstances, Condition, Conditions, Entrance, Insistence, Left, Outcome, Rules, State, Table,
+        Verb, reselect,
     },
     plan::Offers,
     snapshot::Keeper,
@@ -53,6 +54,10 @@ pub struct Director {
     pub(super) counted: Option<SessionCounts>,
     /// When a backend came back that had been down, for as long as it starts slowly.
     pub(super) returned: BTreeMap<u16, Instant>,
+    /// How often in a row nobody was found on a version.
+    pub(super) empty_looks: Looks,
+    /// Until which millisecond of the boot clock the requests of a service are held.
+    pub(super) holds: BTreeMap<String, u64>,
     /// Sessions that found no place in the table, as of the last look; and when it was last seen that some did not.
     pub(super) turned_away: Option<u64>,
     pub(super) full_since: Option<Instant>,
@@ -99,6 +104,8 @@ impl Director {
             started: Instant::now(),
             counted: None,
             returned: BTreeMap::new(),
+            empty_looks: Looks::new(),
+            holds: BTreeMap::new(),
             turned_away: None,
             full_since: None,
         })
@@ -113,7 +120,11 @@ impl Director {
             }
             self.state.ensure_service(&config.name)?;
             for version in &config.versions {
-                let verb = Verb::Add { label: version.label.clone(), backends: version.backends.clone() };
+                let verb = Verb::Add {
+                    label: version.label.clone(),
+                    backends: version.backends.clone(),
+                    entrance: Entrance::Normal,
+                };
                 let outcome = model::apply(
                     &mut self.state,
                     &config.name,
@@ -226,7 +237,12 @@ impl Director {
         let config = self.service_config(name)?.clone();
         self.check_generation(name, terms)?;
         let mut state = self.state.clone();
+        let (left, born) = (self.left_for(name, verb)?, self.born_for(name, verb)?);
         let given = Circumstances {
+            left,
+            born,
+            now: unix_now(),
+            random: random()?,
             insistence: if terms.force { Insistence::Force } else { Insistence::None },
             table: if self.table_is_full() { Table::Full } else { Table::HasRoom },
             ..Circumstances::new(rules(&config), &self.conditions)
@@ -261,6 +277,36 @@ impl Director {
             generation: self.generation(name),
         };
         Ok((done, outcome))
+    }
+
+    /// What is left on the version that a verb would take away.
+    fn left_for(&mut self, name: &str, verb: &Verb) -> Result<Left, Failure> {
+        let Verb::Retire { label } = verb else { return Ok(Left::default()) };
+        let Some(service) = self.state.service(name).cloned() else { return Ok(Left::default()) };
+        // Counted now, whatever was counted a moment ago.
+        self.counted = None;
+        service.version(label).map_or(Ok(Left::default()), |version| self.left(&service, version))
+    }
+
+    /// New sessions so far of the version that a verb makes a canary, and of the active one.
+    fn born_for(&self, name: &str, verb: &Verb) -> Result<(u64, u64), Failure> {
+        match (verb, self.state.service(name)) {
+            (Verb::Canary { label, .. }, Some(service)) => self.born(service, service.version(label), service.active()),
+            _ => Ok((0, 0)),
+        }
+    }
+
+    /// New sessions that two versions had.
+    pub(super) fn born(
+        &self,
+        service: &model::Service,
+        one: Option<&model::Version>,
+        other: Option<&model::Version>,
+    ) -> Result<(u64, u64), Failure> {
+        let of = |version: Option<&model::Version>| {
+            version.map_or(Ok(0), |version| Ok::<_, Failure>(self.plane.traffic(service.id, version.index)?.born.get()))
+        };
+        Ok((of(one)?, of(other)?))
     }
 
     /// Refuses a change that was meant for another state of things than there is.
@@ -348,31 +394,38 @@ impl Director {
             // The fallback may be another one.
             return self.sync_service(name);
         };
-        info!("{name}: new sessions get {}: {}", switch.to, switch.why);
         let actor = Actor::director(if switch.from.is_some() { "health" } else { "config" });
-        self.decided(state, name, &actor, "select", switch)
+        self.decided(state, name, &actor, "select", None, &switch.why)
     }
 
     /// Makes a change the present state that the director decided on by itself, and writes it down.
-    fn decided(
+    pub(super) fn decided(
         &mut self,
         mut state: State,
         name: &str,
         actor: &Actor,
         verb: &str,
-        switch: Switch,
+        version: Option<Label>,
+        why: &str,
     ) -> Result<(), Failure> {
+        let from = self.active(name);
+        let to = state.service(name).and_then(|service| service.active.clone());
+        match (&version, &to) {
+            (Some(version), _) => info!("{name}: {version}: {why}"),
+            (None, Some(to)) => info!("{name}: new sessions get {to}: {why}"),
+            (None, None) => info!("{name}: {why}"),
+        }
         state.record(Change {
             at: now(),
             who: actor.name.clone(),
             service: name.to_owned(),
             verb: verb.to_owned(),
-            from: switch.from.clone(),
-            to: Some(switch.to.clone()),
-            version: None,
+            from: from.clone(),
+            to: to.clone(),
+            version: version.clone(),
             mode: None,
             undo: String::new(),
-            reason: Some(switch.why.clone()),
+            reason: Some(why.to_owned()),
             generation: 0,
         });
         let result = self.commit(state, name);
@@ -382,12 +435,12 @@ impl Director {
             actor,
             service: name,
             verb,
-            version: None,
+            version: version.as_ref(),
             mode: None,
-            from: switch.from,
-            to: Some(switch.to),
+            from,
+            to,
             generation: self.generation(name),
-            reason: Some(&switch.why),
+            reason: Some(why),
             force: false,
             result: if error.is_none() { audit::Verdict::Done } else { audit::Verdict::Failed },
             error,
@@ -419,11 +472,7 @@ impl Director {
     }
 
     /// The conditions of a version's backends, with what their last checks said; `None` without the version.
-    pub fn version_health(
-        &self,
-        name: &str,
-        label: &crate::label::Label,
-    ) -> Option<Vec<(SocketAddrV4, Condition, String)>> {
+    pub fn version_health(&self, name: &str, label: &Label) -> Option<Vec<(SocketAddrV4, Condition, String)>> {
         let version = self.state.service(name)?.version(label)?;
         Some(
             version
@@ -438,7 +487,7 @@ impl Director {
     }
 
     /// The active version's label.
-    pub fn active(&self, name: &str) -> Option<crate::label::Label> {
+    pub fn active(&self, name: &str) -> Option<Label> {
         self.state.service(name)?.active.clone()
     }
 
@@ -468,6 +517,17 @@ impl Director {
 /// What the config says about the choice among versions.
 pub(super) fn rules(config: &config::Service) -> Rules {
     Rules { select: config.select, order: config.order }
+}
+
+/// Now, in the seconds that the state keeps.
+pub(crate) fn unix_now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+fn random() -> anyhow::Result<u64> {
+    let mut bytes = [0; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).context("get random bytes")?;
+    Ok(u64::from_ne_bytes(bytes))
 }
 
 fn now() -> String {

@@ -7,6 +7,8 @@ mod checks;
 mod comeback;
 mod counters;
 mod director;
+mod drains;
+mod exclusive;
 mod origin;
 mod report;
 mod setup;
@@ -25,6 +27,7 @@ use tokio::{
 };
 
 pub use self::director::Director;
+pub(crate) use self::director::unix_now;
 use crate::{
     api,
     config::Config,
@@ -85,7 +88,12 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = ticks.tick() => director.lock().await.tick(),
+            _ = ticks.tick() => {
+                let mut director = director.lock().await;
+                director.tick();
+                // A version may have gone.
+                checkers.sync(&director.targets());
+            }
             Some(report) = incoming.recv() => director.lock().await.take_report(&report),
             () = changed.notified() => checkers.sync(&director.lock().await.targets()),
             () = stop.notified() => {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use balancer_ebpf::layout::{Binding, KIND_ADOPTED, KIND_ISSUED, KIND_RENAMED, Times};
@@ -15,22 +15,24 @@ use crate::{
     exit::Failure,
     explain::{self, short_hash},
     label::Label,
-    model::{self, Condition},
+    model::{self, Condition, Hold},
     order::padding_trap,
     snapshot::age,
     wire::{
-        BackendStatus, Counter, ExplainRequest, Explanation, ServiceStatus, Session, SessionCount, SessionList, Status,
-        VersionState, VersionStatus,
+        BackendStatus, CanaryStatus, Counter, DrainStatus, ExplainRequest, Explanation, RetiredStatus, ServiceStatus,
+        Session, SessionCount, SessionList, Status, VersionState, VersionStatus,
     },
 };
 
-/// For this long a count is good enough.
+/// For this long a count is good enough; and for so many times as long as it took.
 const COUNT_AGE: Duration = Duration::from_secs(1);
+const COUNT_SHARE: u32 = 20;
 
 /// Sessions by service id and version index, and when they were counted.
 #[derive(Clone, Debug)]
 pub(super) struct SessionCounts {
     at: Instant,
+    took: Duration,
     by_version: BTreeMap<(u32, u32), SessionCount>,
 }
 
@@ -89,6 +91,8 @@ impl Director {
             active: service.active.clone(),
             previous: service.past.last().cloned(),
             adopt: service.adopt.clone(),
+            canary: self.canary_status(service)?,
+            retired: service.retired.iter().map(retired_status).collect(),
             versions,
             warnings: self.warnings(config, service),
         })
@@ -101,7 +105,6 @@ impl Director {
         with_sessions: bool,
     ) -> Result<VersionStatus, Failure> {
         let traffic = self.plane.traffic(service.id, version.index)?;
-        let counted = self.counted.as_ref().filter(|_| with_sessions);
         let backends = version.backends.iter().map(|backend| {
             Ok::<_, Failure>(BackendStatus {
                 id: backend.id,
@@ -121,8 +124,8 @@ impl Director {
             index: version.index,
             generation: version.generation,
             backends: backends.collect::<Result<_, _>>()?,
-            sessions: counted
-                .map(|counts| counts.by_version.get(&(service.id, version.index)).copied().unwrap_or_default()),
+            sessions: with_sessions.then(|| self.counted_on(service, version)),
+            drain: version.drain.map(drain_status),
             flows: traffic.flows.get(),
             // A two's complement number: a request may be counted out on another CPU before it is counted in.
             in_flight: traffic.in_flight.get() as i64,
@@ -133,13 +136,37 @@ impl Director {
 
     fn version_state(&self, service: &model::Service, version: &model::Version) -> VersionState {
         let down = self.conditions.of_version(version) == Condition::Down;
-        match (service.active.as_ref() == Some(&version.label), down, version.held.is_some()) {
-            (_, true, _) => VersionState::Failed,
-            (true, false, _) => VersionState::Active,
-            (false, false, true) => VersionState::Held,
-            (false, false, false) if version.was_active => VersionState::Draining,
-            (false, false, false) => VersionState::Staged,
+        if down {
+            return VersionState::Failed;
         }
+        if service.active.as_ref() == Some(&version.label) {
+            return VersionState::Active;
+        }
+        match version.held {
+            _ if version.drain.is_some() => VersionState::Draining,
+            Some(Hold::Canary) => VersionState::Canary,
+            Some(Hold::Staged) => VersionState::Staged,
+            Some(Hold::Above | Hold::RolledBack | Hold::Draining) => VersionState::Held,
+            None if version.was_active => VersionState::Draining,
+            None => VersionState::Staged,
+        }
+    }
+
+    /// The canary of a service, and what share of new sessions it has had.
+    fn canary_status(&self, service: &model::Service) -> Result<Option<CanaryStatus>, Failure> {
+        let Some(canary) = &service.canary else { return Ok(None) };
+        let (canary_now, active_now) = self.born(service, service.version(&canary.label), service.active())?;
+        // After a reboot the counts begin anew.
+        let since = |now: u64, before: u64| now.checked_sub(before).unwrap_or(now);
+        let (on_canary, on_active) = (since(canary_now, canary.born.0), since(active_now, canary.born.1));
+        let all = on_canary + on_active;
+        Ok(Some(CanaryStatus {
+            version: canary.label.clone(),
+            percent: canary.percent,
+            measured_percent: (all > 0).then(|| on_canary as f64 * 100.0 / all as f64),
+            new_sessions: all,
+            since: rfc3339(canary.since),
+        }))
     }
 
     /// What an operator should know without asking.
@@ -174,13 +201,16 @@ impl Director {
         Ok(counted.map(|(index, value)| Counter { name: counters::name(index), value }).collect())
     }
 
-    fn count_sessions(&mut self) {
-        if self.counted.as_ref().is_some_and(|counts| counts.at.elapsed() < COUNT_AGE) {
+    pub(super) fn count_sessions(&mut self) {
+        let fresh = |counts: &SessionCounts| counts.at.elapsed() < COUNT_AGE.max(counts.took * COUNT_SHARE);
+        if self.counted.as_ref().is_some_and(fresh) {
             return;
         }
+        let began = Instant::now();
         let mut by_version: BTreeMap<(u32, u32), SessionCount> = BTreeMap::new();
         self.each_bound(&mut |bound| {
             let count = by_version.entry((bound.service, bound.binding.version())).or_default();
+            count.oldest_seconds = count.oldest_seconds.max(Some(u64::from(bound.age)));
             match bound.binding.kind() {
                 KIND_ISSUED | KIND_ADOPTED => count.issued += 1,
                 // Its session is counted under the id that it has now.
@@ -188,7 +218,13 @@ impl Director {
                 _ => count.presented += 1,
             }
         });
-        self.counted = Some(SessionCounts { at: Instant::now(), by_version });
+        self.counted = Some(SessionCounts { at: Instant::now(), took: began.elapsed(), by_version });
+    }
+
+    /// The sessions of a version, as they were counted last.
+    pub(super) fn counted_on(&self, service: &model::Service, version: &model::Version) -> SessionCount {
+        let counts = self.counted.as_ref().map(|counts| &counts.by_version);
+        counts.and_then(|counts| counts.get(&(service.id, version.index))).copied().unwrap_or_default()
     }
 
     /// The sessions of a service, the latest seen first.
@@ -273,6 +309,24 @@ impl Director {
             _ => Ok(()),
         }
     }
+}
+
+fn rfc3339(seconds: u64) -> String {
+    humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
+}
+
+fn drain_status(drain: model::Drain) -> DrainStatus {
+    DrainStatus {
+        since: rfc3339(drain.since),
+        deadline: drain.deadline.map(rfc3339),
+        seconds_left: drain.deadline.map(|deadline| deadline.saturating_sub(super::director::unix_now())),
+        then: drain.then,
+        closing: drain.closing.is_some(),
+    }
+}
+
+fn retired_status(retired: &model::Retired) -> RetiredStatus {
+    RetiredStatus { label: retired.label.clone(), at: rfc3339(retired.at), backends: retired.backends.clone() }
 }
 
 /// The word for what is known of an id.

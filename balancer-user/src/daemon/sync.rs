@@ -59,7 +59,8 @@ impl Director {
         for backend in service.versions.iter().flat_map(|version| &version.backends) {
             self.sync_backend(&config, backend)?;
         }
-        let policy = plan::policy(&service, &config, &self.conditions);
+        let mut policy = plan::policy(&service, &config, &self.conditions);
+        policy.hold_until = self.holds.get(name).copied().unwrap_or_default();
         self.plane.publish(service.id, policy).with_context(|| format!("publish the policy of {name}"))?;
         Ok(())
     }

@@ -4,8 +4,8 @@ use std::{cell::Cell, collections::BTreeMap, sync::Mutex as StdMutex, time::Dura
 
 use balancer_ebpf::{
     layout::{
-        BACKEND_UP, BUCKET_WAYS, Backend, Binding, Bucket, Entry, Globals, KIND_ISSUED, KIND_PRESENTED, KIND_RENAMED,
-        Key, Listener, ListenerKey, MAX_SOURCES, OFFER_SACK, Policy, ROLE_BACKEND, Times, Traffic,
+        BACKEND_UP, BUCKET_WAYS, Backend, Binding, Bucket, Entry, FlowKey, Globals, KIND_ISSUED, KIND_PRESENTED,
+        KIND_RENAMED, Key, Listener, ListenerKey, MAX_SOURCES, OFFER_SACK, Policy, ROLE_BACKEND, Times, Traffic,
     },
     sip::hash_id,
     verdict::Note,
@@ -15,9 +15,9 @@ use super::*;
 use crate::{
     audit::Actor,
     config::{Config, ReturnPath},
-    dataplane::{Dataplane, Image, SessionTable},
+    dataplane::{Dataplane, FlowSight, Image, SessionTable},
     exit::Code,
-    model::{Condition, Conditions, Mode, Sessions, State, Verb},
+    model::{Condition, Conditions, Drainage, Entrance, Mode, Sessions, State, Then, Verb},
     plan::{Offers, UNLEARNED},
     snapshot::Keeper,
     store::Store,
@@ -40,6 +40,9 @@ struct Memory {
     detached: bool,
     /// Sessions that found no place in the table.
     turned_away: u64,
+    flows: Vec<FlowSight>,
+    /// Requests in flight, on every version.
+    in_flight: u64,
 }
 
 #[derive(Clone, Default)]
@@ -141,7 +144,13 @@ impl Dataplane for Fake {
     }
     fn traffic(&self, _: u32, _: u32) -> anyhow::Result<Traffic> {
         let word = |value| Cell::new(value);
-        Ok(Traffic { in_flight: word(u64::MAX), requests: word(7), issued: word(3), flows: word(2), born: word(3) })
+        Ok(Traffic {
+            in_flight: word(self.0.lock().unwrap().in_flight),
+            requests: word(7),
+            issued: word(3),
+            flows: word(2),
+            born: word(3),
+        })
     }
     fn reset_traffic(&mut self, _: u32, _: u32) -> anyhow::Result<()> {
         Ok(())
@@ -152,6 +161,16 @@ impl Dataplane for Fake {
         counters.resize(full, 0);
         counters.push(self.0.lock().unwrap().turned_away);
         Ok(counters)
+    }
+    fn flows_of(&self, service: u32, version: u32) -> anyhow::Result<Vec<FlowSight>> {
+        let flows = self.0.lock().unwrap().flows.clone();
+        Ok(flows.into_iter().filter(|flow| (flow.service, flow.version) == (service, version)).collect())
+    }
+    fn close_flow(&mut self, flow: &FlowSight) -> anyhow::Result<bool> {
+        let mut memory = self.0.lock().unwrap();
+        let before = memory.flows.len();
+        memory.flows.retain(|other| other != flow);
+        Ok(memory.flows.len() < before)
     }
     fn buckets(&self) -> u32 {
         BUCKETS
@@ -343,7 +362,11 @@ fn a_backend_of_a_gateway_service_keeps_its_role_beyond_its_end() {
     assert_eq!(roles(&bench), [backend, backend, None]);
     bench.verb(Verb::Remove { label: "001".parse().unwrap() }).unwrap();
     assert_eq!(roles(&bench), [backend, backend, None]);
-    let add = Verb::Add { label: "003".parse().unwrap(), backends: vec!["10.60.3.2:8080".parse().unwrap()] };
+    let add = Verb::Add {
+        label: "003".parse().unwrap(),
+        backends: vec!["10.60.3.2:8080".parse().unwrap()],
+        entrance: Entrance::Normal,
+    };
     bench.director.state.next_backend = 0;
     bench.verb(add).unwrap();
     bench.director.sync_all().unwrap();
@@ -441,7 +464,7 @@ fn explain_follows_a_binding_and_counts_sessions() {
     assert_eq!(shop.adopt, None);
     let sessions: Vec<_> = shop.versions.iter().map(|v| v.sessions.unwrap()).map(|s| (s.issued, s.presented)).collect();
     assert_eq!(sessions, [(0, 1), (1, 0)]);
-    assert_eq!((shop.versions[1].state, shop.versions[1].in_flight), (VersionState::Active, -1));
+    assert_eq!((shop.versions[1].state, shop.versions[1].in_flight), (VersionState::Active, 0));
     assert_eq!(status.counters.len(), 2);
     let list = bench.director.sessions("shop", 1).unwrap();
     assert_eq!((list.total, list.sessions.len()), (2, 1));
@@ -455,6 +478,7 @@ fn explain_knows_routes_adoption_and_renamed_ids() {
     let routed = |label: &str, backends: &[&str]| Verb::Add {
         label: label.parse().unwrap(),
         backends: backends.iter().map(|text| text.parse().unwrap()).collect(),
+        entrance: Entrance::Normal,
     };
     bench.attach();
     bench.verb(routed("003", &["10.60.3.2:8080,route=n1", "10.60.3.3:8080,route=n2"])).unwrap();
@@ -704,4 +728,169 @@ fn a_backend_that_comes_back_starts_slowly_and_may_forget() {
         bench.director.tick();
         assert_eq!((bench.fake.backend(2).unwrap().weight, bench.director.returned.len()), (100, 0));
     }
+}
+
+/// A director with sessions on 001, which is drained for an hour, and 002 active.
+fn draining(then: Then) -> Bench {
+    let mut bench = bench();
+    for id in 0..3 {
+        bench.director.note_report(&report(id, Condition::Up));
+    }
+    bench.attach();
+    let drainage = Drainage::Begin { deadline: Some(unix_now() + 3600), then };
+    bench.verb(Verb::Drain { label: "001".parse().unwrap(), drainage }).unwrap();
+    bench
+}
+
+/// As if so much time had passed since the drain began, and since its closing did.
+fn pass(bench: &mut Bench, seconds: u64) {
+    let version = &mut bench.director.state.services[0].versions[0];
+    if let Some(drain) = &mut version.drain {
+        drain.deadline = drain.deadline.map(|deadline| deadline.saturating_sub(seconds));
+        drain.closing = drain.closing.map(|closing| closing.saturating_sub(seconds));
+    }
+    bench.director.counted = None;
+    bench.director.tick();
+}
+
+fn labels(bench: &Bench) -> Vec<String> {
+    bench.director.state.services[0].versions.iter().map(|version| version.label.to_string()).collect()
+}
+
+/// C41: while a session or a request is left, nothing ends; and one look that finds nobody is not enough.
+#[test]
+fn c41_a_drain_ends_when_nobody_is_left() {
+    let mut bench = draining(Then::Retire);
+    bench.fake.bind("A", Binding::new(0, 1, 0, KIND_ISSUED));
+    pass(&mut bench, 1);
+    pass(&mut bench, 1);
+    assert_eq!(labels(&bench), ["001", "002"]);
+    let status = bench.director.service_status("shop", true).unwrap();
+    let drain = status.versions[0].drain.clone().unwrap();
+    assert!(drain.seconds_left.is_some_and(|left| left > 3500) && !drain.closing, "{drain:?}");
+    assert_eq!((status.versions[0].state, status.versions[0].sessions.unwrap().issued), (VersionState::Draining, 1));
+    bench.fake.0.lock().unwrap().buckets.clear();
+    bench.fake.0.lock().unwrap().in_flight = 1;
+    pass(&mut bench, 1);
+    pass(&mut bench, 1);
+    assert_eq!(labels(&bench), ["001", "002"]);
+    bench.fake.0.lock().unwrap().in_flight = 0;
+    pass(&mut bench, 1);
+    assert_eq!(labels(&bench), ["001", "002"]);
+    pass(&mut bench, 1);
+    assert_eq!(labels(&bench), ["002"]);
+    let change = bench.director.history().changes.pop().unwrap();
+    assert_eq!((change.who.as_str(), change.verb.as_str()), ("drain", "drain"));
+    assert!(change.reason.unwrap().contains("nobody is left"));
+    let status = bench.director.service_status("shop", true).unwrap();
+    assert_eq!(
+        (status.retired[0].label.as_str(), &status.retired[0].backends[..]),
+        ("001", &["10.60.1.2:8080".to_owned()][..])
+    );
+}
+
+/// D11: at the deadline sessions move first, then what is under way is closed, a share at a time; what waits for its next
+/// request is left alone, and a daemon that was started again in between carries on.
+#[test]
+fn d11_a_deadline_closes_what_is_left_over_a_minute() {
+    for (then, versions) in [(Then::Retire, &["002"][..]), (Then::Close, &["001", "002"])] {
+        let mut bench = draining(then);
+        bench.fake.bind("A", Binding::new(0, 1, 0, KIND_PRESENTED));
+        let flow = |slot: u32, opaque, outstanding| FlowSight {
+            slot,
+            key: FlowKey::default(),
+            service: 0,
+            version: 0,
+            opaque,
+            outstanding,
+        };
+        let busy = (0..120).map(|slot| flow(slot, slot % 2 == 0, u32::from(slot % 2 != 0)));
+        bench.fake.0.lock().unwrap().flows = busy.chain([flow(999, false, 0)]).collect();
+        let left = |bench: &Bench| bench.fake.0.lock().unwrap().flows.len();
+        let generation = bench.policy().versions[0].generation;
+        pass(&mut bench, 3600);
+        assert!(bench.policy().versions[0].generation > generation, "sessions move first");
+        assert_eq!((labels(&bench), left(&bench)), (vec!["001".to_owned(), "002".to_owned()], 121));
+        pass(&mut bench, 0);
+        assert_eq!(left(&bench), 119, "a sixtieth");
+
+        let Bench { director, fake, dir } = bench;
+        let conditions = director.conditions.clone();
+        drop(director);
+        let state = crate::store::load(&dir.path().join("state")).unwrap().unwrap();
+        let mut director = start(dir.path(), &fake, state, conditions);
+        director.sync_all().unwrap();
+        director.attached(director::Kernel { interfaces: Vec::new(), object: 7 }).unwrap();
+        let mut bench = Bench { director, fake, dir };
+        pass(&mut bench, 30);
+        assert!((110..118).contains(&left(&bench)), "{}", left(&bench));
+        pass(&mut bench, 29);
+        assert_eq!((left(&bench), labels(&bench)), (1, versions.iter().map(|label| (*label).to_owned()).collect()));
+    }
+}
+
+#[test]
+fn d11_a_version_that_is_kept_keeps_its_sessions() {
+    let mut bench = draining(Then::Keep);
+    bench.fake.bind("A", Binding::new(0, 1, 0, KIND_PRESENTED));
+    let before = bench.policy();
+    pass(&mut bench, 3600);
+    assert_eq!(
+        (labels(&bench), bench.policy().versions[0]),
+        (vec!["001".to_owned(), "002".to_owned()], before.versions[0])
+    );
+    let status = bench.director.service_status("shop", true).unwrap();
+    assert_eq!((status.versions[0].state, &status.versions[0].drain), (VersionState::Held, &None));
+}
+
+/// C38, C39, C42, C43: never by default; where the config says so, when nobody is left, but for the last ones; ids that
+/// nobody has come back with yet count as sessions until they expire.
+#[test]
+fn c38_c39_c42_c43_old_versions_are_retired_where_the_config_says_so() {
+    for (lines, goes) in [("", false), ("retire = \"empty\"", false), ("retire = \"empty\"\nkeep = 1", true)] {
+        let mut bench = bench_with(lines);
+        for id in 0..3 {
+            bench.director.note_report(&report(id, Condition::Up));
+        }
+        bench.attach();
+        bench.flip("001", Mode::NewSessions).unwrap();
+        bench.flip("002", Mode::NewSessions).unwrap();
+        bench.fake.bind("A", Binding::new(0, 1, 0, KIND_ISSUED));
+        pass(&mut bench, 0);
+        pass(&mut bench, 0);
+        assert_eq!(labels(&bench), ["001", "002"]);
+        bench.fake.0.lock().unwrap().buckets.clear();
+        pass(&mut bench, 0);
+        pass(&mut bench, 0);
+        assert_eq!(labels(&bench).len(), if goes { 1 } else { 2 }, "{lines}");
+    }
+}
+
+/// D10: held requests are released by the very store that moves everybody, or by one that changes nothing else.
+#[test]
+fn d10_a_hold_ends_with_the_flip_or_with_nothing() {
+    let mut bench = bench();
+    for id in 0..3 {
+        bench.director.note_report(&report(id, Condition::Up));
+    }
+    bench.attach();
+    let before = bench.policy();
+    bench.director.hold("shop", Duration::from_secs(30)).unwrap();
+    let held = bench.policy();
+    assert_eq!(Policy { hold_until: 0, ..held }, before);
+    assert!(held.hold_until > 0);
+    // Whatever else is changed meanwhile leaves the hold alone.
+    bench.down(2);
+    bench.up(2);
+    assert_eq!(bench.policy().hold_until, held.hold_until);
+    bench.director.release("shop").unwrap();
+    assert_eq!(bench.policy(), before);
+
+    bench.director.hold("shop", Duration::from_secs(30)).unwrap();
+    let published = bench.fake.0.lock().unwrap().published;
+    bench.director.stop_holding("shop");
+    bench.flip("001", Mode::Exclusive).unwrap();
+    let after = bench.policy();
+    assert_eq!((after.hold_until, after.active, bench.fake.0.lock().unwrap().published), (0, 0, published + 1));
+    assert!(after.versions[1].generation > before.versions[1].generation, "everybody moves");
 }

@@ -17,8 +17,11 @@ const FULL_FOR: Duration = Duration::from_secs(60);
 /// One thing that is done, and how its failure is spoken of.
 type Part = (&'static str, fn(&mut Director) -> Result<(), Failure>);
 
-const PARTS: &[Part] =
-    &[("look at the session table", Director::watch_table), ("write weights", Director::grow_weights)];
+const PARTS: &[Part] = &[
+    ("look at the session table", Director::watch_table),
+    ("write weights", Director::grow_weights),
+    ("go on with a drain", Director::look_at_drains),
+];
 
 impl Director {
     pub(super) fn tick(&mut self) {

@@ -70,9 +70,10 @@ pub fn same_program(pins: &Pins, name: &str, new: &ProgramInfo) -> bool {
 
 /// Lets the kernel verify the programs that are needed.
 pub fn verify(ebpf: &mut Ebpf, with_xdp: bool) -> anyhow::Result<()> {
-    let name = object::TC;
-    let tc: &mut SchedClassifier = program(ebpf, name)?.try_into()?;
-    tc.load().map_err(|error| explain_refusal(name, error))?;
+    for name in [object::TC, object::CLOSE] {
+        let classifier: &mut SchedClassifier = program(ebpf, name)?.try_into()?;
+        classifier.load().map_err(|error| explain_refusal(name, error))?;
+    }
     if with_xdp {
         let name = object::XDP;
         let xdp: &mut Xdp = program(ebpf, name)?.try_into()?;

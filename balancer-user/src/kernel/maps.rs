@@ -12,8 +12,9 @@ use std::{
 use anyhow::Context as _;
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
 use balancer_ebpf::layout::{
-    BUCKET_WAYS, Backend, Binding, Bucket, Entry, Globals, LEG_CLASSES, Listener, ListenerKey, MAX_VERSIONS, Policy,
-    PoolWord, SERVICE_BLOCKS, ServiceWord, Traffic, map, pool,
+    BUCKET_WAYS, Backend, Binding, Bucket, CloseRequest, Entry, FLOW_OPENING, FLOW_SPLICED, FlowKey, FlowSlot, Globals,
+    LEG_CLASSES, Listener, ListenerKey, MAX_VERSIONS, NONE, Policy, PoolWord, REQUESTS_UNFRAMED, RESPONSES_UNFRAMED,
+    SERVICE_BLOCKS, ServiceWord, TUNNEL, Traffic, map, pool,
 };
 
 use super::{
@@ -22,7 +23,7 @@ use super::{
     table::{LiveTable, WORDS},
     values::{from_bytes, to_bytes},
 };
-use crate::dataplane::{Dataplane, SessionTable};
+use crate::dataplane::{Dataplane, FlowSight, SessionTable};
 
 /// A block is written again only when no CPU can still be reading it: a program runs for microseconds.
 const GRACE: Duration = Duration::from_millis(100);
@@ -52,6 +53,8 @@ pub struct Maps {
     /// Service words: a flip is one store here.
     services: MappedArray,
     sessions: Arc<MappedArray>,
+    flow_keys: HashMap<MapData, [u8; size_of::<FlowKey>()], u32>,
+    flows: Bytes<{ size_of::<FlowSlot>() }>,
     /// When a policy block was replaced, by its index.
     replaced: BTreeMap<u32, Instant>,
     started: Instant,
@@ -81,6 +84,8 @@ impl Maps {
             policies: open(&pins, map::POLICIES, Map::Array)?,
             traffic: open(&pins, map::TRAFFIC, Map::Array)?,
             counters: open(&pins, map::COUNTERS, Map::PerCpuArray)?,
+            flow_keys: open(&pins, map::FLOW_KEYS, Map::HashMap)?,
+            flows: open(&pins, map::FLOWS, Map::Array)?,
             services,
             sessions,
             replaced: BTreeMap::new(),
@@ -272,6 +277,31 @@ impl Dataplane for Maps {
         let values: Result<Vec<_>, _> = self.counters.iter().collect();
         let values = values.context("read COUNTERS")?;
         Ok(values.iter().map(|cpus| cpus.iter().sum()).collect())
+    }
+
+    fn flows_of(&self, service: u32, version: u32) -> anyhow::Result<Vec<FlowSight>> {
+        const OPAQUE: u32 = REQUESTS_UNFRAMED | RESPONSES_UNFRAMED | TUNNEL;
+        let mut found = Vec::new();
+        for entry in self.flow_keys.iter() {
+            // An entry that is changed while it is read: its flow has just begun or ended.
+            let Ok((_, slot)) = entry else { continue };
+            let bytes = self.flows.get(&slot, 0).context("read FLOWS")?;
+            let FlowSlot { flow, .. } = from_bytes(&bytes);
+            let has_leg = matches!(flow.state, FLOW_OPENING | FLOW_SPLICED) && flow.leg.backend != NONE;
+            if has_leg && flow.service == service && flow.leg.version == version {
+                let (opaque, outstanding) = (flow.flags & OPAQUE != 0, flow.outstanding);
+                found.push(FlowSight { slot, key: flow.key, service, version, opaque, outstanding });
+            }
+        }
+        // Legs of `gateway` services have keys of their own, which lead to the same slots.
+        found.sort_by_key(|flow| flow.slot);
+        found.dedup_by_key(|flow| flow.slot);
+        Ok(found)
+    }
+
+    fn close_flow(&mut self, flow: &FlowSight) -> anyhow::Result<bool> {
+        let FlowSight { slot, key, service, version, .. } = *flow;
+        super::close::run(&self.pins, CloseRequest { key, slot, service, version })
     }
 
     fn buckets(&self) -> u32 {

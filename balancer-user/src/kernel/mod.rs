@@ -4,6 +4,7 @@
 //! `links/`. Ending the daemon closes file descriptors and nothing else.
 
 pub mod attach;
+mod close;
 pub mod former;
 pub mod interface;
 pub mod links;

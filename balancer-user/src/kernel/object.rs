@@ -18,6 +18,8 @@ static EMBEDDED: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/
 /// Names of the programs in it.
 pub const TC: &str = "balancer_tc";
 pub const XDP: &str = "balancer_xdp";
+/// Never attached: it is run to close a flow.
+pub const CLOSE: &str = "balancer_close";
 
 /// A map as the object wants it, sized by the config.
 #[derive(Clone, Debug, PartialEq, Eq)]

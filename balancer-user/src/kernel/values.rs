@@ -7,7 +7,7 @@
 
 use std::{mem::size_of, ptr};
 
-use balancer_ebpf::layout::{Backend, Globals, Listener, ListenerKey, Policy, Traffic};
+use balancer_ebpf::layout::{Backend, FlowKey, FlowSlot, Globals, Listener, ListenerKey, Policy, Traffic};
 
 /// A type of the layout.
 ///
@@ -18,6 +18,10 @@ pub unsafe trait Layout: Sized {}
 
 // SAFETY: the layout's module says so of all its types: integers and arrays of them, explicit `zero` fields for padding.
 unsafe impl Layout for Backend {}
+// SAFETY: as above.
+unsafe impl Layout for FlowKey {}
+// SAFETY: as above.
+unsafe impl Layout for FlowSlot {}
 // SAFETY: as above.
 unsafe impl Layout for Globals {}
 // SAFETY: as above.

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use balancer_ebpf::layout::{MAX_ROUTES, VERSION_BACKENDS};
 
-use super::{Backend, Circumstances, Outcome, Refusal, Rules, Service, State, Version, change::find, select::reselect};
+use super::{
+    Backend, Circumstances, Entrance, Hold, Outcome, Refusal, Rules, Service, State, Version, change::find,
+    select::reselect,
+};
 use crate::{config::Select, endpoint::Endpoint, label::Label, order::padding_trap};
 
 pub(super) fn add(
@@ -13,10 +16,16 @@ pub(super) fn add(
     given: &Circumstances<'_>,
     label: &Label,
     endpoints: &[Endpoint],
+    entrance: Entrance,
 ) -> Result<Outcome, Refusal> {
     let Circumstances { rules, conditions, .. } = *given;
     let service = find(state, name)?;
-    if service.version(label).is_some() {
+    if let Some(version) = service.version(label) {
+        let same = version.backends.iter().map(super::Backend::endpoint).eq(endpoints.iter().copied());
+        if same {
+            let did = vec![format!("{name}: {label} is there already, with the same backends; nothing changed")];
+            return Ok(Outcome { did, version: Some(label.clone()), ..Outcome::default() });
+        }
         return Err(Refusal::Exists { service: name.to_owned(), label: label.clone() });
     }
     if let Some(what) = rules.order.refuses(label) {
@@ -42,11 +51,16 @@ pub(super) fn add(
         index,
         generation,
         birth: Some(generation),
-        held: None,
+        held: match entrance {
+            Entrance::Normal => None,
+            Entrance::Staged => Some(Hold::Staged),
+        },
+        drain: None,
         was_active: false,
         routed: false,
         backends,
     });
+    service.retired.retain(|retired| retired.label != *label);
     // The first version of a service has no choice but to be active.
     reselect(service, rules, conditions);
 
@@ -129,6 +143,9 @@ fn prospect(service: &Service, rules: Rules, label: &Label) -> String {
         return format!("new sessions get {label}, the only version");
     }
     let active = service.active.as_ref().map_or("nothing", Label::as_str);
+    if service.version(label).is_some_and(|version| version.held == Some(Hold::Staged)) {
+        return format!("new sessions go on getting {active}: {label} is staged, for pins and canaries, until a flip");
+    }
     match rules.select {
         Select::Explicit => format!("new sessions go on getting {active}, until a flip"),
         Select::Highest if highest(service, rules) == label.as_str() => {

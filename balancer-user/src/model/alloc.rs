@@ -25,7 +25,9 @@ impl State {
                     versions: Vec::new(),
                     active: None,
                     adopt: None,
+                    canary: None,
                     past: Vec::new(),
+                    retired: Vec::new(),
                 });
                 self.services.len() - 1
             }

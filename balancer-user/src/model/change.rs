@@ -4,7 +4,10 @@ use std::net::SocketAddrV4;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Conditions, Refusal, State, add, adopt, flip, remove, rollback, weigh};
+use super::{
+    Conditions, Drainage, Left, Percent, Refusal, State, add, adopt, canary, drain, flip, remove, retire, rollback,
+    weigh,
+};
 use crate::{
     config::Select,
     endpoint::{Endpoint, Weight},
@@ -18,6 +21,7 @@ pub enum Verb {
     Add {
         label: Label,
         backends: Vec<Endpoint>,
+        entrance: Entrance,
     },
     Remove {
         label: Label,
@@ -33,11 +37,37 @@ pub enum Verb {
     Adopt {
         label: Option<Label>,
     },
+    Drain {
+        label: Label,
+        drainage: Drainage,
+    },
+    Retire {
+        label: Label,
+    },
+    /// A share of new sessions.
+    Canary {
+        label: Label,
+        percent: Percent,
+    },
+    Promote,
+    Abort {
+        sessions: Sessions,
+    },
     Weigh {
         label: Label,
         address: SocketAddrV4,
         weight: Weight,
     },
+}
+
+/// How a version comes in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Entrance {
+    /// Rules and health may choose it.
+    #[default]
+    Normal,
+    /// It waits for a flip, whatever its rank.
+    Staged,
 }
 
 /// Whom a flip moves.
@@ -49,6 +79,9 @@ pub enum Mode {
     NewSessions,
     /// Everybody, at their next request (D9).
     Forced,
+    /// The same, and the old version has ended all of its requests before the new one gets any (D10). Who applies it has seen
+    /// to that.
+    Exclusive,
 }
 
 impl Mode {
@@ -56,6 +89,7 @@ impl Mode {
         match self {
             Self::NewSessions => "new-sessions",
             Self::Forced => "forced",
+            Self::Exclusive => "exclusive",
         }
     }
 }
@@ -67,6 +101,15 @@ pub enum Sessions {
     #[default]
     Move,
     Keep,
+}
+
+impl Sessions {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Move => "move",
+            Self::Keep => "keep",
+        }
+    }
 }
 
 /// What the config says about a service's versions.
@@ -83,12 +126,30 @@ pub struct Circumstances<'a> {
     pub conditions: &'a Conditions,
     pub insistence: Insistence,
     pub table: Table,
+    /// Unix seconds.
+    pub now: u64,
+    /// For salts.
+    pub random: u64,
+    /// Of the version that is to be retired.
+    pub left: Left,
+    /// New sessions that the canary-to-be and the active version had so far.
+    pub born: (u64, u64),
 }
 
 impl<'a> Circumstances<'a> {
     /// Nobody insists on anything.
     pub const fn new(rules: Rules, conditions: &'a Conditions) -> Self {
-        Self { rules, conditions, insistence: Insistence::None, table: Table::HasRoom }
+        let left = Left { sessions: 0, issued: 0, in_flight: 0 };
+        Self {
+            rules,
+            conditions,
+            insistence: Insistence::None,
+            table: Table::HasRoom,
+            now: 0,
+            random: 0,
+            left,
+            born: (0, 0),
+        }
     }
 }
 
@@ -136,6 +197,11 @@ impl Verb {
             Self::Flip { .. } => "flip",
             Self::Rollback { .. } => "rollback",
             Self::Adopt { .. } => "service adopt",
+            Self::Drain { .. } => "drain",
+            Self::Retire { .. } => "retire",
+            Self::Canary { .. } => "flip",
+            Self::Promote => "promote",
+            Self::Abort { .. } => "abort",
             Self::Weigh { .. } => "backend weight",
         }
     }
@@ -143,11 +209,15 @@ impl Verb {
     /// The version that it names.
     pub const fn about(&self) -> Option<&Label> {
         match self {
-            Self::Add { label, .. } | Self::Remove { label } | Self::Flip { label, .. } | Self::Weigh { label, .. } => {
-                Some(label)
-            }
+            Self::Add { label, .. }
+            | Self::Remove { label }
+            | Self::Flip { label, .. }
+            | Self::Drain { label, .. }
+            | Self::Retire { label }
+            | Self::Canary { label, .. }
+            | Self::Weigh { label, .. } => Some(label),
             Self::Adopt { label } => label.as_ref(),
-            Self::Rollback { .. } => None,
+            Self::Rollback { .. } | Self::Promote | Self::Abort { .. } => None,
         }
     }
 }
@@ -155,11 +225,16 @@ impl Verb {
 /// Does `verb` to `service`. A refusal leaves a state that the caller must throw away: work on a clone.
 pub fn apply(state: &mut State, service: &str, given: &Circumstances<'_>, verb: &Verb) -> Result<Outcome, Refusal> {
     match verb {
-        Verb::Add { label, backends } => add::add(state, service, given, label, backends),
+        Verb::Add { label, backends, entrance } => add::add(state, service, given, label, backends, *entrance),
         Verb::Remove { label } => remove::remove(state, service, given, label),
         Verb::Flip { label, mode } => flip::flip(state, service, given, label, *mode),
         Verb::Rollback { sessions } => rollback::rollback(state, service, given, *sessions),
         Verb::Adopt { label } => adopt::adopt(state, service, label.as_ref()),
+        Verb::Drain { label, drainage } => drain::drain(state, service, given, label, *drainage),
+        Verb::Retire { label } => retire::retire(state, service, given, label),
+        Verb::Canary { label, percent } => canary::begin(state, service, given, label, *percent),
+        Verb::Promote => canary::promote(state, service, given),
+        Verb::Abort { sessions } => canary::abort(state, service, *sessions),
         Verb::Weigh { label, address, weight } => weigh::weigh(state, service, label, *address, *weight),
     }
 }

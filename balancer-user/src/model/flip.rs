@@ -1,7 +1,7 @@
 //! `flip`.
 
 use super::{
-    Circumstances, Hold, Mode, Outcome, Refusal, Rules, Service, State, adopt,
+    Circumstances, Hold, Mode, Outcome, Refusal, Rules, Service, State, adopt, canary,
     change::{check_healthy, check_room, check_version, find},
 };
 use crate::{config::Select, label::Label};
@@ -20,16 +20,25 @@ pub(super) fn flip(
     check_room(service, given)?;
     let before = service.clone();
 
+    service.canary.take_if(|canary| canary.label == *label);
     service.activate(label);
     let held = hold_above(service, rules, label, Hold::Above);
     let (moved, stopped) = match mode {
         Mode::NewSessions => (Vec::new(), None),
-        Mode::Forced => move_sessions(service, |other| other != label),
+        Mode::Forced | Mode::Exclusive => move_sessions(service, |other| other != label),
     };
+    let ended = canary::stop(service, |_| true);
 
     let old = before.active.as_ref().map_or("nothing", Label::as_str);
     let mut outcome = Outcome {
-        undo: format!("balancer flip {name} {old}{}", if mode == Mode::Forced { " --mode forced" } else { "" }),
+        undo: format!(
+            "balancer flip {name} {old}{}",
+            match mode {
+                Mode::NewSessions => "",
+                Mode::Forced => " --mode forced",
+                Mode::Exclusive => " --mode exclusive",
+            }
+        ),
         version: Some(label.clone()),
         mode: Some(mode.as_str().to_owned()),
         changed: *service != before,
@@ -52,7 +61,12 @@ pub(super) fn flip(
     }
     match mode {
         Mode::NewSessions => outcome.will.push("sessions that are bound stay where they are".to_owned()),
-        Mode::Forced => {
+        Mode::Forced | Mode::Exclusive => {
+            if mode == Mode::Exclusive {
+                outcome
+                    .will
+                    .insert(0, "new requests are held until those in flight on other versions have ended".to_owned());
+            }
             let from = if moved.is_empty() { "other versions".to_owned() } else { join(&moved) };
             outcome
                 .will
@@ -62,6 +76,7 @@ pub(super) fn flip(
             outcome.did.push(format!("every session gets {label} at its next request"));
         }
     }
+    outcome.will.extend(ended);
     if !held.is_empty() {
         outcome.will.push(format!("{} will be held: not chosen on its own until flipped to", join(&held)));
         outcome.did.push(format!("{} held", join(&held)));

@@ -9,12 +9,15 @@
 mod add;
 mod adopt;
 mod alloc;
+mod canary;
 mod change;
 mod condition;
+pub mod drain;
 mod flip;
 mod history;
 mod refusal;
 mod remove;
+pub mod retire;
 mod rollback;
 mod select;
 #[cfg(test)]
@@ -26,10 +29,13 @@ use std::net::SocketAddrV4;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    change::{Circumstances, Insistence, Mode, Outcome, Rules, Sessions, Table, Verb, apply},
+    canary::{Canary, Percent},
+    change::{Circumstances, Entrance, Insistence, Mode, Outcome, Rules, Sessions, Table, Verb, apply},
     condition::{Condition, Conditions},
+    drain::{Drain, Drainage, Then},
     history::{Change, MAX_HISTORY},
     refusal::Refusal,
+    retire::{Left, Retired},
     select::{Switch, reselect},
 };
 use crate::{
@@ -84,8 +90,14 @@ pub struct Service {
     /// The version that ids known nowhere are adopted into (C9).
     #[serde(default)]
     pub adopt: Option<Label>,
+    /// The version that a share of new sessions gets.
+    #[serde(default)]
+    pub canary: Option<Canary>,
     /// Formerly active versions that still exist, the latest last: where `rollback` goes.
     pub past: Vec<Label>,
+    /// Versions that are gone, the latest last.
+    #[serde(default)]
+    pub retired: Vec<Retired>,
 }
 
 /// One release.
@@ -103,6 +115,9 @@ pub struct Version {
     pub birth: Option<u32>,
     /// Not to be chosen on its own.
     pub held: Option<Hold>,
+    /// It gets no new sessions, and ends when nobody is left.
+    #[serde(default)]
+    pub drain: Option<Drain>,
     /// It has been active at some time: it may have sessions, and its return is no news.
     pub was_active: bool,
     /// Ids that end in a route of its backends are steered to it (C29): from when it serves users on, until its sessions are
@@ -120,6 +135,12 @@ pub enum Hold {
     Above,
     /// It was rolled back from. Only a flip to it lifts the hold.
     RolledBack,
+    /// It drains, or has drained. Only a flip to it lifts the hold.
+    Draining,
+    /// It was added to be tried first: it is reached by pins, or as a canary, until it is flipped to.
+    Staged,
+    /// A share of new sessions gets it; it is not to get all of them on its own.
+    Canary,
 }
 
 /// An address that serves a version.
@@ -229,6 +250,8 @@ impl Service {
         if let Some(version) = self.version_mut(label) {
             version.was_active = true;
             version.routed = true;
+            version.held = None;
+            version.drain = None;
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::Left;
 use crate::{endpoint::Route, exit::Failure, label::Label};
 
 /// A verb that was understood and not done; the state is as it was.
@@ -33,6 +34,20 @@ pub enum Refusal {
     TwiceRoute { label: Label, route: Route },
     #[error("the session table is full: users of `{service}` who are not bound would change their version")]
     TableFull { service: String },
+    #[error("`{label}` is the active version of `{service}`: draining it would leave new sessions without one")]
+    DrainsActive { service: String, label: Label },
+    #[error("no other version of `{service}` is there to take over from `{label}`")]
+    NobodyElse { service: String, label: Label },
+    #[error("`{label}` is the active version of `{service}`: it cannot be retired")]
+    RetiresActive { service: String, label: Label, explicit: bool },
+    #[error("`{label}` of `{service}` is not empty: {left}")]
+    NotEmpty { service: String, label: Label, left: Left },
+    #[error("`{label}` is the active version of `{service}`: all new sessions get it")]
+    CanaryActive { service: String, label: Label },
+    #[error("`{label}` is the canary of `{service}` already; there is one at a time")]
+    OtherCanary { service: String, label: Label },
+    #[error("service `{service}` has no canary")]
+    NoCanary { service: String },
     #[error("there is no room for more {what}: {limit} are in use")]
     NoRoom { what: &'static str, limit: u32 },
 }
@@ -67,6 +82,32 @@ impl Refusal {
             Self::TwiceRoute { .. } => "give each backend the route of its own server".to_owned(),
             Self::TableFull { .. } => {
                 "raise `sessions` in the config and restart, wait for sessions to expire, or add --force".to_owned()
+            }
+            Self::DrainsActive { service, .. } => {
+                format!("flip to another version first: balancer flip {service} VERSION")
+            }
+            Self::NobodyElse { service, .. } => {
+                format!(
+                    "add one first: balancer version add {service} VERSION --backend IP:PORT; or lift a hold with a flip"
+                )
+            }
+            Self::RetiresActive { service, explicit: true, .. } => {
+                format!("flip to another version first: balancer flip {service} VERSION")
+            }
+            Self::RetiresActive { service, label, explicit: false } => {
+                format!("let another one take over first: balancer drain {service} {label}; or flip to another version")
+            }
+            Self::NotEmpty { service, label, .. } => format!(
+                "wait for them: balancer drain {service} {label} --deadline 45m; or add --force, which moves and cuts them"
+            ),
+            Self::CanaryActive { service, .. } => {
+                format!("add new versions with --stage, or flip back first: balancer flip {service} VERSION")
+            }
+            Self::OtherCanary { service, .. } => {
+                format!("end it first: balancer promote {service}, or balancer abort {service}")
+            }
+            Self::NoCanary { service } => {
+                format!("begin one: balancer flip {service} VERSION --mode percent --percent 10")
             }
             Self::NoRoom { .. } => "remove what is no longer used: balancer version ls SERVICE shows it".to_owned(),
         }

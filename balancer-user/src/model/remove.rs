@@ -1,7 +1,7 @@
 //! `version rm`.
 
 use super::{
-    Circumstances, Outcome, Refusal, State, adopt,
+    Circumstances, Outcome, Refusal, State, adopt, canary,
     change::{check_version, find},
     select::reselect,
 };
@@ -46,9 +46,9 @@ pub(super) fn remove(
         changed: true,
         ..Outcome::default()
     };
-    if let Some(stopped) = adopt::stop(find(state, name)?, |other| other == label) {
-        outcome.will.push(stopped);
-    }
+    let service = find(state, name)?;
+    outcome.will.extend(adopt::stop(service, |other| other == label));
+    outcome.will.extend(canary::stop(service, |other| other == label));
     if was_active {
         outcome.will.push(format!("new sessions get {heir} instead of {label}"));
     }

@@ -1,7 +1,7 @@
 //! `rollback`: to the version that was active before, without an argument (D18).
 
 use super::{
-    Circumstances, Hold, Outcome, Refusal, Sessions, State,
+    Circumstances, Hold, Outcome, Refusal, Sessions, State, canary,
     change::{check_healthy, find},
     flip::{hold_above, move_sessions},
 };
@@ -27,6 +27,7 @@ pub(super) fn rollback(
         service.active.clone()
     };
 
+    let ended = canary::stop(service, |_| true);
     service.set_active(&target);
     let mut held = hold_above(service, rules, &target, Hold::Above);
     if let Some(bad) = bad.as_ref().filter(|bad| **bad != target)
@@ -50,10 +51,7 @@ pub(super) fn rollback(
         did: vec![format!("{name}: rolled back from {bad} to {target}")],
         undo: format!("balancer flip {name} {bad}"),
         version: Some(target.clone()),
-        mode: Some(match sessions {
-            Sessions::Move => "move".to_owned(),
-            Sessions::Keep => "keep".to_owned(),
-        }),
+        mode: Some(sessions.as_str().to_owned()),
         changed: true,
         ..Outcome::default()
     };
@@ -67,6 +65,7 @@ pub(super) fn rollback(
         }
         Sessions::Keep => outcome.will.push(format!("sessions born on {bad} stay there")),
     }
+    outcome.will.extend(ended);
     if !held.is_empty() {
         let held = held.iter().map(Label::as_str).collect::<Vec<_>>().join(", ");
         outcome.will.push(format!("{held} will be held: not chosen on its own until flipped to"));

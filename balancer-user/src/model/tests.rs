@@ -48,7 +48,7 @@ impl Shop {
     fn add(&mut self, label: &str) -> Result<Outcome, Refusal> {
         let last: u8 = label.trim_start_matches('s').parse().unwrap();
         let backends = vec![format!("10.60.1.{last}:8080").parse().unwrap()];
-        self.verb(Verb::Add { label: label.parse().unwrap(), backends })
+        self.verb(Verb::Add { label: label.parse().unwrap(), backends, entrance: Entrance::Normal })
     }
 
     /// Adds a version whose check succeeds.
@@ -241,7 +241,15 @@ fn refusals_change_nothing_and_name_the_fix() {
     let before = shop.state.clone();
     let semver = Rules { order: Order::Semver, ..HIGHEST };
     let table: Vec<(Result<Outcome, Refusal>, &str, &str)> = vec![
-        (shop.add("001"), "already has a version `001`", "balancer version rm shop 001"),
+        (
+            shop.verb(Verb::Add {
+                label: "001".parse().unwrap(),
+                backends: vec!["10.60.9.9:8080".parse().unwrap()],
+                entrance: Entrance::Normal,
+            }),
+            "already has a version `001`",
+            "balancer version rm shop 001",
+        ),
         (shop.remove("009"), "no version `009`", "001, 002"),
         (shop.flip("009", Mode::Forced), "no version `009`", "001, 002"),
         (shop.flip("002", Mode::Forced), "no healthy backend", "balancer wait shop --for healthy=002"),
@@ -261,12 +269,20 @@ fn refusals_change_nothing_and_name_the_fix() {
                 &mut shop.state.clone(),
                 "shop",
                 &Circumstances::new(semver, &Conditions::default()),
-                &Verb::Add { label: "003".parse().unwrap(), backends: vec!["10.0.0.1:80".parse().unwrap()] },
+                &Verb::Add {
+                    label: "003".parse().unwrap(),
+                    backends: vec!["10.0.0.1:80".parse().unwrap()],
+                    entrance: Entrance::Normal,
+                },
             ),
             "not a semantic version",
             "1.2.3",
         ),
-        (shop.verb(Verb::Add { label: "003".parse().unwrap(), backends: Vec::new() }), "0 backends", "--backend"),
+        (
+            shop.verb(Verb::Add { label: "003".parse().unwrap(), backends: Vec::new(), entrance: Entrance::Normal }),
+            "0 backends",
+            "--backend",
+        ),
     ];
     for (result, what, fix) in table {
         let refusal = result.unwrap_err();
@@ -328,6 +344,7 @@ fn routes_are_each_servers_own() {
     let add = |label: &str, backends: &[&str]| Verb::Add {
         label: label.parse().unwrap(),
         backends: backends.iter().map(|text| text.parse().unwrap()).collect(),
+        entrance: Entrance::Normal,
     };
     let refused = shop.verb(add("001", &["10.0.0.1:80,route=n1", "10.0.0.2:80,route=n1"])).unwrap_err();
     assert!(refused.to_string().contains("two backends with the route `n1`"), "{refused}");
@@ -449,4 +466,170 @@ proptest! {
             prop_assert_eq!(&serde_json::from_str::<State>(&text).unwrap(), &shop.state);
         }
     }
+}
+
+impl Shop {
+    fn drain(&mut self, label: &str, deadline: Option<u64>, then: Then) -> Result<Outcome, Refusal> {
+        let drainage = Drainage::Begin { deadline, then };
+        self.verb(Verb::Drain { label: label.parse().unwrap(), drainage })
+    }
+
+    fn version(&self, label: &str) -> &Version {
+        self.service().version(&label.parse().unwrap()).unwrap()
+    }
+
+    fn retire(&mut self, label: &str, left: Left, insistence: Insistence) -> Result<Outcome, Refusal> {
+        let mut state = self.state.clone();
+        let given = Circumstances { left, insistence, now: 1_000, ..Circumstances::new(self.rules, &self.conditions) };
+        let outcome = apply(&mut state, "shop", &given, &Verb::Retire { label: label.parse().unwrap() })?;
+        self.state = state;
+        Ok(outcome)
+    }
+
+    /// Versions that would go by themselves.
+    fn candidates(&self, keep: usize) -> Vec<String> {
+        retire::candidates(self.service(), keep).iter().map(ToString::to_string).collect()
+    }
+}
+
+/// D11: a drain gives a version no new sessions, moves nobody, and ends as it was asked to.
+#[test]
+fn d11_a_drain_begins_and_ends_as_asked() {
+    for (then, stays, moves) in [(Then::Retire, false, true), (Then::Keep, true, false), (Then::Close, true, true)] {
+        let mut shop = Shop::new(HIGHEST);
+        shop.deploy("001");
+        shop.deploy("002");
+        let before = shop.generation("001");
+        let outcome = shop.drain("001", Some(100), then).unwrap();
+        assert_eq!((outcome.changed, outcome.undo.as_str()), (true, "balancer drain shop 001 --cancel"));
+        assert_eq!((shop.generation("001"), shop.active(), shop.held()), (before, "002", vec!["001"]));
+        assert!(!shop.drain("001", Some(100), then).unwrap().changed, "a repetition changes nothing");
+        assert!(shop.drain("001", Some(200), then).unwrap().changed, "another deadline does");
+        let label = "001".parse().unwrap();
+        if moves {
+            drain::close(&mut shop.state, "shop", &label, 200).unwrap();
+            assert!(shop.generation("001") > before && shop.version("001").drain.unwrap().closing == Some(200));
+        }
+        drain::finish(&mut shop.state, "shop", &label, 260).unwrap();
+        assert_eq!((shop.service().version(&label).is_some(), shop.active()), (stays, "002"), "{then:?}");
+        if stays {
+            // Only a flip to it brings it back.
+            assert_eq!((shop.version("001").drain, shop.version("001").held), (None, Some(Hold::Draining)));
+            shop.flip("001", Mode::NewSessions).unwrap();
+            assert_eq!((shop.active(), shop.version("001").held), ("001", None));
+        } else {
+            assert_eq!(
+                shop.service().retired[0].again("shop"),
+                "balancer version add shop 001 --backend 10.60.1.1:8080"
+            );
+        }
+    }
+}
+
+#[test]
+fn d11_draining_the_active_version_lets_the_next_one_take_over() {
+    let mut shop = Shop::new(HIGHEST);
+    shop.deploy("001");
+    assert!(matches!(shop.drain("001", None, Then::Retire), Err(Refusal::NobodyElse { .. })));
+    shop.deploy("002");
+    let outcome = shop.drain("002", None, Then::Retire).unwrap();
+    assert_eq!((shop.active(), outcome.undo.as_str()), ("001", "balancer flip shop 002"));
+    shop.flip("002", Mode::NewSessions).unwrap();
+    assert_eq!((shop.active(), shop.version("002").drain), ("002", None), "a flip ends a drain");
+    // A drain can be taken back; what was drained is not chosen on its own.
+    shop.drain("001", None, Then::Keep).unwrap();
+    shop.verb(Verb::Drain { label: "001".parse().unwrap(), drainage: Drainage::Cancel }).unwrap();
+    assert_eq!((shop.version("001").drain, shop.held()), (None, vec!["001"]));
+    let mut shop = Shop::new(EXPLICIT);
+    shop.deploy("001");
+    shop.deploy("002");
+    let refusal = shop.drain("001", None, Then::Retire).unwrap_err();
+    assert!(refusal.hint().contains("balancer flip shop VERSION"), "{refusal}");
+}
+
+/// C41: sessions and requests count; C15: what was retired comes back without its sessions.
+#[test]
+fn c41_retiring_refuses_while_anything_is_left() {
+    let mut shop = Shop::new(HIGHEST);
+    shop.deploy("001");
+    shop.deploy("002");
+    let left = |sessions, issued, in_flight| Left { sessions, issued, in_flight };
+    for what in [left(1, 0, 0), left(0, 1, 0), left(0, 0, 1)] {
+        let refusal = shop.retire("001", what, Insistence::None).unwrap_err();
+        assert!(matches!(refusal, Refusal::NotEmpty { .. }) && refusal.hint().contains("--force"), "{refusal}");
+    }
+    assert!(matches!(shop.retire("002", Left::default(), Insistence::Force), Err(Refusal::RetiresActive { .. })));
+    let generation = shop.generation("001");
+    let outcome = shop.retire("001", left(5, 0, 1), Insistence::Force).unwrap();
+    assert_eq!(outcome.undo, "balancer version add shop 001 --backend 10.60.1.1:8080");
+    // Again: it is so already.
+    assert!(!shop.retire("001", Left::default(), Insistence::None).unwrap().changed);
+    shop.add("001").unwrap();
+    assert!(shop.generation("001") > generation && shop.service().retired.is_empty());
+    // A count may be a little off for an instant.
+    shop.retire("001", left(0, 0, -1), Insistence::None).unwrap();
+}
+
+/// C39, C43: what goes by itself, and what is kept for a rollback.
+#[test]
+fn c39_c43_old_versions_go_but_for_the_last_ones() {
+    let mut shop = Shop::new(HIGHEST);
+    for label in ["001", "002", "003", "004"] {
+        shop.deploy(label);
+    }
+    assert_eq!(shop.candidates(1), ["001", "002", "003"]);
+    assert_eq!(shop.candidates(2), ["001", "002"]);
+    assert_eq!(shop.candidates(9), [""; 0]);
+    // A version that nobody was ever sent to is not an old one.
+    shop.add("005").unwrap();
+    assert_eq!(shop.candidates(2), ["001", "002"]);
+    shop.verb(Verb::Adopt { label: Some("001".parse().unwrap()) }).unwrap();
+    assert_eq!(shop.candidates(2), ["002"]);
+}
+
+/// D17: a canary begins, grows, and ends one way or the other.
+#[test]
+fn d17_a_canary_is_promoted_or_given_up() {
+    let percent = |text: &str| text.parse::<Percent>().unwrap();
+    let canary = |shop: &mut Shop, label: &str, share: &str| {
+        shop.verb(Verb::Canary { label: label.parse().unwrap(), percent: percent(share) })
+    };
+    for rules in [HIGHEST, EXPLICIT] {
+        let mut shop = Shop::new(rules);
+        shop.deploy("001");
+        let backends = vec!["10.60.1.2:8080".parse().unwrap()];
+        shop.verb(Verb::Add { label: "002".parse().unwrap(), backends, entrance: Entrance::Staged }).unwrap();
+        shop.health("002", Condition::Up);
+        assert_eq!((shop.active(), shop.held()), ("001", vec!["002"]), "staged versions wait");
+        assert!(matches!(canary(&mut shop, "001", "5"), Err(Refusal::CanaryActive { .. })));
+        assert_eq!(canary(&mut shop, "002", "5").unwrap().undo, "balancer abort shop");
+        let salt = shop.service().canary.clone().unwrap().salt;
+        assert!(!canary(&mut shop, "002", "5.0").unwrap().changed);
+        let grown = canary(&mut shop, "002", "50").unwrap();
+        assert_eq!(grown.undo, "balancer flip shop 002 --mode percent --percent 5");
+        assert_eq!(shop.service().canary.clone().unwrap().salt, salt);
+        let begun = shop.state.clone();
+
+        shop.verb(Verb::Promote).unwrap();
+        assert_eq!((shop.active(), shop.held(), &shop.service().canary), ("002", vec![], &None));
+        shop.rollback().unwrap();
+        assert_eq!(shop.active(), "001");
+
+        for (sessions, moves) in [(Sessions::Move, true), (Sessions::Keep, false)] {
+            shop.state = begun.clone();
+            let before = shop.generation("002");
+            shop.verb(Verb::Abort { sessions }).unwrap();
+            assert_eq!((shop.active(), shop.held(), &shop.service().canary), ("001", vec!["002"], &None));
+            assert_eq!(shop.generation("002") > before, moves);
+            assert!(matches!(shop.verb(Verb::Promote), Err(Refusal::NoCanary { .. })));
+        }
+        // A flip decides it as well.
+        shop.state = begun;
+        shop.flip("002", Mode::NewSessions).unwrap();
+        assert_eq!((shop.active(), &shop.service().canary), ("002", &None));
+    }
+    for bad in ["0", "0.001", "101", "-5", "ten", ""] {
+        assert!(bad.parse::<Percent>().is_err(), "{bad}");
+    }
+    assert_eq!((percent("100").share(), percent("50%").share()), (u32::MAX, 1 << 31));
 }

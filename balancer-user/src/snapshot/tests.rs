@@ -17,7 +17,7 @@ use super::{format::Header, write::write, *};
 use crate::{
     config::Config,
     dataplane::{Image, SessionTable},
-    model::{Circumstances, Conditions, Rules, State, Verb, apply},
+    model::{Circumstances, Conditions, Entrance, Rules, State, Verb, apply},
     wire::Restored,
 };
 
@@ -101,7 +101,11 @@ fn known() -> Known {
     state.ensure_service("shop").unwrap();
     let rules = Rules { select: config.services[0].select, order: config.services[0].order };
     for (label, address) in [("001", "10.0.2.1:80"), ("002", "10.0.2.2:80")] {
-        let verb = Verb::Add { label: label.parse().unwrap(), backends: vec![address.parse().unwrap()] };
+        let verb = Verb::Add {
+            label: label.parse().unwrap(),
+            backends: vec![address.parse().unwrap()],
+            entrance: Entrance::Normal,
+        };
         apply(&mut state, "shop", &Circumstances::new(rules, &Conditions::default()), &verb).unwrap();
     }
     Known::of(&config, &state)
