@@ -86,14 +86,17 @@ impl Programs {
             .map_max_entries(map::SESSIONS, room.buckets);
         let mut ebpf = loader.load(&bytes).context("load the object and make its maps: this needs root")?;
         tc(&mut ebpf)?.load().context("load balancer_tc")?;
+        let close: &mut SchedClassifier =
+            ebpf.program_mut(object::CLOSE).context("no program to close flows")?.try_into()?;
+        close.load().context("load balancer_close")?;
         xdp(&mut ebpf)?.load().context("load balancer_xdp")?;
         Ok(Self { ebpf })
     }
 
     /// What the kernel says of a program.
-    pub fn info(&self, program: Program) -> Result<ProgramInfo> {
-        let found = self.ebpf.program(program.name()).with_context(|| format!("no program {}", program.name()))?;
-        found.info().with_context(|| format!("ask the kernel about {}", program.name()))
+    pub fn info(&self, name: &str) -> Result<ProgramInfo> {
+        let found = self.ebpf.program(name).with_context(|| format!("no program {name}"))?;
+        found.info().with_context(|| format!("ask the kernel about {name}"))
     }
 
     /// Runs a program once on a fresh copy of `frame`, as if it came in by `interface`.

@@ -88,8 +88,8 @@ pub fn balancer_close(ctx: TcContext) -> i32 {
     let mut frame = Skb { skb: ctx.skb.skb, checksum: UNKNOWN };
     let (Some(work), Some(window)) = (work(), frame.window::<END>()) else { return 0 };
     let Some(request) = window.last_chunk::<{ CloseRequest::BYTES }>() else { return 0 };
-    let request = CloseRequest::from_bytes(request);
-    let verdict = splice::close(&Kernel, &mut frame, work, &request);
+    work.close = CloseRequest::from_bytes(request);
+    let verdict = splice::close(&Kernel, &mut frame, work);
     count(verdict as u32);
     i32::from(matches!(verdict, Verdict::ClosedOutside))
 }

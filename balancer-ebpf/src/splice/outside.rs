@@ -3,28 +3,30 @@
 //! The daemon asks for it through the kernel, so that the flow ends as it would by itself: under its lock, with a RST to both
 //! ends, and out of all counts.
 
-use super::{Next, Now, has_leg, open};
+use super::{Next, Now, has_leg};
 use crate::host::Maps;
-use crate::layout::{CloseRequest, FLOW_OPENING, FLOW_SPLICED};
+use crate::layout::{FLOW_OPENING, FLOW_SPLICED};
 use crate::net::Frame;
 use crate::verdict::Verdict;
 use crate::work::Work;
 
-/// Closes the flow that the request names. The frame is only the paper on which the two RSTs are written.
+/// Closes the flow that the work's request names. The frame is only the paper on which the two RSTs are written.
 #[inline(always)]
-pub fn close<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, request: &CloseRequest) -> Verdict {
-    let Some(mut flow) = maps.flow(request.slot) else { return Verdict::Busy };
+pub fn close<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work) -> Verdict {
+    let Some(globals) = maps.globals() else { return Verdict::NoConfig };
+    let Some(mut flow) = maps.flow(work.close.slot) else { return Verdict::Busy };
     // It may have ended since, or its slot been given to another, or its next request have gone elsewhere.
-    let meant = flow.key == request.key
+    let meant = flow.key == work.close.key
         && matches!(flow.state, FLOW_OPENING | FLOW_SPLICED)
         && has_leg(&flow)
-        && flow.service == request.service
-        && flow.leg.version == request.version;
+        && flow.service == work.close.service
+        && flow.leg.version == work.close.version;
     if !meant {
         return Verdict::NotOurs;
     }
-    let (_, verdict) = open::give_up(maps, work, &mut flow, Now::at(maps.now()), Verdict::ClosedOutside);
-    let verdict = frame.finish(maps, work, &mut flow, (Next::FarewellAndDraft, verdict));
+    // By the function that gives up as well, whose stack is free again when the packets are made.
+    let (next, _) = frame.open_step(maps, work, globals, &mut flow, Now::at(maps.now()), Next::GiveUp);
+    let verdict = frame.finish(maps, work, &mut flow, (next, Verdict::ClosedOutside));
     // The program is run by itself, and nobody carries its packet out: both leave as copies.
     if verdict as u32 == Verdict::ClosedOutside as u32 && !frame.send_copy(work.egress) {
         maps.note(crate::verdict::Note::CopyFailed.counter());

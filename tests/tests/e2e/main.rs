@@ -9,16 +9,18 @@ use balancer_tests::{programs, scene, stage};
 
 mod curl;
 mod users;
-mod weights;
 mod wrk;
 
 mod bad_input;
 mod beside_tomcat;
 mod bodies;
+mod canary;
 mod cli;
 mod daemon;
 mod detach;
+mod drain;
 mod dying;
+mod exclusive;
 mod flips;
 mod gateway;
 mod learning;
@@ -30,3 +32,4 @@ mod state;
 mod story_1;
 mod story_2;
 mod upgrade;
+mod weights;

@@ -17,7 +17,8 @@ use crate::upgrade;
 
 /// Answers one request; what goes wrong inside is a 500 that says so.
 ///
-/// Every answer says in `X-Peer` who is at the other end of the connection: the director, or the client itself.
+/// Every answer says in `X-Peer` who is at the other end of the connection: the director, or the client itself; and in `X-Worked`
+/// from when until when the application worked on it, so that a test can tell which requests overlapped.
 pub(crate) async fn answer(
     application: &RefCell<Application>,
     peer: SocketAddr,
@@ -36,6 +37,7 @@ pub(crate) async fn answer(
         let asked = format!("{} {}", request.method(), request.uri());
         application.borrow_mut().users.entry(user).or_default().push(asked);
     }
+    let began = nanoseconds();
     let mut response = route(application, request).await.unwrap_or_else(|error| {
         let mut response = typed("text/plain", format!("{error:#}\n"));
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
@@ -43,6 +45,9 @@ pub(crate) async fn answer(
     });
     for (name, value) in &application.borrow().marks {
         response.headers_mut().insert(*name, value.clone());
+    }
+    if let Ok(worked) = HeaderValue::from_str(&format!("{began}-{}", nanoseconds())) {
+        response.headers_mut().insert("x-worked", worked);
     }
     if let Ok(peer) = HeaderValue::from_str(&peer.to_string()) {
         response.headers_mut().insert("x-peer", peer);
@@ -106,6 +111,12 @@ pub(crate) fn typed(kind: &'static str, body: impl Into<hyper::body::Bytes>) -> 
     let mut response = Response::new(Content::whole(body));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
+}
+
+/// The machine's clock, which all namespaces share.
+fn nanoseconds() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
 }
 
 fn number(query: Option<&str>, name: &str) -> Option<u64> {
