@@ -58,7 +58,7 @@ fn c41_a_drain_ends_when_the_last_session_and_the_last_request_have(hook: Hook) 
 
         // She logs out; her last request is still under way.
         let gone = anna.request(Request::post("/clear", Vec::new()))?;
-        ensure!(gone.status == 200, "{gone:?}");
+        ensure!(gone.status == 303, "{gone:?}");
         let waits = scene.balancer.try_cli(&["wait", "shop", "--for", "drained=001", "--timeout", "500ms"])?;
         ensure!(waits.status.code() == Some(4), "a request is in flight: {waits:?}");
         let answer = slow.receive("GET")?;

@@ -113,6 +113,7 @@ fn d10_a_hold_ends_without_the_daemon(hook: Hook) -> Result<()> {
         let mut flip = scene
             .balancer
             .command(&["flip", "shop", "002", "--mode", "exclusive", "--max-hold", "1s"])
+            .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::null())
             .spawn()?;
         std::thread::sleep(Duration::from_millis(300));
