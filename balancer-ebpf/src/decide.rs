@@ -7,8 +7,9 @@
 
 use crate::host::{Cpu, Machine, Step};
 use crate::layout::{
-    BACKEND_UP, BACKEND_USED, Backend, Binding, MAX_VERSIONS, NONE, Policy, VERSION_BACKENDS, VERSION_ROUTES,
-    VERSION_SERVES, VersionPolicy, target_backend, target_version,
+    BACKEND_UP, BACKEND_USED, Backend, Binding, MAX_VERSIONS, NONE, PIN_NO_CANARY, PIN_OVERRIDES,
+    POLICY_REJECT_MISSING, Policy, VERSION_BACKENDS, VERSION_ROUTES, VERSION_SERVES, VersionPolicy, pinned_version,
+    target_backend, target_version,
 };
 
 /// How the decision reads backends.
@@ -33,6 +34,10 @@ pub enum Why {
     Adopted,
     /// No session is known, and the client is of the share that gets the canary.
     Canary,
+    /// The request carries a tester's pin.
+    Pinned,
+    /// An operator has overridden the session.
+    Overridden,
 }
 
 impl Why {
@@ -45,11 +50,22 @@ impl Why {
             Self::Route => "route",
             Self::Adopted => "adopted",
             Self::Canary => "canary",
+            Self::Pinned => "pin",
+            Self::Overridden => "override",
         }
     }
 
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Active, Self::Bound, Self::Moved, Self::Route, Self::Adopted, Self::Canary];
+    pub const ALL: [Self; 8] = [
+        Self::Active,
+        Self::Bound,
+        Self::Moved,
+        Self::Route,
+        Self::Adopted,
+        Self::Canary,
+        Self::Pinned,
+        Self::Overridden,
+    ];
 }
 
 /// What was decided.
@@ -70,7 +86,37 @@ pub struct Choice {
     pub backend_down: u32,
     /// 1: the version has no backend that takes work, another version was chosen.
     pub version_down: u32,
-    pub zero: u32,
+    /// Why the request is to be answered with a 503: `MISSING_*`, or 0.
+    pub missing: u32,
+}
+
+/// The version that the request has to get has no backend that takes work.
+pub const MISSING_DOWN: u32 = 1;
+/// The version of its session is gone.
+pub const MISSING_GONE: u32 = 2;
+
+/// What came of a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Decided {
+    /// A backend.
+    Chosen,
+    /// The version that it would have to be is missing, and no other will do.
+    Missing,
+    /// No version has a backend that takes work.
+    Nobody,
+}
+
+impl Decided {
+    /// Back from its number; the compiler sees that nothing changes.
+    #[inline(always)]
+    pub const fn from_number(number: u32) -> Self {
+        match number {
+            0 => Self::Chosen,
+            1 => Self::Missing,
+            _ => Self::Nobody,
+        }
+    }
 }
 
 /// What the decision depends on, and scratch memory for making it.
@@ -95,6 +141,8 @@ pub struct Search {
     pub tried_version: u32,
     /// 1: backends that are passed over do not count, whoever is bound to them.
     pub strict: u32,
+    /// What the request is pinned to ([`crate::layout::pinned_to`]), or 0.
+    pub pin: u32,
     version: u32,
     index: u32,
     /// The backend that the session is bound or routed to, or [`NONE`].
@@ -136,6 +184,13 @@ fn routes(policy: &Policy, target: u32) -> bool {
 #[inline(always)]
 fn wanted(policy: &Policy, search: &Search) -> (u32, u32, Why) {
     let binding = Binding(search.binding);
+    if search.pin & 0xffff != 0 {
+        let pinned = pinned_version(search.pin);
+        // Where the session lives, if that is in the very version.
+        let at_home = search.binding != 0 && binding.version() == pinned && holds(policy, binding);
+        let why = if search.pin & PIN_OVERRIDES != 0 { Why::Overridden } else { Why::Pinned };
+        return (pinned, if at_home { binding.backend() } else { NONE }, why);
+    }
     if search.binding != 0 && holds(policy, binding) {
         return (binding.version(), binding.backend(), Why::Bound);
     }
@@ -148,7 +203,10 @@ fn wanted(policy: &Policy, search: &Search) -> (u32, u32, Why) {
     if search.presented != 0 && policy.adopt != NONE {
         return (policy.adopt, NONE, Why::Adopted);
     }
-    if policy.canary != NONE && bucket(policy.canary_salt, search.source) < policy.canary_share {
+    if policy.canary != NONE
+        && search.pin & PIN_NO_CANARY == 0
+        && bucket(policy.canary_salt, search.source) < policy.canary_share
+    {
         return (policy.canary, NONE, Why::Canary);
     }
     (policy.active, NONE, Why::Active)
@@ -190,6 +248,10 @@ fn minus_log(h: u32) -> u64 {
     (32 << 16) + 1 - log.min(32 << 16)
 }
 
+/// Attempts in a row that failed after which also those whose sessions live on a backend go elsewhere, while it is passed over:
+/// else each of them would pay for finding out again.
+const GIVEN_UP: u64 = 3;
+
 struct Candidates<'a, B> {
     backends: &'a B,
     of: &'a VersionPolicy,
@@ -216,7 +278,8 @@ impl<B: Backends> Step<Candidates<'_, B>> for Weigh {
         }
         // A session's memory is on its backend: two SYNs that were lost to another flow are no reason to lose it. This flow
         // has its own mask of those that it tried.
-        let kept = id == search.bound && search.strict == 0;
+        let known = B::Cpu::load(&backend.failures) < GIVEN_UP;
+        let kept = id == search.bound && search.strict == 0 && known;
         let shunned = B::Cpu::load(&backend.shunned_until) > search.now && !kept;
         // A preferred backend beats any weight: its score is infinite. Without weight it takes no new work, for which a leg is
         // no reason, but keeps the sessions that are bound to it.
@@ -255,18 +318,48 @@ fn backend_of<B: Backends>(backends: &B, of: &VersionPolicy, search: &mut Search
     search.best != NONE
 }
 
-/// Decides a request. False if no backend is left that it could go to.
+/// Whether a binding is of a version that is gone, rather than of one whose sessions were moved.
 #[inline(always)]
-pub fn decide<B: Backends>(backends: &B, policy: &Policy, search: &mut Search, choice: &mut Choice) -> bool {
+fn gone(policy: &Policy, binding: Binding) -> bool {
+    let of = version(policy, binding.version());
+    of.generation == 0 || binding.generation() < of.birth
+}
+
+/// Whether no other version will do: testers have to know which one they hit, and a service may want its users to wait for the
+/// one that they are on.
+#[inline(always)]
+fn insists(policy: &Policy, why: Why) -> bool {
+    let rejects = policy.flags & POLICY_REJECT_MISSING != 0;
+    match why {
+        Why::Pinned => true,
+        Why::Bound | Why::Route | Why::Overridden => rejects,
+        Why::Active | Why::Moved | Why::Adopted | Why::Canary => false,
+    }
+}
+
+/// Decides a request.
+#[inline(always)]
+pub fn decide<B: Backends>(backends: &B, policy: &Policy, search: &mut Search, choice: &mut Choice) -> Decided {
     let (first, bound, why) = wanted(policy, search);
     choice.backend_down = 0;
     choice.version_down = 0;
+    choice.missing = 0;
+    choice.why = why as u32;
+    if matches!(why, Why::Moved) && policy.flags & POLICY_REJECT_MISSING != 0 && gone(policy, Binding(search.binding)) {
+        choice.missing = MISSING_GONE;
+        return Decided::Missing;
+    }
+    let insists = insists(policy, why);
     for attempt in 0..3 {
         let index = match attempt {
             0 => first,
             1 => policy.active,
             _ => policy.fallback,
         };
+        if attempt != 0 && insists {
+            choice.missing = MISSING_DOWN;
+            return Decided::Missing;
+        }
         let of = version(policy, index);
         search.version = index;
         search.bound = if attempt == 0 { bound } else { NONE };
@@ -277,13 +370,12 @@ pub fn decide<B: Backends>(backends: &B, policy: &Policy, search: &mut Search, c
             choice.generation = of.generation;
             choice.backend = search.best;
             choice.position = search.best_position;
-            choice.why = why as u32;
             choice.backend_down = u32::from(attempt == 0 && bound != NONE && bound != search.best);
-            return true;
+            return Decided::Chosen;
         }
         choice.version_down = 1;
     }
-    false
+    Decided::Nobody
 }
 
 #[cfg(test)]

@@ -4,16 +4,18 @@ use core::cell::Cell;
 use core::ops::DerefMut;
 
 use crate::cookie::Proof;
-use crate::decide::{Backends, Choice, Search};
+use crate::decide::{Backends, Choice, Decided, Search};
 use crate::http::{Chunk, Head, Scan, Scanned, Span};
 use crate::layout::{
-    Buffer, Flow, FlowKey, Globals, Hands, LegSlot, Listener, ListenerKey, Policy, SessionHash, SessionRule, Stash,
-    Traffic,
+    Buffer, Flow, FlowKey, Globals, Hands, LegSlot, Listener, ListenerKey, PinEvent, Policy, SessionHash, SessionRule,
+    Stash, Traffic,
 };
 use crate::net::{Crafted, Draft, Seq, Sum};
+use crate::pins::Pins;
 use crate::route::Scratch;
 use crate::sessions::{Bound, Shelf, Table};
-use crate::splice::{Lookup, Now};
+use crate::splice::{self, Lookup, Now};
+use crate::work::Work;
 
 /// One step of a bounded loop over a context `C`.
 pub trait Step<C> {
@@ -61,7 +63,7 @@ pub enum Entered {
 }
 
 /// The kernel's maps, or what stands for them in the simulation. All of it is shared by all CPUs.
-pub trait Maps: Backends + Table {
+pub trait Maps: Backends + Table + Pins {
     /// A flow that is locked for as long as this lives.
     type Flow<'a>: DerefMut<Target = Flow>
     where
@@ -95,6 +97,8 @@ pub trait Maps: Backends + Table {
     fn leg(&self, slot: u32) -> Option<Self::Leg<'_>>;
     /// A [`crate::layout::PoolWord`], by [`crate::layout::pool`].
     fn pool(&self, index: u32) -> Option<&Cell<u64>>;
+    /// Tells whoever listens of a decision; never waits for that.
+    fn tell(&self, event: &PinEvent);
     /// Nanoseconds since boot.
     fn now(&self) -> u64;
     /// Counts something noticed on the way ([`crate::verdict::Note`] and the reasons behind it).
@@ -136,9 +140,17 @@ pub trait Maps: Backends + Table {
     fn route(&self, policy: &Policy, buffer: &Buffer, span: Span, scratch: &Scratch) -> u32 {
         crate::route::find::<Self::Cpu>(policy, buffer, span, scratch)
     }
+    /// [`crate::pins::find`].
+    #[inline(always)]
+    fn find_pin(&self, globals: &Globals, policy: &Policy, buffer: &Buffer, head: &Head, lookup: &mut Lookup)
+    where
+        Self: Sized,
+    {
+        crate::pins::find(self, globals, policy, buffer, head, lookup);
+    }
     /// [`crate::decide::decide`].
     #[inline(always)]
-    fn decide(&self, policy: &Policy, search: &mut Search, choice: &mut Choice) -> bool
+    fn decide(&self, policy: &Policy, search: &mut Search, choice: &mut Choice) -> Decided
     where
         Self: Sized,
     {
@@ -236,6 +248,22 @@ pub trait Maps: Backends + Table {
         Self: Sized,
     {
         crate::splice::join(self, flow, slot, choice, now);
+    }
+    /// [`crate::splice::trace`].
+    #[inline(always)]
+    fn trace(&self, work: &mut Work, flow: &Flow, version: u32, backend: u32, now: Now)
+    where
+        Self: Sized,
+    {
+        crate::splice::trace(self, work, flow, version, backend, now);
+    }
+    /// [`crate::splice::reject`].
+    #[inline(always)]
+    fn reject(&self, work: &mut Work, flow: &mut Flow, now: Now) -> splice::Step
+    where
+        Self: Sized,
+    {
+        crate::splice::reject(self, work, flow, now)
     }
     /// [`crate::net::craft`].
     #[inline(always)]

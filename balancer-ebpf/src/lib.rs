@@ -13,6 +13,7 @@ pub mod host;
 pub mod http;
 pub mod layout;
 pub mod net;
+pub mod pins;
 #[cfg(not(target_arch = "bpf"))]
 pub mod plain;
 pub mod route;

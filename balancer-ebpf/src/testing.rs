@@ -10,10 +10,11 @@ use crate::decide::Backends;
 use crate::host::{Entered, Machine, Maps};
 use crate::layout::{
     BACKEND_UP, BACKEND_USED, BUCKET_WAYS, Backend, Bucket, Buffer, Entry, Flow, FlowKey, Globals, Hands, Key,
-    LEG_CLASSES, Leg, LegSlot, Listener, ListenerKey, MAX_SOURCES, MAX_VERSIONS, Name, Policy, SessionRule, Stash,
-    Traffic, VERSION_BACKENDS, VERSION_SERVES, VersionPolicy,
+    LEG_CLASSES, Leg, LegSlot, Listener, ListenerKey, MAX_SOURCES, MAX_VERSIONS, Name, Pin, PinEvent, PinKey, Policy,
+    SessionRule, SourceKey, Stash, Traffic, VERSION_BACKENDS, VERSION_SERVES, VersionPolicy,
 };
 use crate::net::{Crafted, Egress, Frame, HEADERS, HEADERS_TS, Hop, update};
+use crate::pins::Pins;
 pub(crate) use crate::plain::Plain;
 use crate::sessions::Table;
 use crate::verdict::{COUNTERS, Note};
@@ -178,7 +179,7 @@ pub(crate) fn policy(versions: &[VersionPolicy]) -> Policy {
     let mut list = [VersionPolicy::NONE; MAX_VERSIONS as usize];
     list[..versions.len()].copy_from_slice(versions);
     let name = |text: &str| Name::new(text.as_bytes()).unwrap();
-    let rule = SessionRule { cookie: name("JSESSIONID"), parameter: name("jsessionid") };
+    let rule = SessionRule::new(name("JSESSIONID"), name("jsessionid"));
     Policy { generation: 1, versions: list, ..Policy::new(rule) }
 }
 
@@ -192,6 +193,7 @@ pub(crate) fn backend(index: u8, weight: u32) -> Backend {
         weight,
         shunned_until: Cell::new(0),
         legs: Cell::new(0),
+        failures: Cell::new(0),
     }
 }
 
@@ -218,6 +220,9 @@ pub(crate) struct TestMaps {
     pub(crate) pools: Vec<Cell<u64>>,
     pub(crate) now: Cell<u64>,
     pub(crate) counters: Vec<Cell<u64>>,
+    pub(crate) pins: Vec<(PinKey, Pin)>,
+    pub(crate) source_pins: Vec<Pin>,
+    pub(crate) told: RefCell<Vec<PinEvent>>,
 }
 
 impl TestMaps {
@@ -259,6 +264,9 @@ impl TestMaps {
             pools: vec![Cell::new(0); pools],
             now: Cell::new(5_000_000_000_000),
             counters: vec![Cell::new(0); COUNTERS as usize],
+            pins: Vec::new(),
+            source_pins: Vec::new(),
+            told: RefCell::default(),
         }
     }
 
@@ -294,6 +302,19 @@ impl Backends for TestMaps {
 impl Table for TestMaps {
     fn bucket(&self, index: u32) -> Option<&Bucket> {
         self.buckets.get(index as usize)
+    }
+}
+
+impl Pins for TestMaps {
+    fn pin(&self, key: &PinKey) -> Option<&Pin> {
+        self.pins.iter().find(|(other, _)| other == key).map(|(_, pin)| pin)
+    }
+    fn source_pin(&self, key: &SourceKey) -> Option<&Pin> {
+        // The tests' networks do not overlap.
+        let inside = |pin: &Pin| {
+            u32::from_ne_bytes(key.address) & u32::from_ne_bytes(pin.mask) == u32::from_ne_bytes(pin.network)
+        };
+        self.source_pins.iter().find(|pin| inside(pin))
     }
 }
 
@@ -360,6 +381,9 @@ impl Maps for TestMaps {
     }
     fn pool(&self, index: u32) -> Option<&Cell<u64>> {
         self.pools.get(index as usize)
+    }
+    fn tell(&self, event: &PinEvent) {
+        self.told.borrow_mut().push(*event);
     }
     fn now(&self) -> u64 {
         self.now.get()

@@ -182,6 +182,10 @@ verdicts! {
     BehindLast "behind_last_answer_reset" Send,
     /// A flow was closed because a drain came to its deadline: both ends are reset.
     ClosedOutside "closed_by_drain_reset" Send,
+    /// No backend may have the request, or none is there: the director answered with a 503.
+    Rejected "answered_unavailable" Send,
+    /// What the client still sent of such a request was acknowledged.
+    RejectedAck "answered_unavailable_ack" Send,
     /// A request that cannot be framed: from here on the flow stays where it is.
     Unframed "request_unframed" Send,
 }
@@ -225,6 +229,14 @@ notes! {
     BoundBackendDown "bound_backend_down",
     /// A version has no backend that takes work: another version got the request.
     VersionDown "version_down",
+    /// The version that a request would have to get is gone or has no backend that takes work: it was answered with a 503.
+    VersionMissing "version_missing",
+    /// A tester's pin chose the version.
+    RequestPinned "request_pinned",
+    /// An operator's override of a session did.
+    RequestOverridden "request_overridden",
+    /// Nobody read what was told of a pinned request fast enough.
+    EventLost "event_lost",
     /// More candidate ids than are tried.
     MoreIds "more_ids",
     /// An idle flow was collected.

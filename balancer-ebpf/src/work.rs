@@ -1,7 +1,7 @@
 //! Scratch memory: one per CPU, for whatever would crowd the stack.
 
 use crate::http::{Chunk, Scan};
-use crate::layout::{Buffer, CloseRequest, FlowKey};
+use crate::layout::{Buffer, CloseRequest, FlowKey, PinEvent};
 use crate::net::{Crafted, Draft, Egress, Options, Segment, Sum};
 use crate::sessions::Shelf;
 use crate::splice::Emission;
@@ -31,6 +31,8 @@ pub struct Work {
     pub zero: u32,
     /// Which of the presented ids is known.
     pub lookup: crate::splice::Lookup,
+    /// What is told of that.
+    pub event: PinEvent,
     /// What was decided.
     pub choice: crate::decide::Choice,
     pub search: crate::decide::Search,

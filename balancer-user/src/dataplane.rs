@@ -4,7 +4,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use balancer_ebpf::layout::{Backend, Bucket, FlowKey, Globals, Listener, ListenerKey, Policy, Traffic};
+use balancer_ebpf::layout::{
+    Backend, Bucket, FlowKey, Globals, Listener, ListenerKey, Pin, PinEvent, PinKey, Policy, SourceKey, Traffic,
+};
 
 /// An entry of the session table, as it was at one instant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,6 +70,21 @@ pub trait Dataplane: Send {
     fn reset_traffic(&mut self, service: u32, version: u32) -> anyhow::Result<()>;
     /// By index, over all CPUs.
     fn counters(&self) -> anyhow::Result<Vec<u64>>;
+
+    /// Pins that requests carry, and those by where they come from.
+    fn pins(&self) -> anyhow::Result<BTreeMap<PinKey, Pin>>;
+    fn source_pins(&self) -> anyhow::Result<BTreeMap<(SourceKey, u32), Pin>>;
+    /// Makes the pins these; the second of a source's key is how many bits of it count.
+    fn set_pins(
+        &mut self,
+        wanted: &BTreeMap<PinKey, Pin>,
+        sources: &BTreeMap<(SourceKey, u32), Pin>,
+    ) -> anyhow::Result<()>;
+    /// One pin, as the data path finds it.
+    fn pin(&self, key: &PinKey) -> Option<Pin>;
+    fn source_pin(&self, key: &SourceKey) -> Option<Pin>;
+    /// What the programs have told since the last time.
+    fn told(&mut self) -> Vec<PinEvent>;
 
     /// The connections that have a leg to a version.
     fn flows_of(&self, service: u32, version: u32) -> anyhow::Result<Vec<FlowSight>>;

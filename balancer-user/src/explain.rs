@@ -8,17 +8,19 @@
 use std::{cell::OnceCell, collections::BTreeMap};
 
 use balancer_ebpf::{
-    decide::{Backends, Choice, Search, Why, decide},
+    decide::{Backends, Choice, Decided, MISSING_GONE, Search, Why, decide},
     host::Machine,
-    http::{Scan, Scanned, Span, scan_request},
+    http::{Head, Scan, Scanned, Span, scan_request},
     layout::{
-        Backend, Binding, Bucket, Buffer, Globals, KIND_RENAMED, MAX_BACKENDS, NONE, Policy, target_backend,
-        target_version,
+        Backend, Binding, Bucket, Buffer, Globals, KIND_RENAMED, MAX_BACKENDS, NONE, PIN_NO_CANARY, PIN_OVERRIDES,
+        PIN_QUERY, Pin, PinKey, Policy, SessionHash, SourceKey, pinned_version, target_backend, target_version,
     },
+    pins::{self, Pins},
     plain::Plain,
     route::{self, Scratch},
     sessions::{Shelf, Table, present, term},
     sip::session_hash,
+    splice::Lookup,
 };
 
 use crate::{
@@ -34,6 +36,8 @@ struct Copies<'a> {
     plane: &'a dyn Dataplane,
     buckets: BTreeMap<u32, OnceCell<Option<Bucket>>>,
     backends: Vec<OnceCell<Option<Backend>>>,
+    /// By source, and by the kinds of keys.
+    pins: [OnceCell<Option<Pin>>; PIN_QUERY as usize + 1],
 }
 
 impl Machine for Copies<'_> {
@@ -50,6 +54,16 @@ impl Backends for Copies<'_> {
     fn backend(&self, id: u32) -> Option<&Backend> {
         let cell = self.backends.get(id as usize)?;
         cell.get_or_init(|| self.plane.backend(u16::try_from(id).ok()?).ok()).as_ref()
+    }
+}
+
+impl Pins for Copies<'_> {
+    fn pin(&self, key: &PinKey) -> Option<&Pin> {
+        // A request is looked up once for each kind.
+        self.pins.get(key.kind as usize)?.get_or_init(|| self.plane.pin(key)).as_ref()
+    }
+    fn source_pin(&self, key: &SourceKey) -> Option<&Pin> {
+        self.pins[0].get_or_init(|| self.plane.source_pin(key)).as_ref()
     }
 }
 
@@ -73,18 +87,28 @@ pub fn explain(
         return Err(Failure::other(format!("service `{}` has no policy in the kernel", service.name), ""));
     };
     let mut steps = Vec::new();
-    let (buffer, ids) = scan(config, request, &policy, &mut steps)?;
+    let (buffer, head, ids) = scan(config, request, &policy, &mut steps)?;
     let copies = Copies {
         plane,
         buckets: ids.iter().flat_map(|id| buckets(&globals, service.id, &buffer, *id)).collect(),
         backends: (0..MAX_BACKENDS).map(|_| OnceCell::new()).collect(),
+        pins: Default::default(),
     };
-    let (binding, route) = look_up(&copies, &globals, service, &policy, &buffer, &ids, now, &mut steps);
+    let (binding, route, hash) = look_up(&copies, &globals, service, &policy, &buffer, &ids, now, &mut steps);
+
+    let mut lookup = Lookup::default();
+    lookup.begin(service.id, u32::from(request.source), term(now.seconds, policy.idle_seconds));
+    (lookup.hash, lookup.binding, lookup.presented) = (hash, binding, u32::from(!ids.is_empty()));
+    if policy.pins != 0 {
+        pins::find(&copies, &globals, &policy, &buffer, &head, &mut lookup);
+        steps.extend(pin_step(service, &lookup));
+    }
 
     let mut search = Search::default();
     search.binding = binding;
     search.route = route;
-    search.presented = u32::from(!ids.is_empty());
+    search.pin = lookup.pin.pin;
+    search.presented = lookup.presented;
     search.now = now.milliseconds;
     search.source = u32::from(request.source);
     search.present_version = NONE;
@@ -92,7 +116,21 @@ pub fn explain(
     search.tried_version = NONE;
     let mut choice = Choice::default();
     let decided = decide(&copies, &policy, &mut search, &mut choice);
-    Ok(say(service, request, decided.then_some(choice), steps))
+    Ok(say(service, request, decided, choice, steps))
+}
+
+/// What a pin has to say.
+fn pin_step(service: &model::Service, lookup: &Lookup) -> Option<String> {
+    let pin = lookup.pin.pin;
+    let version = service.versions.iter().find(|version| version.index == pinned_version(pin));
+    match version {
+        Some(version) if pin & 0xffff != 0 => {
+            let what =
+                if pin & PIN_OVERRIDES != 0 { "an operator's override of the session" } else { "the request's pin" };
+            Some(format!("{what} (pin {}) wants {}", lookup.pin.id, version.label))
+        }
+        _ => (pin & PIN_NO_CANARY != 0).then(|| "the request's pin opts out of canaries".to_owned()),
+    }
 }
 
 /// Writes the request's head and lets the core find the ids in it, in the order in which they are tried.
@@ -101,11 +139,12 @@ fn scan(
     request: &ExplainRequest,
     policy: &Policy,
     steps: &mut Vec<String>,
-) -> Result<(Buffer, Vec<Span>), Failure> {
+) -> Result<(Buffer, Head, Vec<Span>), Failure> {
     let path = request.path.as_deref().unwrap_or("/");
     let cookies: Vec<String> = request.cookies.iter().map(|id| format!("{}={id}", config.cookie)).collect();
     let cookies = if cookies.is_empty() { String::new() } else { format!("Cookie: {}\r\n", cookies.join("; ")) };
-    let head = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{cookies}\r\n", config.listen);
+    let headers: String = request.headers.iter().map(|header| format!("{header}\r\n")).collect();
+    let head = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{cookies}{headers}\r\n", config.listen);
 
     let mut buffer = Buffer::new();
     buffer.fill(0, head.as_bytes());
@@ -132,7 +171,7 @@ fn scan(
         (1, _) => format!("a session id in the cookie `{}`", config.cookie),
         (count, _) => format!("{count} session ids in cookies `{}`: the first that is known counts", config.cookie),
     });
-    Ok((buffer, ids))
+    Ok((buffer, *head, ids))
 }
 
 fn buckets(globals: &Globals, service: u32, buffer: &Buffer, id: Span) -> [(u32, OnceCell<Option<Bucket>>); 2] {
@@ -140,8 +179,8 @@ fn buckets(globals: &Globals, service: u32, buffer: &Buffer, id: Span) -> [(u32,
     [hash.bucket as u32, (hash.bucket >> 32) as u32].map(|index| (index & globals.bucket_mask, OnceCell::new()))
 }
 
-/// The binding of the first id that is known, or 0; and where the route of the first leads that has one and is not, or
-/// [`NONE`].
+/// The binding of the first id that is known, or 0; where the route of the first leads that has one and is not, or [`NONE`];
+/// and the hash of the id that is known, else of the first.
 #[expect(clippy::too_many_arguments, reason = "a step of `explain`, apart only to be read apart")]
 fn look_up(
     copies: &Copies<'_>,
@@ -152,10 +191,12 @@ fn look_up(
     ids: &[Span],
     now: Now,
     steps: &mut Vec<String>,
-) -> (u64, u32) {
+) -> (u64, u32, SessionHash) {
     let mut routed = NONE;
+    let mut first = None;
     for id in ids {
         let hash = session_hash(globals.session_key, service.id, buffer, *id);
+        first.get_or_insert(hash);
         let found = present(copies, globals, &hash, term(now.seconds, policy.idle_seconds), &Shelf::default());
         if found.binding == 0 {
             let shown = short_hash(hash.tag);
@@ -180,21 +221,35 @@ fn look_up(
             }
             _ => format!("id {}: bound to a version that was removed or that it was moved from", short_hash(hash.tag)),
         });
-        return (found.binding, routed);
+        return (found.binding, routed, hash);
     }
-    (0, routed)
+    (0, routed, first.unwrap_or_default())
 }
 
 fn say(
     service: &model::Service,
     request: &ExplainRequest,
-    choice: Option<Choice>,
+    decided: Decided,
+    choice: Choice,
     mut steps: Vec<String>,
 ) -> Explanation {
-    let Some(choice) = choice else {
-        steps.push("no version has a backend that takes work".to_owned());
-        return Explanation { version: None, backend: None, reason: "none".to_owned(), steps };
-    };
+    let nowhere = |reason: &str, steps| Explanation { version: None, backend: None, reason: reason.to_owned(), steps };
+    match decided {
+        Decided::Chosen => {}
+        Decided::Missing => {
+            steps.push(match choice.missing {
+                MISSING_GONE => {
+                    "its version is gone, and the service rejects such requests (missing_version)".to_owned()
+                }
+                _ => "that version has no backend that takes work, and no other will do".to_owned(),
+            });
+            return nowhere("rejected", steps);
+        }
+        Decided::Nobody => {
+            steps.push("no version has a backend that takes work".to_owned());
+            return nowhere("none", steps);
+        }
+    }
     let version = service.versions.iter().find(|version| version.index == choice.version);
     let label = version.map(|version| version.label.clone());
     let backend = version.and_then(|version| version.backends.iter().find(|b| u32::from(b.id) == choice.backend));
@@ -207,6 +262,8 @@ fn say(
         steps.push(format!("its version has no backend that takes work: {shown} stands in"));
     } else if why == Why::Adopted {
         steps.push(format!("ids that nobody knows are adopted into {shown}"));
+    } else if matches!(why, Why::Pinned | Why::Overridden) {
+        steps.push(format!("so it gets {shown}, whatever its session"));
     } else if why == Why::Canary {
         steps.push(format!("of the new sessions, those from {} get the canary {shown}", request.source));
     } else if !home {

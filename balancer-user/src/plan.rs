@@ -6,13 +6,13 @@ use std::{cell::Cell, collections::BTreeMap};
 
 use balancer_ebpf::layout::{
     BACKEND_UP, BACKEND_USED, Backend, Listener, ListenerKey, MAX_VERSIONS, NONE, Name, OFFER_SACK, OFFER_SCALE,
-    OFFER_TIMESTAMPS, POLICY_GATEWAY, POLICY_KEEP_UNFRAMED, POLICY_POOL, Policy, ROLE_BACKEND, ROLE_LISTENER,
-    ROLE_SOURCE, SessionRule, VERSION_BACKENDS, VERSION_ROUTES, VERSION_SERVES, VersionPolicy,
+    OFFER_TIMESTAMPS, POLICY_GATEWAY, POLICY_KEEP_UNFRAMED, POLICY_POOL, POLICY_REJECT_MISSING, Policy, ROLE_BACKEND,
+    ROLE_LISTENER, ROLE_SOURCE, SessionRule, VERSION_BACKENDS, VERSION_ROUTES, VERSION_SERVES, VersionPolicy,
 };
 use balancer_ebpf::route;
 
 use crate::{
-    config::{self, Config, OnUnframed, Pool, ReturnPath, Select},
+    config::{self, Config, MissingVersion, OnUnframed, Pool, ReturnPath, Select},
     label::Label,
     model::{self, Condition, Conditions, State},
 };
@@ -70,7 +70,7 @@ pub fn policy(service: &model::Service, config: &config::Service, conditions: &C
         }
     }
     let index = |label: &Label| service.version(label).map(|version| version.index);
-    let rule = SessionRule { cookie: name(&config.cookie), parameter: name(&config.parameter) };
+    let rule = SessionRule::new(name(&config.cookie), name(&config.parameter));
     let mut policy = Policy {
         // Without any version the index points to a free slot, which the data path takes for "nothing to serve".
         active: service.active().map_or(0, |version| version.index),
@@ -113,6 +113,7 @@ fn policy_flags(config: &config::Service) -> u32 {
     flag(config.pool == Pool::Safe, POLICY_POOL)
         | flag(config.on_unframed == OnUnframed::Keep, POLICY_KEEP_UNFRAMED)
         | flag(config.return_path == ReturnPath::Gateway, POLICY_GATEWAY)
+        | flag(config.missing_version == MissingVersion::Reject, POLICY_REJECT_MISSING)
 }
 
 /// What addresses are to the director: listeners', legs' sources, and the backends of services whose answers come back
@@ -178,6 +179,7 @@ pub fn backend(backend: &model::Backend, up: bool, weight: u32) -> Backend {
         weight,
         shunned_until: Cell::new(0),
         legs: Cell::new(0),
+        failures: Cell::new(0),
     }
 }
 

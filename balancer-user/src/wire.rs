@@ -382,6 +382,9 @@ pub struct ExplainRequest {
     pub cookies: Vec<String>,
     #[serde(default)]
     pub path: Option<String>,
+    /// Other headers, each as `Name: value`: where a pin may stand.
+    #[serde(default)]
+    pub headers: Vec<String>,
     pub source: Ipv4Addr,
 }
 
@@ -390,7 +393,7 @@ pub struct ExplainRequest {
 pub struct Explanation {
     pub version: Option<Label>,
     pub backend: Option<SocketAddrV4>,
-    /// `bound`, `moved`, `route`, `adopted`, `active` or `none`.
+    /// `pin`, `override`, `bound`, `moved`, `route`, `adopted`, `canary`, `active`; `rejected` (with a 503) or `none`.
     pub reason: String,
     /// How it came to that, one sentence a step.
     pub steps: Vec<String>,

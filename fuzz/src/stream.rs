@@ -62,7 +62,7 @@ pub struct Stream {
 /// The rule of a service that is configured no further.
 pub fn rule() -> SessionRule {
     let name = |text: &[u8]| Name::new(text).expect("names are short");
-    SessionRule { cookie: name(b"JSESSIONID"), parameter: name(b"jsessionid") }
+    SessionRule::new(name(b"JSESSIONID"), name(b"jsessionid"))
 }
 
 impl Stream {

@@ -29,7 +29,7 @@ fn run(backends: &List, policy: &Policy, mut search: Search) -> Option<Choice> {
     search.index = 99;
     (search.best, search.best_position, search.second, search.bound, search.present) = (3, 3, 3, 3, 3);
     let mut choice = Choice { backend_down: 7, version_down: 7, why: 9, ..Choice::default() };
-    decide(backends, policy, &mut search, &mut choice).then_some(choice)
+    (decide(backends, policy, &mut search, &mut choice) == Decided::Chosen).then_some(choice)
 }
 
 /// A request of nobody that is known, from `source`, without a leg.

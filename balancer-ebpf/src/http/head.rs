@@ -72,6 +72,10 @@ pub struct Head {
     pub deletes: u32,
     /// How many ids from cookies there were no room for in `ids`.
     pub more_ids: u32,
+    /// Of a request: the values of the service's pin cookie and pin header, and all of the query.
+    pub pin_cookie: Span,
+    pub pin_header: Span,
+    pub query: Span,
 }
 
 impl Head {
@@ -87,6 +91,9 @@ impl Head {
         set_id: Span::NONE,
         deletes: 0,
         more_ids: 0,
+        pin_cookie: Span::NONE,
+        pin_header: Span::NONE,
+        query: Span::NONE,
     };
 
     /// Back to [`Head::EMPTY`], but for ids that do not count: field by field, since BPF has no `memset`.
@@ -101,5 +108,8 @@ impl Head {
         self.set_id = Span::NONE;
         self.deletes = 0;
         self.more_ids = 0;
+        self.pin_cookie = Span::NONE;
+        self.pin_header = Span::NONE;
+        self.query = Span::NONE;
     }
 }

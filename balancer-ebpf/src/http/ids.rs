@@ -1,6 +1,6 @@
 //! Session ids in cookies and behind names, read as RFC 6265 and Tomcat read them (C18 to C25).
 
-use super::swar::{byte_at, keep, leading_blanks, trailing_blanks, word_at};
+use super::swar::{byte_at, keep, leading_blanks, splat, trailing_blanks, word_at};
 use super::{MAX_IDS, Scan, Span};
 use crate::layout::{Buffer, MAX_NAME, Name, SessionRule};
 use crate::sip::MAX_ID;
@@ -9,6 +9,11 @@ use crate::sip::MAX_ID;
 #[inline(always)]
 pub(super) fn cookie(scan: &mut Scan, buffer: &Buffer, rule: &SessionRule, end: u32) {
     let Some(value) = named_value(buffer, &rule.cookie, scan.item, end) else {
+        if rule.pin_cookie.len != 0
+            && let Some(value) = named_value(buffer, &rule.pin_cookie, scan.item, end)
+        {
+            scan.head.pin_cookie = usable(value);
+        }
         return;
     };
     let id = usable(value);
@@ -23,6 +28,13 @@ pub(super) fn cookie(scan: &mut Scan, buffer: &Buffer, rule: &SessionRule, end: 
     } else {
         scan.head.more_ids += 1;
     }
+}
+
+/// Takes in the value of the field that may carry a pin; of several the last one.
+#[inline(always)]
+pub(super) fn pin_header(scan: &mut Scan, buffer: &Buffer, end: u32) {
+    let (start, end) = trim(buffer, scan.item, end);
+    scan.head.pin_header = usable(Span::between(start, end));
 }
 
 /// The id itself if its length can be looked up, else none.
@@ -60,9 +72,29 @@ pub(super) fn trim(buffer: &Buffer, start: u32, end: u32) -> (u32, u32) {
     (start, if shorter > start { shorter } else { start })
 }
 
+/// Whether the bytes from `pos` on are `name`, which is in lower case, whatever their case. Folding the case of a token this way
+/// makes no other token of it a letter; what is folded is no letter in a name of another field at worst, and such a field pins
+/// nobody without the value.
+#[inline(always)]
+pub(super) fn lower_name_at(buffer: &Buffer, name: &Name, pos: u32) -> bool {
+    let mut index = 0;
+    while index < MAX_NAME {
+        let done = index as u32;
+        if done >= name.len {
+            break;
+        }
+        let word = keep(word_at(buffer, pos + done) | splat(0x20), name.len - done);
+        if word != keep(name.words[index / 8] | splat(0x20), name.len - done) {
+            return false;
+        }
+        index += 8;
+    }
+    true
+}
+
 /// Whether the bytes from `pos` on are `name`. Nothing is said about what follows it.
 #[inline(always)]
-pub(super) fn name_at(buffer: &Buffer, name: &Name, pos: u32) -> bool {
+pub(crate) fn name_at(buffer: &Buffer, name: &Name, pos: u32) -> bool {
     let mut index = 0;
     while index < MAX_NAME {
         let done = index as u32;

@@ -29,16 +29,18 @@ pub(super) const CODING: u32 = 6;
 pub(super) const EXPECT: u32 = 7;
 /// A response's challenges to authenticate: items behind `,`.
 pub(super) const CHALLENGES: u32 = 8;
+/// The field that may carry a pin.
+pub(super) const PIN: u32 = 9;
 /// A request's target, up to its query.
-pub(super) const TARGET: u32 = 9;
+pub(super) const TARGET: u32 = 10;
 /// The value of the path parameter.
-pub(super) const PARAMETER: u32 = 10;
+pub(super) const PARAMETER: u32 = 11;
 /// A request's query.
-pub(super) const QUERY: u32 = 11;
+pub(super) const QUERY: u32 = 12;
 /// A request's method.
-pub(super) const METHOD: u32 = 12;
+pub(super) const METHOD: u32 = 13;
 /// A field's name.
-pub(super) const NAME: u32 = 13;
+pub(super) const NAME: u32 = 14;
 
 /// What stops a search, for [`stops`]: control characters in every value.
 pub(super) const CONTROLS: u64 = splat(0x20);
@@ -176,6 +178,7 @@ fn item(scan: &mut Scan, buffer: &Buffer, rule: &SessionRule, end: u32) {
         CODING => length::coding(scan, buffer, end),
         EXPECT => length::expect(scan, buffer, end),
         CHALLENGES => authentication::challenge(scan, buffer),
+        PIN => ids::pin_header(scan, buffer, end),
         _ => {}
     }
 }

@@ -3,8 +3,8 @@
 use super::Scanned::*;
 use super::lines::*;
 use super::swar::{before, byte_at, first, is_token, odd, splat, word, word_at};
-use super::{Scan, UPGRADE_FIELD, authentication, length, request};
-use crate::layout::Buffer;
+use super::{Scan, UPGRADE_FIELD, authentication, ids, length, request};
+use crate::layout::{Buffer, SessionRule};
 
 /// The words that a turn looks at, at most: longer names are rare.
 const NAME_WORDS: usize = 5;
@@ -33,7 +33,7 @@ pub(super) fn name(walk: &mut Walk<'_>) -> bool {
     let end = if scan.mode == NAME { b':' } else { b' ' };
     if byte == end && pos != scan.line {
         if scan.mode == NAME {
-            field(scan, buffer, pos);
+            field(scan, buffer, walk.rule, pos);
         } else {
             request::method(scan, buffer, pos);
         }
@@ -67,7 +67,7 @@ fn odd_name(scan: &mut Scan, buffer: &Buffer, pos: u32, byte: u8) -> bool {
 
 /// Begins the value of the field whose name ends at `colon`.
 #[inline(always)]
-fn field(scan: &mut Scan, buffer: &Buffer, colon: u32) {
+fn field(scan: &mut Scan, buffer: &Buffer, rule: &SessionRule, colon: u32) {
     let len = colon - scan.line;
     let mut mode = VALUE;
     // Most names are told from ours by their length alone.
@@ -99,6 +99,10 @@ fn field(scan: &mut Scan, buffer: &Buffer, colon: u32) {
         } else if authenticates(scan.response, len, head, tail) {
             mode = authentication::field(scan, buffer, colon + 1);
         }
+    }
+    let pin = &rule.pin_header;
+    if pin.len != 0 && pin.len == len && scan.response == 0 && ids::lower_name_at(buffer, pin, scan.line) {
+        mode = PIN;
     }
     let start = colon + 1;
     scan.mode = mode;

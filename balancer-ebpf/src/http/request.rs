@@ -49,8 +49,14 @@ pub(super) fn target(scan: &mut Scan, buffer: &Buffer, rule: &SessionRule, pos: 
         part(scan, TARGET, SEMICOLONS);
     }
     match byte {
-        b' ' => version(scan, buffer, pos),
+        b' ' => {
+            if scan.mode == QUERY {
+                scan.head.query = Span::between(scan.head.query.pos, pos);
+            }
+            version(scan, buffer, pos)
+        }
         b'?' if scan.mode == TARGET => {
+            scan.head.query = Span { pos: pos + 1, len: 0 };
             // What follows is no path (C24), and may have as many question marks as it likes.
             part(scan, QUERY, 0);
             true

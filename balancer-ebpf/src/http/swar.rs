@@ -24,12 +24,12 @@ pub(crate) fn word_at(buffer: &Buffer, pos: u32) -> u64 {
 
 /// The byte at `pos`.
 #[inline(always)]
-pub(super) fn byte_at(buffer: &Buffer, pos: u32) -> u8 {
+pub(crate) fn byte_at(buffer: &Buffer, pos: u32) -> u8 {
     (word(buffer, pos, 0) >> ((pos & 7) * 8)) as u8
 }
 
 /// A word of eight equal bytes.
-pub(super) const fn splat(byte: u8) -> u64 {
+pub(crate) const fn splat(byte: u8) -> u64 {
     0x0101_0101_0101_0101 * byte as u64
 }
 
@@ -38,7 +38,7 @@ const ASCII: u64 = splat(0x7f);
 
 /// Which byte the first mark is in; BPF has no instruction that counts zeroes. There must be a mark.
 #[inline(always)]
-pub(super) fn first(marks: u64) -> u32 {
+pub(crate) fn first(marks: u64) -> u32 {
     let lowest = marks & marks.wrapping_neg();
     ((lowest >> 7).wrapping_mul(0x0001_0203_0405_0607) >> 56) as u32
 }
@@ -67,6 +67,13 @@ pub(super) fn odd(word: u64) -> u64 {
     let letter = (lower + splat(0x80 - b'a')) & !(lower + splat(0x7f - b'z'));
     let not_dash = (ascii ^ splat(b'-')) + ASCII;
     ((!letter & not_dash) | word) & MARKS
+}
+
+/// The bytes that are this one, each exactly.
+#[inline(always)]
+pub(crate) fn equal(word: u64, byte: u8) -> u64 {
+    let other = word ^ splat(byte);
+    !((((other & ASCII) + ASCII) | other) | ASCII) & MARKS
 }
 
 /// The bytes that are neither a space nor a tab, each exactly.
@@ -176,6 +183,7 @@ mod tests {
             expect(stops(word, splat(0x20), 0), byte < 0x20 || byte == 0x7f, at);
             let class = matches!(byte, b';' | b'?' | b'{');
             expect(stops(word, splat(0x21), splat(0x44)), byte < 0x21 || byte == 0x7f || class, at);
+            expect(equal(word, b'&'), byte == b'&', at);
             expect(odd(word), !byte.is_ascii_alphabetic() && byte != b'-', at);
             expect(inked(word ^ splat(b'x') ^ splat(b' ')), byte != b'x' && byte != b'Q', at);
         });

@@ -3,21 +3,23 @@
 //! Arguments are pointers to whole structures, which the verifier checks at each call, and may be null as far as it knows.
 
 use balancer_ebpf::cookie::check_packed;
-use balancer_ebpf::decide::{Choice, Search, decide};
+use balancer_ebpf::decide::{Choice, Decided, Search, decide};
 use balancer_ebpf::http::{Chunk, Head, Scan, Scanned, Span, scan_chunk, scan_request, scan_response};
 use balancer_ebpf::layout::{Buffer, Flow, FlowKey, Globals, NONE, Policy, SessionHash, SessionRule};
 use balancer_ebpf::net::{Crafted, Draft, Seq, Sum, craft, sum};
+use balancer_ebpf::pins;
 use balancer_ebpf::route::{Scratch, find};
 use balancer_ebpf::sessions::{Bound, Shelf, bind, forget, rename};
 use balancer_ebpf::sip::session_hash;
 use balancer_ebpf::splice::{
-    Lookup, Next, Now, Step, claim_leg, claim_slot, claim_stash, conclude, join, look_up, park, refresh, take,
+    Lookup, Next, Now, Step, claim_leg, claim_slot, claim_stash, conclude, join, look_up, park, refresh, reject, take,
+    trace,
 };
 
 use balancer_ebpf::verdict::Verdict;
 
 use super::cpu::Bpf;
-use super::maps::Kernel;
+use super::maps::{Kernel, work};
 
 /// Makes references of a global function's pointers, or answers `$or`.
 macro_rules! references {
@@ -109,8 +111,22 @@ pub(super) extern "C" fn balancer_look_up(
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(super) extern "C" fn balancer_decide(policy: *const Policy, search: *mut Search, choice: *mut Choice) -> u32 {
-    references!(0; policy; search, choice);
-    u32::from(decide(&Kernel, policy, search, choice))
+    references!(Decided::Nobody as u32; policy; search, choice);
+    decide(&Kernel, policy, search, choice) as u32
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn balancer_find_pin(
+    globals: *const Globals,
+    policy: *const Policy,
+    buffer: *const Buffer,
+    head: *const Head,
+    lookup: *mut Lookup,
+) -> u32 {
+    references!(0; globals, policy, buffer, head; lookup);
+    pins::find(&Kernel, globals, policy, buffer, head, lookup);
+    0
 }
 
 #[unsafe(no_mangle)]
@@ -243,6 +259,25 @@ pub(super) extern "C" fn balancer_join(flow: *mut Flow, slot: u32, choice: *cons
     references!(0; choice; flow);
     join(&Kernel, flow, slot, choice, Now::at(ns));
     0
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn balancer_trace(flow: *const Flow, version: u32, backend: u32, ns: u64) -> u32 {
+    references!(0; flow;);
+    if let Some(work) = work() {
+        trace(&Kernel, work, flow, version, backend, Now::at(ns));
+    }
+    0
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn balancer_reject(flow: *mut Flow, ns: u64) -> u64 {
+    let unconfigured = pack_step((Next::Done, Verdict::NoConfig));
+    references!(unconfigured;; flow);
+    let Some(work) = work() else { return unconfigured };
+    pack_step(reject(&Kernel, work, flow, Now::at(ns)))
 }
 
 /// Where a verdict is packed rather than a slot.

@@ -3,23 +3,26 @@
 use core::cell::Cell;
 use core::ops::{Deref, DerefMut};
 
-use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_NOEXIST};
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST};
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, PerCpuArray};
+use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
+use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
 use balancer_ebpf::cookie::Proof;
-use balancer_ebpf::decide::{Backends, Choice, Search};
+use balancer_ebpf::decide::{Backends, Choice, Decided, Search};
 use balancer_ebpf::host::{Cpu, Entered, Machine, Maps, Step};
 use balancer_ebpf::http::{Chunk, Head, Scan, Scanned, Span};
 use balancer_ebpf::layout::{
     Backend, Bucket, Buffer, Flow, FlowKey, FlowSlot, Globals, Hands, LEG_CLASSES, LegSlot, Listener, ListenerKey,
-    MAX_BACKENDS, MAX_SERVICES, MAX_VERSIONS, Policy, SERVICE_BLOCKS, SessionHash, SessionRule, Stash, Traffic,
+    MAX_BACKENDS, MAX_PINS, MAX_SERVICES, MAX_VERSIONS, Pin, PinEvent, PinKey, Policy, SERVICE_BLOCKS, SessionHash,
+    SessionRule, SourceKey, Stash, Traffic,
 };
 use balancer_ebpf::net::{Crafted, Draft, Seq, Sum};
+use balancer_ebpf::pins::Pins;
 use balancer_ebpf::route::Scratch;
 use balancer_ebpf::sessions::{Bound, Shelf, Table};
-use balancer_ebpf::splice::{Lookup, Now};
-use balancer_ebpf::verdict::COUNTERS as COUNTER_COUNT;
+use balancer_ebpf::splice::{Lookup, Now, Step as StepAnswer};
+use balancer_ebpf::verdict::{COUNTERS as COUNTER_COUNT, Note};
 use balancer_ebpf::work::Work;
 
 use super::cpu::Bpf;
@@ -65,6 +68,12 @@ static HANDS: Array<Shared<Hands>> = Array::with_max_entries(1, 0);
 static TRAFFIC: Array<Shared<Traffic>> = Array::with_max_entries(MAX_SERVICES * MAX_VERSIONS, BPF_F_MMAPABLE);
 #[map]
 static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTER_COUNT, 0);
+#[map]
+static PINS: HashMap<PinKey, Pin> = HashMap::with_max_entries(MAX_PINS, 0);
+#[map]
+static SOURCE_PINS: LpmTrie<SourceKey, Pin> = LpmTrie::with_max_entries(MAX_PINS, BPF_F_NO_PREALLOC);
+#[map]
+static EVENTS: RingBuf = RingBuf::with_byte_size(256 << 10, 0);
 #[map]
 static WORK: PerCpuArray<Shared<Work>> = PerCpuArray::with_max_entries(1, 0);
 
@@ -200,6 +209,22 @@ impl Table for Kernel {
     }
 }
 
+impl Pins for Kernel {
+    #[inline(always)]
+    fn pin(&self, key: &PinKey) -> Option<&Pin> {
+        // SAFETY: pins are replaced as a whole; an old one stays readable until the program has ended (RCU).
+        unsafe { PINS.get(key) }
+    }
+    #[inline(always)]
+    fn source_pin(&self, key: &SourceKey) -> Option<&Pin> {
+        SOURCE_PINS.get(&Key::new(64, *key))
+    }
+    #[inline(always)]
+    fn hash_value(&self, globals: &Globals, service: u32, buffer: &Buffer, value: Span, hash: &mut SessionHash) {
+        functions::balancer_hash(globals, service, buffer, pack_span(value), hash);
+    }
+}
+
 impl Maps for Kernel {
     type Flow<'a> = Locked;
     type Stash<'a> = Held<Stash>;
@@ -278,6 +303,12 @@ impl Maps for Kernel {
         shared(&POOLS, index)
     }
     #[inline(always)]
+    fn tell(&self, event: &PinEvent) {
+        if EVENTS.output::<PinEvent>(*event, 0).is_err() {
+            count(Note::EventLost.counter());
+        }
+    }
+    #[inline(always)]
     fn now(&self) -> u64 {
         // SAFETY: the helper takes nothing and cannot fail.
         unsafe { bpf_ktime_get_boot_ns() }
@@ -312,8 +343,12 @@ impl Maps for Kernel {
         functions::balancer_route(policy, buffer, pack_span(span), scratch)
     }
     #[inline(always)]
-    fn decide(&self, policy: &Policy, search: &mut Search, choice: &mut Choice) -> bool {
-        functions::balancer_decide(policy, search, choice) != 0
+    fn find_pin(&self, globals: &Globals, policy: &Policy, buffer: &Buffer, head: &Head, lookup: &mut Lookup) {
+        functions::balancer_find_pin(globals, policy, buffer, head, lookup);
+    }
+    #[inline(always)]
+    fn decide(&self, policy: &Policy, search: &mut Search, choice: &mut Choice) -> Decided {
+        Decided::from_number(functions::balancer_decide(policy, search, choice))
     }
     #[inline(always)]
     fn conclude(&self, globals: &Globals, policy: &Policy, lookup: &Lookup, choice: &Choice, second: u32) {
@@ -362,6 +397,14 @@ impl Maps for Kernel {
     #[inline(always)]
     fn join(&self, flow: &mut Flow, slot: u32, choice: &Choice, now: Now) {
         functions::balancer_join(flow, slot, choice, now.ns);
+    }
+    #[inline(always)]
+    fn trace(&self, _: &mut Work, flow: &Flow, version: u32, backend: u32, now: Now) {
+        functions::balancer_trace(flow, version, backend, now.ns);
+    }
+    #[inline(always)]
+    fn reject(&self, _: &mut Work, flow: &mut Flow, now: Now) -> StepAnswer {
+        functions::stepped(functions::balancer_reject(flow, now.ns))
     }
     #[inline(always)]
     fn craft(&self, draft: &Draft, crafted: &mut Crafted) {

@@ -28,4 +28,7 @@ pub struct Backend {
     pub shunned_until: Cell<u64>,
     /// Flows that have a leg to this backend now.
     pub legs: Cell<u64>,
+    /// Written by the programs: attempts in a row that it refused or did not answer. Each doubles the time for which it is
+    /// passed over.
+    pub failures: Cell<u64>,
 }

@@ -79,6 +79,9 @@ pub const TUNNEL: u32 = 1 << 21;
 /// The director's FIN went to the client with the last byte of the last answer that could be followed.
 pub const ANSWERED_LAST: u32 = 1 << 22;
 
+/// The director has answered in the backend's place (`splice/reject.rs`), and its answer was the last.
+pub const REJECTED: u32 = 1 << 23;
+
 /// No leg, or no stash.
 pub const NONE: u32 = u32::MAX;
 
@@ -159,5 +162,23 @@ pub struct Flow {
     pub presented_at: u32,
     /// Where the route of the last request's id leads ([`super::Route::target`]), or [`NONE`].
     pub route: u32,
-    pub zero: u32,
+    /// What the last request is pinned to: [`pinned_to`], or 0.
+    pub pin: u32,
+}
+
+/// A request's pin as a flow and a search keep it: the version's index and one, so that 0 is none.
+#[inline(always)]
+pub const fn pinned_to(version: u32) -> u32 {
+    (version & 0xff) + 1
+}
+
+/// The pin is an operator's override of one session.
+pub const PIN_OVERRIDES: u32 = 1 << 16;
+/// The request is not to be a canary's.
+pub const PIN_NO_CANARY: u32 = 1 << 17;
+
+/// The version of a pin that is one.
+#[inline(always)]
+pub const fn pinned_version(pin: u32) -> u32 {
+    (pin & 0xffff).wrapping_sub(1)
 }

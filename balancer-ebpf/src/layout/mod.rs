@@ -10,6 +10,7 @@ mod flow;
 mod globals;
 mod leg;
 mod listener;
+mod pin;
 mod policy;
 mod session;
 mod stash;
@@ -24,6 +25,7 @@ pub use flow::*;
 pub use globals::*;
 pub use leg::*;
 pub use listener::*;
+pub use pin::*;
 pub use policy::*;
 pub use session::*;
 pub use stash::*;
@@ -64,6 +66,12 @@ pub mod map {
     pub const TRAFFIC: &str = "TRAFFIC";
     /// `PERCPU_ARRAY` of one [`crate::work::Work`]: never pinned for anybody's eyes, scratch memory.
     pub const WORK: &str = "WORK";
+    /// `HASH` [`super::PinKey`] → [`super::Pin`].
+    pub const PINS: &str = "PINS";
+    /// `LPM_TRIE` [`super::SourceKey`] → [`super::Pin`] (Linux 4.11).
+    pub const SOURCE_PINS: &str = "SOURCE_PINS";
+    /// `RINGBUF` of [`super::PinEvent`] (Linux 5.8).
+    pub const EVENTS: &str = "EVENTS";
     /// `HASH` ifindex `u32` → `u32` flags ([`super::INTERFACE_PEER`]).
     pub const INTERFACES: &str = "INTERFACES";
     /// `HASH` address `[u8; 4]` in network order → `u32` of `ROLE_*`: the VIPs, the legs' source addresses, and the

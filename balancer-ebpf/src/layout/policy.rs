@@ -84,6 +84,9 @@ pub struct Name {
 }
 
 impl Name {
+    /// No name.
+    pub const NONE: Self = Self { words: [0; MAX_NAME / 8], len: 0, zero: 0 };
+
     /// Packs `name`; `None` if it is empty or longer than [`MAX_NAME`].
     pub fn new(name: &[u8]) -> Option<Self> {
         if name.is_empty() || name.len() > MAX_NAME {
@@ -139,6 +142,17 @@ pub struct SessionRule {
     pub cookie: Name,
     /// The path parameter's name (C20).
     pub parameter: Name,
+    /// Names of the cookie, the header (in lower case) and the query's parameter that may carry a pin, or [`Name::NONE`].
+    pub pin_cookie: Name,
+    pub pin_header: Name,
+    pub pin_query: Name,
+}
+
+impl SessionRule {
+    /// Without pins.
+    pub const fn new(cookie: Name, parameter: Name) -> Self {
+        Self { cookie, parameter, pin_cookie: Name::NONE, pin_header: Name::NONE, pin_query: Name::NONE }
+    }
 }
 
 /// Legs that no request needs any more wait for other flows' requests (`pool = "safe"`).
@@ -149,6 +163,9 @@ pub const POLICY_KEEP_UNFRAMED: u32 = 2;
 /// Backends see the client's own address, and answer through the director (`return = "gateway"`). Never together with
 /// [`POLICY_POOL`]: such a leg belongs to one client.
 pub const POLICY_GATEWAY: u32 = 4;
+/// A request whose session is of a version that is gone, or that has no backend that takes work, is answered with a 503 instead
+/// of being sent to another version (`missing_version = "reject"`, C14, D12).
+pub const POLICY_REJECT_MISSING: u32 = 8;
 
 /// A policy block: all that the data path needs to decide a request of a service, but for the bindings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,6 +196,10 @@ pub struct Policy {
     /// The millisecond (of the boot clock) until which no request is decided, or 0: held ones come again (D10). A point in time
     /// rather than a switch, so that it ends without the daemon.
     pub hold_until: u64,
+    /// Which kinds of pins there are: `PINS_*` bits. At 0 nobody looks for one.
+    pub pins: u32,
+    /// 0.
+    pub zero: u32,
     /// How many of `routes` are in use: at 0 nobody looks for a route in an id.
     pub route_count: u32,
     /// What tags of routes begin with.
@@ -205,6 +226,8 @@ impl Policy {
             canary_share: 0,
             canary_salt: 0,
             hold_until: 0,
+            pins: 0,
+            zero: 0,
             route_count: 0,
             route_seed: 0,
             rule,

@@ -42,7 +42,7 @@ macro_rules! types {
 /// Every type that lies in a pinned map, with its size in bytes.
 fn types() -> Vec<Type> {
     types! {
-        Backend 32: address port zero flags weight shunned_until legs;
+        Backend 40: address port zero flags weight shunned_until legs failures;
         Buffer 18432: words margin;
         Egress 8: interface flags;
         Hop 20: egress macs;
@@ -55,7 +55,7 @@ fn types() -> Vec<Type> {
         Cursor 32: left chunk next chunked;
         Flow 352: key state flags service slot outstanding seen asked client_hop client_scale client_mss our_scale request_first
             received upstream_acked sent request response heads acked window tsval clock stash stash_first stash_len tried tries
-            leg presented carried presented_at route zero;
+            leg presented carried presented_at route pin;
         Key 16: k0 k1;
         Globals 200: session_key cookie_key isn_key flows stashes bucket_mask source_count flow_idle_seconds zero sources;
         Hands 32: flow stash reset_budget leg;
@@ -63,9 +63,13 @@ fn types() -> Vec<Type> {
         Listener 16: service offers mss scale;
         VersionPolicy 80: generation flags backend_count birth backends;
         Name 72: words len zero;
-        SessionRule 144: cookie parameter;
-        Policy 5584: generation active idle_seconds fallback flags pool_limit adopt grace_seconds canary canary_share canary_salt
-            hold_until route_count route_seed rule versions routes;
+        SessionRule 360: cookie parameter pin_cookie pin_header pin_query;
+        PinKey 24: tag bucket service kind;
+        SourceKey 8: service address;
+        Pin 32: version birth until flags network mask id zero;
+        PinEvent 32: at service version backend pin client client_port zero;
+        Policy 5808: generation active idle_seconds fallback flags pool_limit adopt grace_seconds canary canary_share canary_salt
+            hold_until pins zero route_count route_seed rule versions routes;
         Entry 32: tag binding times bucket_hash;
         Bucket 256: entries;
         SessionHash 16: tag bucket;
@@ -98,7 +102,7 @@ fn nothing_is_padded() {
 }
 
 /// Layouts that have been: each version's number, and what [`fingerprint`] made of it.
-const HISTORY: &[(u32, u64)] = &[(1, 0x05cb_0465_361c_a19b), (2, 0xeaac_9c7a_a7bf_ea95), (3, 0x4737_7270_1bb9_466b)];
+const HISTORY: &[(u32, u64)] = &[(1, 0x05cb_0465_361c_a19b), (2, 0xeaac_9c7a_a7bf_ea95), (3, 0x6064_77cb_6a03_0590)];
 
 /// FNV-1a over names, offsets and sizes of all fields.
 fn fingerprint() -> u64 {
@@ -153,6 +157,7 @@ fn the_bits_of_a_flow_are_apart() {
         UPGRADE_ASKED,
         TUNNEL,
         ANSWERED_LAST,
+        REJECTED,
     ];
     assert!(bits.iter().all(|bit| bit.is_power_of_two()));
     let sum: u32 = bits.iter().sum();

@@ -137,6 +137,7 @@ fn opening<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &m
     {
         // Who answers is passed over no longer: a session that is born here now has to be found here.
         M::Cpu::store(&backend.shunned_until, 0);
+        M::Cpu::store(&backend.failures, 0);
     }
     let len = flow.stash_len;
     let first = flow.stash_first;

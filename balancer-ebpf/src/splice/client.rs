@@ -1,9 +1,9 @@
 //! Segments of a client: whose flow they are, whether they can belong to it, and who deals with them.
 
-use super::{Found, From, Next, Now, Step, alone, begin, client_key, end, has_leg, joined, send};
+use super::{Found, From, Next, Now, Step, alone, begin, client_key, end, has_leg, joined, reject, send};
 use crate::cookie::Proof;
 use crate::host::Maps;
-use crate::layout::{FLOW_CLOSING, FLOW_OPENING, FLOW_SPLICED, FLOW_UNBOUND, Flow, Globals, LEG_RESET};
+use crate::layout::{FLOW_CLOSING, FLOW_OPENING, FLOW_SPLICED, FLOW_UNBOUND, Flow, Globals, LEG_RESET, REJECTED};
 use crate::net::{ACK, Frame, RST, SYN, read_timestamp};
 use crate::verdict::Verdict;
 use crate::work::Work;
@@ -142,6 +142,7 @@ fn segment<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &m
         flow.tsval = segment.tsval;
     }
     match flow.state {
+        FLOW_CLOSING if flow.flags & REJECTED != 0 => reject::again(frame, work, flow, now),
         FLOW_CLOSING if flow.flags & LEG_RESET != 0 && frame.can_grow() => alone::reset_again(work, flow, now),
         FLOW_CLOSING if flow.flags & LEG_RESET != 0 => (Next::Done, Verdict::NeedsGrowth),
         FLOW_SPLICED | FLOW_CLOSING if has_leg(flow) => joined::joined(maps, frame, work, flow, now),

@@ -4,7 +4,10 @@ use super::Now;
 use crate::decide::{Choice, Why};
 use crate::host::{Cpu, Maps, Step as LoopStep};
 use crate::http::{Head, MAX_IDS, Span};
-use crate::layout::{Binding, Buffer, Flow, Globals, KIND_ADOPTED, KIND_PRESENTED, NONE, Policy, SessionHash};
+use crate::layout::{
+    Binding, Buffer, Flow, Globals, KIND_ADOPTED, KIND_PRESENTED, NONE, Policy, SessionHash, pinned_version,
+};
+use crate::pins;
 use crate::route::Scratch;
 use crate::sessions::{Bound, Shelf, present, term};
 use crate::verdict::Note;
@@ -19,21 +22,27 @@ pub struct Lookup {
     pub binding: u64,
     /// Until when an id that is found is refreshed ([`term`]).
     term: u64,
-    service: u32,
+    pub(crate) service: u32,
     /// 1 if any id was presented.
     pub presented: u32,
+    /// What the request is pinned to.
+    pub pin: pins::Found,
+    pub(crate) pins: pins::Scratch,
     /// Where the first route in an id without a binding leads, or [`NONE`].
     pub route: u32,
     index: u32,
+    /// The client's address.
+    pub(crate) source: u32,
+    zero: u32,
     tried: SessionHash,
-    shelf: Shelf,
+    pub(super) shelf: Shelf,
     scratch: Scratch,
 }
 
 impl Lookup {
     /// Begins anew, field by field: as a whole value, one would be made on the stack first, which has no room.
     #[inline(always)]
-    pub(super) fn begin(&mut self, service: u32, term: u64) {
+    pub fn begin(&mut self, service: u32, source: u32, term: u64) {
         self.hash = SessionHash { tag: 0, bucket: 0 };
         self.binding = 0;
         self.term = term;
@@ -41,6 +50,24 @@ impl Lookup {
         self.presented = 0;
         self.route = NONE;
         self.index = 0;
+        self.source = source;
+        self.pin.pin = 0;
+        self.pin.id = 0;
+        self.pin.flags = 0;
+    }
+
+    /// The present second.
+    #[inline(always)]
+    pub(crate) const fn second(&self) -> u32 {
+        self.term as u32
+    }
+
+    /// Whether a pin sends the request elsewhere than its session lives: whatever the response says of sessions is then not
+    /// about that one (D15).
+    #[inline(always)]
+    fn diverted(&self) -> bool {
+        let pinned = self.pin.pin & 0xffff;
+        pinned != 0 && (self.binding == 0 || pinned_version(self.pin.pin) != Binding(self.binding).version())
     }
 }
 
@@ -116,7 +143,7 @@ pub(super) fn idle(policy: &Policy, second: u32) -> u64 {
 pub(super) fn remember(lookup: &Lookup, flow: &mut Flow, now: Now) {
     let place = 1 << (flow.outstanding & 31);
     flow.carried &= !place;
-    if lookup.presented != 0 {
+    if lookup.presented != 0 && !lookup.diverted() {
         if lookup.hash != flow.presented {
             flow.carried = 0;
             flow.presented = lookup.hash;
@@ -125,6 +152,7 @@ pub(super) fn remember(lookup: &Lookup, flow: &mut Flow, now: Now) {
     }
     flow.presented_at = now.seconds();
     flow.route = lookup.route;
+    flow.pin = lookup.pin.pin;
 }
 
 /// Whether the oldest request without a complete response presented the id that the flow remembers.
@@ -146,6 +174,9 @@ pub(super) fn look_again<M: Maps>(
     lookup.binding = 0;
     lookup.presented = u32::from(carried(flow));
     lookup.route = flow.route;
+    lookup.pin.pin = flow.pin;
+    // It was told of when it was decided first.
+    lookup.pin.flags = 0;
     lookup.hash = flow.presented;
     if carried(flow) {
         lookup.binding = present(maps, globals, &flow.presented, idle(policy, now.seconds()), &lookup.shelf).binding;
@@ -161,6 +192,12 @@ pub fn conclude<M: Maps>(maps: &M, globals: &Globals, policy: &Policy, lookup: &
     }
     if choice.version_down != 0 {
         maps.note(Note::VersionDown.counter());
+    }
+    if choice.why == Why::Pinned as u32 {
+        maps.note(Note::RequestPinned.counter());
+    }
+    if choice.why == Why::Overridden as u32 {
+        maps.note(Note::RequestOverridden.counter());
     }
     let moved = choice.why == Why::Moved as u32;
     // Into the version that adopts or nowhere: what stands in for it knows the session no better.

@@ -22,6 +22,7 @@
 //! | `gateway` | legs that start at the client's own address |
 //! | `response` | response heads and framing |
 //! | `learn` | what responses say of sessions |
+//! | `reject` | answers in the backend's place |
 //! | `last` | how connections end that cannot be followed |
 //! | `outside` | how an operator ends flows |
 //! | `end` | how flows end and slots are collected |
@@ -43,6 +44,7 @@ mod lookup;
 mod open;
 mod outside;
 mod pool;
+mod reject;
 mod request;
 mod response;
 mod send;
@@ -61,7 +63,8 @@ pub use lookup::{Lookup, conclude, look_up};
 pub use open::open_step;
 pub use outside::close;
 pub use pool::{claim_leg, park, take};
-pub use request::{decide_step, request_step};
+pub use reject::reject;
+pub use request::{decide_step, request_step, trace};
 pub use send::{Emission, finish};
 pub use stash::claim_stash;
 
@@ -110,6 +113,8 @@ pub enum Next {
     Reopen,
     /// Both ends are reset: no answer will come to what waits.
     GiveUp,
+    /// The director answers with a 503, and the connection ends.
+    Reject,
 }
 
 impl Next {
@@ -132,6 +137,7 @@ impl Next {
             13 => Self::Refused,
             14 => Self::Reopen,
             15 => Self::GiveUp,
+            16 => Self::Reject,
             _ => Self::Done,
         }
     }
@@ -141,7 +147,7 @@ impl Next {
     /// Whether it is something for [`open_step`].
     #[inline(always)]
     const fn opens(self) -> bool {
-        self as u32 >= Self::Open as u32
+        self as u32 >= Self::Open as u32 && (self as u32) < Self::Reject as u32
     }
 }
 
@@ -201,6 +207,13 @@ fn carry_out<M: Maps, F: Frame>(
         step
     };
     let step = if step.0.opens() { frame.open_step(maps, work, globals, flow, now, step.0) } else { step };
+    let step = if step.0 as u32 != Next::Reject as u32 {
+        step
+    } else if frame.can_grow() {
+        maps.reject(work, flow, now)
+    } else {
+        (Next::Done, Verdict::NeedsGrowth)
+    };
     frame.finish(maps, work, flow, step)
 }
 

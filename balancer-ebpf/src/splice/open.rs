@@ -4,11 +4,11 @@ use super::{
     Next, Now, Step, alone, count_flow, count_in_flight, count_leg, end, gateway, has_leg, join, joined, lookup, pool,
     request,
 };
-use crate::decide::Choice;
+use crate::decide::{Choice, Decided};
 use crate::host::{Cpu, Maps};
 use crate::layout::{
     BACKEND_UP, CLASS_MSS, CLIENT_FIN, CLIENT_SACK, CLIENT_TIMESTAMPS, EGRESS_RESOLVES, FLOW_OPENING, Flow, Globals,
-    LEG_REUSED, MAX_SOURCES, NONE, Place, ServiceWord, place,
+    LEG_REUSED, MAX_SOURCES, NONE, Place, RESPONSES_UNFRAMED, ServiceWord, TUNNEL, place,
 };
 use crate::net::{Frame, Hop, NO_SCALE, RST, SYN, Seq};
 use crate::sip::sip64;
@@ -22,9 +22,11 @@ pub(super) const PATIENCE: u64 = 150;
 const SYNS: u32 = 2;
 /// SYNs for one request at all.
 const MOST_SYNS: u32 = 24;
-/// Milliseconds for which a backend is passed over that refused, or that did not answer.
+/// Milliseconds for which a backend is passed over that refused, or that did not answer: the first time; each time in a row
+/// doubles that, until it is the longest.
 const SHUN_REFUSED: u64 = 1_000;
 const SHUN_SILENT: u64 = 3_000;
+const SHUN_LONGEST: u64 = 60_000;
 
 /// The SYN's window before the client's is known to the leg: unscaled, so at most this.
 const MAX_WINDOW: u32 = 65_535;
@@ -43,6 +45,8 @@ pub fn open_step<M: Maps, F: Frame>(
 ) -> Step {
     let mut draft = Next::Draft;
     let mut aims = true;
+    // What is known of another packet's request does not count.
+    work.choice.missing = 0;
     let verdict = match next {
         Next::Open => {
             fresh(flow);
@@ -63,8 +67,7 @@ pub fn open_step<M: Maps, F: Frame>(
             flow.flags &= !CLIENT_FIN;
             fresh(flow);
             if !turn(maps, work, globals, flow, now) {
-                let (_, verdict) = alone::reset_client(maps, work, flow, now, Verdict::NoBackend);
-                return (draft, verdict);
+                return nobody(maps, work, flow, now);
             }
             Verdict::LegLost
         }
@@ -72,9 +75,9 @@ pub fn open_step<M: Maps, F: Frame>(
         Next::Refused => {
             // The next backend has all of its SYNs before it.
             flow.tries += SYNS - flow.tries % SYNS;
-            shun(maps, flow, now.ms + SHUN_REFUSED);
+            shun(maps, flow, now.ms, SHUN_REFUSED);
             if flow.tries >= MOST_SYNS || !turn(maps, work, globals, flow, now) {
-                return alone::reset_client(maps, work, flow, now, Verdict::NoBackend);
+                return nobody(maps, work, flow, now);
             }
             Verdict::BackendRefused
         }
@@ -89,7 +92,7 @@ pub fn open_step<M: Maps, F: Frame>(
             let unresolved = flow.leg.hop.egress.flags & EGRESS_RESOLVES != 0;
             let given_up = unresolved || flow.tries.is_multiple_of(SYNS);
             if given_up {
-                shun(maps, flow, now.ms + SHUN_SILENT);
+                shun(maps, flow, now.ms, SHUN_SILENT);
             }
             aims = given_up && turn(maps, work, globals, flow, now);
             if aims { Verdict::BackendSilent } else { Verdict::SynAgain }
@@ -248,15 +251,31 @@ pub(super) fn give_up<M: Maps>(maps: &M, work: &mut Work, flow: &mut Flow, now: 
     (Next::FarewellAndDraft, verdict)
 }
 
-/// Passes the leg's backend over for a while, whoever asks.
+/// Passes the leg's backend over for a while, whoever asks: the longer, the more often in a row it has failed. One request tries
+/// it again then.
 #[inline(always)]
-fn shun<M: Maps>(maps: &M, flow: &mut Flow, until: u64) {
+fn shun<M: Maps>(maps: &M, flow: &mut Flow, now: u64, first: u64) {
     flow.tried |= 1 << (flow.leg.position & 31);
     if let Some(backend) = maps.backend(flow.leg.backend)
         && backend.flags & BACKEND_UP != 0
     {
+        // What fails while it is passed over says nothing new: it was under way already.
+        let passed_over = M::Cpu::load(&backend.shunned_until) > now;
+        let before = if passed_over { 0 } else { M::Cpu::fetch_add(&backend.failures, 1) };
+        let time = (first << (before & 7).min(6)).min(SHUN_LONGEST);
+        let until = (now + time).max(M::Cpu::load(&backend.shunned_until));
         M::Cpu::store(&backend.shunned_until, until);
     }
+}
+
+/// Nobody is left to try for the request in the stash: its client is told so, if it speaks HTTP and nobody has worked on it.
+#[inline(always)]
+fn nobody<M: Maps>(maps: &M, work: &mut Work, flow: &mut Flow, now: Now) -> Step {
+    work.lookup.pin.flags = 0;
+    if flow.flags & (TUNNEL | RESPONSES_UNFRAMED) != 0 {
+        return alone::reset_client(maps, work, flow, now, Verdict::NoBackend);
+    }
+    (Next::Reject, Verdict::Rejected)
 }
 
 /// Decides again for the request in the stash, without those that were tried. False if nobody else is there.
@@ -271,9 +290,9 @@ fn turn<M: Maps>(maps: &M, work: &mut Work, globals: &Globals, flow: &mut Flow, 
     // First of all those who did not fail a moment ago, in whatever version: or two versions that are both gone would be
     // tried in turn, and the one that stands in for them never.
     work.search.strict = 1;
-    if !maps.decide(policy, &mut work.search, &mut work.choice) {
+    if maps.decide(policy, &mut work.search, &mut work.choice) as u32 != Decided::Chosen as u32 {
         work.search.strict = 0;
-        if !maps.decide(policy, &mut work.search, &mut work.choice) {
+        if maps.decide(policy, &mut work.search, &mut work.choice) as u32 != Decided::Chosen as u32 {
             return false;
         }
     }

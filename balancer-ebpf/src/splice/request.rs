@@ -5,15 +5,15 @@ use super::lookup::Lookup;
 use super::{
     Next, Now, Step, alone, body, count_in_flight, end, has_leg, joined, lookup, open, pool, send, stash, traffic,
 };
-use crate::decide::Search;
+use crate::decide::{Decided, Search};
 use crate::host::{Cpu, Maps};
 use crate::http::{
     HEAD_AUTH_CONNECTION, HEAD_CHUNKED, HEAD_UPGRADE, METHOD_CONNECT, METHOD_HEAD, METHOD_SAFE, Scanned,
 };
 use crate::layout::{
-    BACKEND_FIN, BUFFER_BYTES, Buffer, FLOW_SPLICED, Flow, Globals, LEG_OWN, LEG_REUSED, NONE, POLICY_KEEP_UNFRAMED,
-    REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, SAFE_REQUEST, STASH_HEAD, STASH_OWNED, ServiceWord, TUNNEL, UPGRADE_ASKED,
-    owned_by,
+    BACKEND_FIN, BUFFER_BYTES, Buffer, FLOW_SPLICED, Flow, Globals, LEG_OWN, LEG_REUSED, NONE, PIN_TRACED,
+    POLICY_KEEP_UNFRAMED, REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, SAFE_REQUEST, STASH_HEAD, STASH_OWNED, ServiceWord,
+    TUNNEL, UPGRADE_ASKED, owned_by,
 };
 use crate::net::{FIN, Frame, Seq};
 use crate::verdict::{Note, Verdict};
@@ -82,7 +82,7 @@ pub fn request_step<M: Maps, F: Frame>(
         &work.buffer
     };
     let scanned = maps.scan_request(&mut work.scan, buffer, have, &policy.rule);
-    work.lookup.begin(flow.service, lookup::idle(policy, now.seconds()));
+    work.lookup.begin(flow.service, u32::from_be_bytes(flow.key.client), lookup::idle(policy, now.seconds()));
     if scanned as u32 == Scanned::Incomplete as u32 {
         drop(guard);
         return part(maps, frame, work, globals, flow, at, have, now);
@@ -90,6 +90,9 @@ pub fn request_step<M: Maps, F: Frame>(
     if scanned as u32 == Scanned::Complete as u32 {
         let Work { scan, lookup, .. } = work;
         maps.look_up(globals, policy, buffer, &scan.head, lookup);
+        if policy.pins != 0 {
+            maps.find_pin(globals, policy, buffer, &scan.head, lookup);
+        }
     }
     (Next::Decide, Verdict::RequestSame)
 }
@@ -130,11 +133,19 @@ pub fn decide_step<M: Maps, F: Frame>(
     }
     let joined = flow.state == FLOW_SPLICED && has_leg(flow);
     search(&mut work.search, &work.lookup, flow, joined, now);
-    if !maps.decide(policy, &mut work.search, &mut work.choice) {
+    let decided = maps.decide(policy, &mut work.search, &mut work.choice);
+    if decided as u32 != Decided::Chosen as u32 {
         if !frame.can_grow() {
             return (Next::Done, Verdict::NeedsGrowth);
         }
-        return alone::reset_client(maps, work, flow, now, Verdict::NoBackend);
+        if !complete || tunnel || flow.flags & RESPONSES_UNFRAMED != 0 {
+            // Whoever speaks something else would not understand the answer.
+            return alone::reset_client(maps, work, flow, now, Verdict::NoBackend);
+        }
+        if joined && (flow.outstanding != 0 || work.segment.ack != flow.sent) {
+            return (Next::Done, Verdict::RebindWaits);
+        }
+        return (Next::Reject, Verdict::Rejected);
     }
     let choice = work.choice;
     // What cannot be read stays where it is; and, where that is wanted, what nobody can follow.
@@ -219,6 +230,9 @@ pub fn decide_step<M: Maps, F: Frame>(
         end::release_leg(maps, flow);
     }
     maps.conclude(globals, policy, &work.lookup, &work.choice, now.seconds());
+    if work.lookup.pin.flags & PIN_TRACED != 0 {
+        maps.trace(work, flow, version, choice.backend, now);
+    }
     if opaque {
         // A head that is complete as a scan, and all the same not framed, is a tunnel's.
         let tunnel = reason as u32 == Scanned::Complete as u32;
@@ -271,6 +285,26 @@ pub fn decide_step<M: Maps, F: Frame>(
     (Next::ToLeg, Verdict::RequestSame)
 }
 
+/// Whether the request that was read last is a HEAD.
+#[inline(always)]
+pub(super) fn asks_for_head(work: &Work) -> bool {
+    work.scan.head.flags & METHOD_HEAD != 0
+}
+
+/// Tells of a decision on a request whose pin is traced.
+#[inline(always)]
+pub fn trace<M: Maps>(maps: &M, work: &mut Work, flow: &Flow, version: u32, backend: u32, now: Now) {
+    let event = &mut work.event;
+    event.at = now.ns;
+    event.service = flow.service;
+    event.version = version;
+    event.backend = backend;
+    event.pin = work.lookup.pin.id;
+    event.client = flow.key.client;
+    event.client_port = flow.key.client_port;
+    maps.tell(event);
+}
+
 /// Takes back what was done for a request that has to come again.
 #[inline(always)]
 fn withdraw<M: Maps>(maps: &M, work: &Work, flow: &mut Flow, first: Seq, leg: u32) {
@@ -286,6 +320,7 @@ pub(super) fn search(search: &mut Search, lookup: &Lookup, flow: &Flow, joined: 
     search.binding = lookup.binding;
     search.route = lookup.route;
     search.presented = lookup.presented;
+    search.pin = lookup.pin.pin;
     search.now = now.ms;
     search.source = u32::from_be_bytes(flow.key.client);
     search.present_version = if joined { flow.leg.version } else { NONE };

@@ -27,6 +27,16 @@ pub struct Emission {
     zero: u32,
 }
 
+impl Emission {
+    /// Nothing of it has left yet. Field by field, as all that is made where the stack is short.
+    #[inline(always)]
+    pub(super) fn begin(&mut self) {
+        self.loaded = 0;
+        self.failed = 0;
+        self.zero = 0;
+    }
+}
+
 /// How a segment is changed on its way: what is added to each of its numbers.
 struct Translation {
     source: [u8; 4],
@@ -93,7 +103,8 @@ pub fn finish<M: Maps, F: Frame>(
         | Next::OpenAgain
         | Next::Refused
         | Next::Reopen
-        | Next::GiveUp => verdict,
+        | Next::GiveUp
+        | Next::Reject => verdict,
         Next::ToLeg | Next::ToClient | Next::ToClientFin => {
             let mut translation = if next as u32 == Next::ToLeg as u32 { to_leg(flow) } else { to_client(flow) };
             translation.fin = next as u32 == Next::ToClientFin as u32;

@@ -19,6 +19,10 @@ pub(super) struct Args {
     /// The request's path, where a session id may stand as well.
     #[arg(long)]
     path: Option<String>,
+    /// Another header of the request, for example one that carries a pin; may be given several times. `-` for this or for
+    /// --cookie: read from standard input, a line each, so that no secret stands in the list of processes.
+    #[arg(long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
     /// The client's address: without a session it chooses among a version's backends.
     #[arg(long, value_name = "IP")]
     source: Ipv4Addr,
@@ -26,7 +30,8 @@ pub(super) struct Args {
 
 pub(super) async fn run(client: &Client, args: Args) -> Result<(), Failure> {
     let path = format!("/v1/services/{}/explain", args.service);
-    let request = ExplainRequest { cookies: args.cookies, path: args.path, source: args.source };
+    let (cookies, headers) = (from_input(args.cookies)?, from_input(args.headers)?);
+    let request = ExplainRequest { cookies, path: args.path, headers, source: args.source };
     let explanation: Explanation = client.send(Method::POST, &path, &request).await?;
     if client.format == Format::Json {
         return print::json(&explanation);
@@ -34,10 +39,24 @@ pub(super) async fn run(client: &Client, args: Args) -> Result<(), Failure> {
     match (&explanation.version, explanation.backend) {
         (Some(version), Some(backend)) => print::line(&format!("{version} on {backend} ({})", explanation.reason)),
         (Some(version), None) => print::line(&format!("{version} ({})", explanation.reason)),
-        (None, _) => print::line("nothing: the connection would be reset"),
+        (None, _) => print::line(&format!("nothing: it would be answered with a 503 ({})", explanation.reason)),
     }
     for step in &explanation.steps {
         print::line(&format!("  {step}"));
     }
     Ok(())
+}
+
+/// Replaces a `-` by the lines of standard input.
+pub(super) fn from_input(values: Vec<String>) -> Result<Vec<String>, Failure> {
+    if !values.iter().any(|value| value == "-") {
+        return Ok(values);
+    }
+    let input = std::io::read_to_string(std::io::stdin())
+        .map_err(|error| Failure::usage(format!("standard input cannot be read: {error}"), "pipe the values to it"))?;
+    let lines: Vec<String> = input.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    if lines.is_empty() {
+        return Err(Failure::usage("nothing came on standard input", "pipe the values to it, a line each"));
+    }
+    Ok(values.into_iter().flat_map(|value| if value == "-" { lines.clone() } else { vec![value] }).collect())
 }

@@ -158,6 +158,7 @@ fn check_service(text: &str, raw: raw::Service) -> Result<Service, ConfigError> 
         rename_grace,
         adopt: raw.adopt.map(Spanned::into_inner),
         on_backend_restart: raw.on_backend_restart,
+        missing_version: raw.missing_version,
         retire: raw.retire,
         keep,
         health,

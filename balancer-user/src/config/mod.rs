@@ -70,6 +70,7 @@ pub struct Service {
     /// The version that ids known nowhere are adopted into (C9), for a director without a state.
     pub adopt: Option<Label>,
     pub on_backend_restart: OnRestart,
+    pub missing_version: MissingVersion,
     pub retire: Retire,
     /// With [`Retire::Empty`]: so many versions that were active last are kept, the active one included.
     pub keep: usize,
@@ -163,6 +164,17 @@ pub enum OnRestart {
     Keep,
     /// They were in its memory, and are over: their users are new ones (C16), and get the active version.
     Forget,
+}
+
+/// What becomes of a request whose session is of a version that is gone, or that has no backend that takes work (C14, D12).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MissingVersion {
+    /// It goes to the active version, and begins anew there.
+    #[default]
+    Active,
+    /// It is answered with a 503: once where the version is gone, and until it is back where it is down.
+    Reject,
 }
 
 /// What becomes of old versions that nobody is left on.

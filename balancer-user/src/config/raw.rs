@@ -7,7 +7,7 @@ use toml::Spanned;
 
 pub(super) use super::value::Backend;
 use super::{
-    Hook, OnRestart, OnUnframed, Pool, Retire, ReturnPath, Select,
+    Hook, MissingVersion, OnRestart, OnUnframed, Pool, Retire, ReturnPath, Select,
     value::{Duration, Every, Listen, Name, Path, Source},
 };
 use crate::{label::Label, order::Order};
@@ -60,6 +60,8 @@ pub(super) struct Service {
     pub(super) adopt: Option<Spanned<Label>>,
     #[serde(default)]
     pub(super) on_backend_restart: OnRestart,
+    #[serde(default)]
+    pub(super) missing_version: MissingVersion,
     #[serde(default)]
     pub(super) retire: Retire,
     pub(super) keep: Option<Spanned<u32>>,

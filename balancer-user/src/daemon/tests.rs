@@ -5,7 +5,8 @@ use std::{cell::Cell, collections::BTreeMap, sync::Mutex as StdMutex, time::Dura
 use balancer_ebpf::{
     layout::{
         BACKEND_UP, BUCKET_WAYS, Backend, Binding, Bucket, Entry, FlowKey, Globals, KIND_ISSUED, KIND_PRESENTED,
-        KIND_RENAMED, Key, Listener, ListenerKey, MAX_SOURCES, OFFER_SACK, Policy, ROLE_BACKEND, Times, Traffic,
+        KIND_RENAMED, Key, Listener, ListenerKey, MAX_SOURCES, OFFER_SACK, Pin, PinEvent, PinKey, Policy, ROLE_BACKEND,
+        SourceKey, Times, Traffic,
     },
     sip::hash_id,
     verdict::Note,
@@ -41,6 +42,9 @@ struct Memory {
     /// Sessions that found no place in the table.
     turned_away: u64,
     flows: Vec<FlowSight>,
+    pins: BTreeMap<PinKey, Pin>,
+    source_pins: BTreeMap<(SourceKey, u32), Pin>,
+    told: Vec<PinEvent>,
     /// Requests in flight, on every version.
     in_flight: u64,
 }
@@ -110,6 +114,7 @@ impl Dataplane for Fake {
             weight: 0,
             shunned_until: Cell::new(0),
             legs: Cell::new(0),
+            failures: Cell::new(0),
         };
         Ok(self.0.lock().unwrap().backends.get(&id).cloned().unwrap_or(free))
     }
@@ -161,6 +166,37 @@ impl Dataplane for Fake {
         counters.resize(full, 0);
         counters.push(self.0.lock().unwrap().turned_away);
         Ok(counters)
+    }
+    fn pins(&self) -> anyhow::Result<BTreeMap<PinKey, Pin>> {
+        Ok(self.0.lock().unwrap().pins.clone())
+    }
+    fn source_pins(&self) -> anyhow::Result<BTreeMap<(SourceKey, u32), Pin>> {
+        Ok(self.0.lock().unwrap().source_pins.clone())
+    }
+    fn set_pins(
+        &mut self,
+        wanted: &BTreeMap<PinKey, Pin>,
+        sources: &BTreeMap<(SourceKey, u32), Pin>,
+    ) -> anyhow::Result<()> {
+        let mut memory = self.0.lock().unwrap();
+        memory.pins.clone_from(wanted);
+        memory.source_pins.clone_from(sources);
+        Ok(())
+    }
+    fn pin(&self, key: &PinKey) -> Option<Pin> {
+        self.0.lock().unwrap().pins.get(key).copied()
+    }
+    fn source_pin(&self, key: &SourceKey) -> Option<Pin> {
+        let memory = self.0.lock().unwrap();
+        let longest = memory.source_pins.iter().filter(|((network, bits), _)| {
+            let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
+            let [a, b] = [network.address, key.address].map(u32::from_be_bytes);
+            network.service == key.service && a & mask == b & mask
+        });
+        longest.max_by_key(|((_, bits), _)| *bits).map(|(_, pin)| *pin)
+    }
+    fn told(&mut self) -> Vec<PinEvent> {
+        std::mem::take(&mut self.0.lock().unwrap().told)
     }
     fn flows_of(&self, service: u32, version: u32) -> anyhow::Result<Vec<FlowSight>> {
         let flows = self.0.lock().unwrap().flows.clone();
@@ -435,6 +471,7 @@ fn explain_follows_a_binding_and_counts_sessions() {
             cookies: cookies.iter().map(|id| (*id).to_owned()).collect(),
             path: Some(path.to_owned()),
             source: "10.60.0.9".parse().unwrap(),
+            headers: Vec::new(),
         };
         let explanation = bench.director.explain("shop", &request).unwrap();
         let backend = explanation.backend.unwrap().to_string();
@@ -490,7 +527,7 @@ fn explain_knows_routes_adoption_and_renamed_ids() {
     bench.fake.bind("STALE", Binding::new(1, 99, 1, KIND_PRESENTED));
     let explain = |bench: &Bench, cookies: &[&str]| {
         let cookies = cookies.iter().map(|id| (*id).to_owned()).collect();
-        let request = ExplainRequest { cookies, path: None, source: "10.60.0.9".parse().unwrap() };
+        let request = ExplainRequest { cookies, path: None, headers: Vec::new(), source: "10.60.0.9".parse().unwrap() };
         let explanation = bench.director.explain("shop", &request).unwrap();
         let shown = format!("{} {} {}", explanation.version.unwrap(), explanation.backend.unwrap(), explanation.reason);
         (shown, explanation.steps.join("; "))

@@ -12,13 +12,14 @@ use std::{
 use anyhow::Context as _;
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
 use balancer_ebpf::layout::{
-    BUCKET_WAYS, Backend, Binding, Bucket, CloseRequest, Entry, FLOW_OPENING, FLOW_SPLICED, FlowKey, FlowSlot, Globals,
-    LEG_CLASSES, Listener, ListenerKey, MAX_VERSIONS, NONE, Policy, PoolWord, REQUESTS_UNFRAMED, RESPONSES_UNFRAMED,
-    SERVICE_BLOCKS, ServiceWord, TUNNEL, Traffic, map, pool,
+    BACKEND_UP, BUCKET_WAYS, Backend, Binding, Bucket, CloseRequest, Entry, FLOW_OPENING, FLOW_SPLICED, FlowKey,
+    FlowSlot, Globals, LEG_CLASSES, Listener, ListenerKey, MAX_VERSIONS, NONE, Pin, PinEvent, PinKey, Policy, PoolWord,
+    REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, SERVICE_BLOCKS, ServiceWord, SourceKey, TUNNEL, Traffic, map, pool,
 };
 
 use super::{
     mmap::{Access, MappedArray},
+    pinmaps::PinMaps,
     pins::Pins,
     table::{LiveTable, WORDS},
     values::{from_bytes, to_bytes},
@@ -33,6 +34,7 @@ const BACKEND_WORDS: usize = size_of::<Backend>() / 8;
 const ADDRESS_WORD: usize = mem::offset_of!(Backend, address) / 8;
 const FLAGS_WORD: usize = mem::offset_of!(Backend, flags) / 8;
 const SHUNNED_WORD: usize = mem::offset_of!(Backend, shunned_until) / 8;
+const FAILURES_WORD: usize = mem::offset_of!(Backend, failures) / 8;
 
 type Bytes<const N: usize> = Array<MapData, [u8; N]>;
 
@@ -53,6 +55,7 @@ pub struct Maps {
     /// Service words: a flip is one store here.
     services: MappedArray,
     sessions: Arc<MappedArray>,
+    pinned: PinMaps,
     flow_keys: HashMap<MapData, [u8; size_of::<FlowKey>()], u32>,
     flows: Bytes<{ size_of::<FlowSlot>() }>,
     /// When a policy block was replaced, by its index.
@@ -84,6 +87,7 @@ impl Maps {
             policies: open(&pins, map::POLICIES, Map::Array)?,
             traffic: open(&pins, map::TRAFFIC, Map::Array)?,
             counters: open(&pins, map::COUNTERS, Map::PerCpuArray)?,
+            pinned: PinMaps::open(&pins)?,
             flow_keys: open(&pins, map::FLOW_KEYS, Map::HashMap)?,
             flows: open(&pins, map::FLOWS, Map::Array)?,
             services,
@@ -205,8 +209,13 @@ impl Dataplane for Maps {
         };
         if (present.address, present.port) != (backend.address, backend.port) {
             // Another server: what the programs noted about the former one is not its fault.
-            store(SHUNNED_WORD)?;
             store(ADDRESS_WORD)?;
+        }
+        let came_up = present.flags & BACKEND_UP == 0 && backend.flags & BACKEND_UP != 0;
+        if came_up || (present.address, present.port) != (backend.address, backend.port) {
+            // The checks reach it, whatever requests found a while ago.
+            store(SHUNNED_WORD)?;
+            store(FAILURES_WORD)?;
         }
         store(FLAGS_WORD)
     }
@@ -277,6 +286,34 @@ impl Dataplane for Maps {
         let values: Result<Vec<_>, _> = self.counters.iter().collect();
         let values = values.context("read COUNTERS")?;
         Ok(values.iter().map(|cpus| cpus.iter().sum()).collect())
+    }
+
+    fn pins(&self) -> anyhow::Result<BTreeMap<PinKey, Pin>> {
+        self.pinned.pins()
+    }
+
+    fn source_pins(&self) -> anyhow::Result<BTreeMap<(SourceKey, u32), Pin>> {
+        self.pinned.sources()
+    }
+
+    fn set_pins(
+        &mut self,
+        wanted: &BTreeMap<PinKey, Pin>,
+        sources: &BTreeMap<(SourceKey, u32), Pin>,
+    ) -> anyhow::Result<()> {
+        self.pinned.set(wanted, sources)
+    }
+
+    fn pin(&self, key: &PinKey) -> Option<Pin> {
+        self.pinned.pin(key)
+    }
+
+    fn source_pin(&self, key: &SourceKey) -> Option<Pin> {
+        self.pinned.source(key)
+    }
+
+    fn told(&mut self) -> Vec<PinEvent> {
+        self.pinned.told()
     }
 
     fn flows_of(&self, service: u32, version: u32) -> anyhow::Result<Vec<FlowSight>> {

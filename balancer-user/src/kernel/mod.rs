@@ -12,6 +12,7 @@ pub mod load;
 pub mod maps;
 pub mod mmap;
 pub mod object;
+mod pinmaps;
 pub mod pins;
 pub mod table;
 pub mod tcpinfo;

@@ -7,7 +7,9 @@
 
 use std::{mem::size_of, ptr};
 
-use balancer_ebpf::layout::{Backend, FlowKey, FlowSlot, Globals, Listener, ListenerKey, Policy, Traffic};
+use balancer_ebpf::layout::{
+    Backend, FlowKey, FlowSlot, Globals, Listener, ListenerKey, Pin, PinEvent, PinKey, Policy, SourceKey, Traffic,
+};
 
 /// A type of the layout.
 ///
@@ -29,7 +31,15 @@ unsafe impl Layout for Listener {}
 // SAFETY: as above.
 unsafe impl Layout for ListenerKey {}
 // SAFETY: as above.
+unsafe impl Layout for Pin {}
+// SAFETY: as above.
+unsafe impl Layout for PinEvent {}
+// SAFETY: as above.
+unsafe impl Layout for PinKey {}
+// SAFETY: as above.
 unsafe impl Layout for Policy {}
+// SAFETY: as above.
+unsafe impl Layout for SourceKey {}
 // SAFETY: as above.
 unsafe impl Layout for Traffic {}
 

@@ -32,7 +32,7 @@ pub(crate) struct Daemon {
 /// A policy without versions.
 pub(crate) fn policy() -> Policy {
     let name = |text: &str| Name::new(text.as_bytes()).expect("a short name");
-    Policy::new(SessionRule { cookie: name(COOKIE), parameter: name("jsessionid") })
+    Policy::new(SessionRule::new(name(COOKIE), name("jsessionid")))
 }
 
 impl fmt::Display for Daemon {
@@ -104,6 +104,7 @@ impl Daemon {
             weight: 100,
             shunned_until: Cell::new(0),
             legs: Cell::new(0),
+            failures: Cell::new(0),
         }
     }
 

@@ -75,6 +75,7 @@ impl Setting {
             weight: 100,
             shunned_until: Cell::new(0),
             legs: Cell::new(0),
+            failures: Cell::new(0),
         };
         self.versions.iter().flatten().map(backend).collect()
     }
@@ -97,7 +98,7 @@ impl Setting {
             };
         }
         let name = |text: &str| Name::new(text.as_bytes()).unwrap_or(Name { words: [0; 8], len: 0, zero: 0 });
-        let rule = SessionRule { cookie: name(COOKIE), parameter: name("jsessionid") };
+        let rule = SessionRule::new(name(COOKIE), name("jsessionid"));
         Policy { generation: 1, versions, ..Policy::new(rule) }
     }
 

@@ -30,7 +30,7 @@ fn buffer(bytes: &[u8]) -> Box<Buffer> {
 
 fn rule(cookie: &str, parameter: &str) -> SessionRule {
     let name = |text: &str| Name::new(text.as_bytes()).unwrap();
-    SessionRule { cookie: name(cookie), parameter: name(parameter) }
+    SessionRule::new(name(cookie), name(parameter))
 }
 
 /// Scans `bytes`, of which the first `len` are there. The scratch memory is dirty from another head, as a map value is.

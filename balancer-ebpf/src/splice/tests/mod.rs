@@ -3,6 +3,7 @@
 mod books;
 mod chunked;
 mod flows;
+mod pinned;
 mod pipelined;
 mod pool;
 mod race;
@@ -32,6 +33,7 @@ fn work() -> Box<Work> {
         accepted: 0,
         zero: 0,
         lookup: Default::default(),
+        event: Default::default(),
         choice: Default::default(),
         search: Default::default(),
         emission: Default::default(),

@@ -242,8 +242,11 @@ fn without_another_backend_the_client_is_told() {
             policy.versions = [VersionPolicy::NONE; MAX_VERSIONS as usize];
         }
         let out = rig.backend(index, Seg { flags: RST, ..Seg::default() });
-        assert!(out.iter().any(|out| matches!(out, Out::Client(seg) if seg.flags & RST != 0)), "{out:?}");
-        assert_eq!((rig.verdict, rig.in_flight(0), rig.stashes()), (Verdict::NoBackend, 0, 0));
+        assert!(
+            out.iter().any(|out| matches!(out, Out::Client(seg) if seg.data.starts_with(b"HTTP/1.1 503 "))),
+            "{out:?}"
+        );
+        assert_eq!((rig.verdict, rig.in_flight(0), rig.stashes()), (Verdict::Rejected, 0, 0));
     }
 }
 

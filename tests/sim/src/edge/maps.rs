@@ -7,8 +7,9 @@ use balancer_ebpf::decide::Backends;
 use balancer_ebpf::host::{Entered, Machine, Maps};
 use balancer_ebpf::layout::{
     Backend, Bucket, Flow, FlowKey, Globals, Hands, LEG_CLASSES, Leg, LegSlot, Listener, ListenerKey, MAX_VERSIONS,
-    Policy, SERVICE_BLOCKS, Stash, Traffic,
+    Pin, PinEvent, PinKey, Policy, SERVICE_BLOCKS, SourceKey, Stash, Traffic,
 };
+use balancer_ebpf::pins::Pins;
 use balancer_ebpf::plain::Plain;
 use balancer_ebpf::sessions::Table;
 use balancer_ebpf::verdict::COUNTERS;
@@ -107,6 +108,16 @@ impl Table for SimMaps {
     }
 }
 
+impl Pins for SimMaps {
+    /// Nobody is pinned here.
+    fn pin(&self, _: &PinKey) -> Option<&Pin> {
+        None
+    }
+    fn source_pin(&self, _: &SourceKey) -> Option<&Pin> {
+        None
+    }
+}
+
 impl Maps for SimMaps {
     type Flow<'a> = RefMut<'a, Flow>;
     type Stash<'a> = RefMut<'a, Stash>;
@@ -176,6 +187,7 @@ impl Maps for SimMaps {
         self.pools.get(index as usize)
     }
 
+    fn tell(&self, _: &PinEvent) {}
     fn now(&self) -> u64 {
         self.now.get()
     }

@@ -1,0 +1,163 @@
+//! Answering in the backend's place: a 503, and the end of the connection, where no backend may have the request.
+//!
+//! The answer needs no leg. It is made anew whenever it is wanted again, so nothing keeps it; what the client still sends of its
+//! request is acknowledged and thrown away, since a RST could take the answer from it before it was read (RFC 9112, section 9.6).
+
+use super::{Next, Now, Step, alone, end, has_leg, pool, request};
+use crate::decide::MISSING_GONE;
+use crate::host::Maps;
+use crate::layout::{BACKEND_FIN, CLIENT_FIN, Flow, NONE, PIN_TRACED, REJECTED};
+use crate::net::{ACK, FIN, Frame, PSH};
+use crate::verdict::{Note, Verdict};
+use crate::work::Work;
+
+/// The answer: head, and body.
+const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 42\r\n\
+Retry-After: 1\r\nConnection: close\r\n\r\nno server is there for this request now.\r\n";
+/// Bytes of its head, which is all that a HEAD gets.
+const HEAD: u32 = ANSWER.len() as u32 - 42;
+const WORDS: usize = ANSWER.len().div_ceil(8);
+
+/// The answer as words of a buffer.
+const TEXT: [u64; WORDS] = {
+    let mut words = [0u64; WORDS];
+    let mut index = 0;
+    while index < ANSWER.len() {
+        words[index / 8] |= (ANSWER[index] as u64) << ((index % 8) * 8);
+        index += 1;
+    }
+    words
+};
+
+/// Carries out [`Next::Reject`], where packets can grow: the first time for the request at hand, and again for whatever the client
+/// still sends.
+#[inline(always)]
+pub fn reject<M: Maps>(maps: &M, work: &mut Work, flow: &mut Flow, now: Now) -> Step {
+    if flow.flags & REJECTED == 0 {
+        refused(maps, work, flow, now);
+        begin(maps, work, flow);
+    }
+    emit(work, flow, now, Verdict::Rejected)
+}
+
+/// What is to be known of a request that no backend may have.
+#[inline(always)]
+fn refused<M: Maps>(maps: &M, work: &mut Work, flow: &Flow, now: Now) {
+    if work.choice.missing == MISSING_GONE
+        && let Some(globals) = maps.globals()
+    {
+        // Its user is told once, and begins anew then.
+        maps.forget(globals, &work.lookup.hash, &work.lookup.shelf);
+    }
+    if work.choice.missing != 0 {
+        maps.note(Note::VersionMissing.counter());
+    }
+    if work.lookup.pin.flags & PIN_TRACED != 0 {
+        maps.trace(work, flow, NONE, NONE, now);
+    }
+}
+
+/// The flow has its answer, and ends with it.
+#[inline(always)]
+fn begin<M: Maps>(maps: &M, work: &Work, flow: &mut Flow) {
+    let head = flow.heads & 1 != 0 && flow.outstanding != 0 || request::asks_for_head(work) && flow.outstanding == 0;
+    let len = if head { HEAD } else { ANSWER.len() as u32 };
+    let limit = pool::limit_of(maps, flow);
+    let parked = limit != 0 && pool::parkable(flow) && maps.park(flow, limit);
+    // What waits in the stash was acknowledged or not; now it is all the same.
+    let kept = flow.stash_first.plus(flow.stash_len);
+    if flow.stash_len != 0 {
+        flow.received = flow.received.max(kept);
+    }
+    if work.segment.source == flow.key.client && work.segment.payload != 0 {
+        flow.received = flow.received.max(work.segment.end());
+    }
+    if work.segment.source == flow.key.client && work.segment.has(FIN) {
+        flow.flags |= CLIENT_FIN;
+    }
+    end::close(maps, flow);
+    if !parked && has_leg(flow) {
+        // The first thing that its backend says is answered with a RST.
+        end::release_leg(maps, flow);
+    }
+    flow.flags |= REJECTED | BACKEND_FIN;
+    flow.response.left = u64::from(len);
+    flow.sent = flow.sent.plus(len + 1);
+}
+
+/// A segment of a client that was answered so.
+#[inline(always)]
+pub(super) fn again<F: Frame>(frame: &F, work: &mut Work, flow: &mut Flow, now: Now) -> Step {
+    let segment = &work.segment;
+    let (ends, speaks) = (segment.has(FIN), segment.payload != 0);
+    let done = flow.acked == flow.sent;
+    if !ends && !speaks {
+        if done && flow.flags & CLIENT_FIN != 0 {
+            // Each end has said its last.
+            flow.seen = 0;
+            return (Next::Done, Verdict::FlowEnded);
+        }
+        return (Next::Done, Verdict::NoLeg);
+    }
+    if !frame.can_grow() {
+        return (Next::Done, Verdict::NeedsGrowth);
+    }
+    if !segment.seq.after(flow.received) {
+        flow.received = flow.received.max(segment.end());
+        if ends {
+            flow.flags |= CLIENT_FIN;
+        }
+    }
+    if !done {
+        return (Next::Reject, Verdict::Rejected);
+    }
+    let ack = acknowledged(flow);
+    alone::to_client(work, flow, now, ACK, ack);
+    (Next::Draft, Verdict::RejectedAck)
+}
+
+/// What the client is told to have arrived.
+#[inline(always)]
+fn acknowledged(flow: &Flow) -> crate::net::Seq {
+    flow.received.plus((flow.flags & CLIENT_FIN != 0) as u32)
+}
+
+/// The answer goes out, from its first byte.
+#[inline(always)]
+fn emit(work: &mut Work, flow: &mut Flow, now: Now, verdict: Verdict) -> Step {
+    let len = flow.response.left as u32;
+    for (to, from) in work.buffer.words.iter_mut().zip(TEXT.iter()) {
+        *to = from.to_le();
+    }
+    let ack = acknowledged(flow);
+    alone::to_client(work, flow, now, ACK | PSH, ack);
+    work.draft.seq = flow.sent.minus(len + 1);
+    let mss = flow.client_mss.saturating_sub(12).max(512);
+    work.emission.pos = 0;
+    work.emission.left = len;
+    work.emission.mss = mss;
+    work.emission.from_stash = 0;
+    work.emission.fin = 1;
+    work.emission.begin();
+    (Next::Emit, verdict)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_is_what_it_says() {
+        let text = std::str::from_utf8(ANSWER).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert_eq!(head.len() + 4, HEAD as usize);
+        let mut headers = [httparse::EMPTY_HEADER; 8];
+        let mut response = httparse::Response::new(&mut headers);
+        assert!(response.parse(ANSWER).unwrap().is_complete());
+        assert_eq!(response.code, Some(503));
+        let length = response.headers.iter().find(|header| header.name == "Content-Length").unwrap();
+        assert_eq!(std::str::from_utf8(length.value).unwrap(), body.len().to_string());
+        let bytes: Vec<u8> = TEXT.iter().flat_map(|word| word.to_le_bytes()).take(ANSWER.len()).collect();
+        assert_eq!(bytes, ANSWER);
+    }
+}
