@@ -6,15 +6,20 @@ use std::{cell::Cell, collections::BTreeMap};
 
 use balancer_ebpf::layout::{
     BACKEND_UP, BACKEND_USED, Backend, Listener, ListenerKey, MAX_VERSIONS, NONE, Name, OFFER_SACK, OFFER_SCALE,
-    OFFER_TIMESTAMPS, POLICY_GATEWAY, POLICY_KEEP_UNFRAMED, POLICY_POOL, POLICY_REJECT_MISSING, Policy, ROLE_BACKEND,
-    ROLE_LISTENER, ROLE_SOURCE, SessionRule, VERSION_BACKENDS, VERSION_ROUTES, VERSION_SERVES, VersionPolicy,
+    OFFER_TIMESTAMPS, PIN_COOKIE, PIN_EXPIRES, PIN_HEADER, PIN_NEVER, PIN_QUERY, PIN_SESSION, PIN_TRACED, PINS_COOKIE,
+    PINS_HEADER, PINS_QUERY, PINS_SESSION, PINS_SOURCE, POLICY_GATEWAY, POLICY_KEEP_UNFRAMED, POLICY_POOL,
+    POLICY_REJECT_MISSING, Pin, PinKey, Policy, ROLE_BACKEND, ROLE_LISTENER, ROLE_SOURCE, SessionRule, SourceKey,
+    VERSION_BACKENDS, VERSION_ROUTES, VERSION_SERVES, VersionPolicy,
 };
 use balancer_ebpf::route;
 
 use crate::{
     config::{self, Config, MissingVersion, OnUnframed, Pool, ReturnPath, Select},
     label::Label,
-    model::{self, Condition, Conditions, State},
+    model::{
+        self, Condition, Conditions, State,
+        pin::{Carrier, Target},
+    },
 };
 
 /// What a listener promises before anything was learned of the backends.
@@ -70,7 +75,26 @@ pub fn policy(service: &model::Service, config: &config::Service, conditions: &C
         }
     }
     let index = |label: &Label| service.version(label).map(|version| version.index);
-    let rule = SessionRule::new(name(&config.cookie), name(&config.parameter));
+    let mut rule = SessionRule::new(name(&config.cookie), name(&config.parameter));
+    let mut pins = 0;
+    for pin in &service.pins {
+        pins |= match &pin.carrier {
+            Carrier::Source => PINS_SOURCE,
+            Carrier::Session => PINS_SESSION,
+            Carrier::Cookie(text) => {
+                rule.pin_cookie = name(text);
+                PINS_COOKIE
+            }
+            Carrier::Header(text) => {
+                rule.pin_header = name(text);
+                PINS_HEADER
+            }
+            Carrier::Query(text) => {
+                rule.pin_query = name(text);
+                PINS_QUERY
+            }
+        };
+    }
     let mut policy = Policy {
         // Without any version the index points to a free slot, which the data path takes for "nothing to serve".
         active: service.active().map_or(0, |version| version.index),
@@ -80,6 +104,7 @@ pub fn policy(service: &model::Service, config: &config::Service, conditions: &C
         pool_limit: config.pool_legs,
         adopt: service.adopt.as_ref().and_then(index).unwrap_or(NONE),
         grace_seconds: u32::try_from(config.rename_grace.as_secs()).unwrap_or(u32::MAX),
+        pins,
         canary: service.canary.as_ref().and_then(|canary| index(&canary.label)).unwrap_or(NONE),
         canary_share: service.canary.as_ref().map_or(0, |canary| canary.percent.share()),
         canary_salt: service.canary.as_ref().map_or(0, |canary| canary.salt),
@@ -89,6 +114,53 @@ pub fn policy(service: &model::Service, config: &config::Service, conditions: &C
     let entered = route::enter(&mut policy, &routes(service));
     debug_assert!(entered, "one of a thousand seeds serves");
     policy
+}
+
+/// Pins that requests carry, and those by source; the latter with the bits of their prefixes.
+pub type Pins = (BTreeMap<PinKey, Pin>, BTreeMap<(SourceKey, u32), Pin>);
+
+/// All pins, at a moment of both clocks: an end that is known by the wall clock is written in seconds of the boot clock, so that
+/// it comes without the daemon.
+pub fn pins(state: &State, unix: u64, boot: u64) -> Pins {
+    let (mut values, mut sources) = Pins::default();
+    for service in &state.services {
+        for pin in &service.pins {
+            let Some(value) = pin_value(service, pin, unix, boot) else { continue };
+            if let Some(hash) = pin.session_hash() {
+                let kind = match pin.carrier {
+                    Carrier::Cookie(_) => PIN_COOKIE,
+                    Carrier::Header(_) => PIN_HEADER,
+                    Carrier::Query(_) => PIN_QUERY,
+                    Carrier::Session | Carrier::Source => PIN_SESSION,
+                };
+                values.insert(PinKey { tag: hash.tag, bucket: hash.bucket, service: service.id, kind }, value);
+            } else if let Some(network) = pin.source {
+                let key = SourceKey { service: service.id.to_be_bytes(), address: network.address.octets() };
+                sources.insert((key, network.bits), value);
+            }
+        }
+    }
+    (values, sources)
+}
+
+/// A pin's map value; `None` for one that leads nowhere.
+fn pin_value(service: &model::Service, pin: &model::pin::Pin, unix: u64, boot: u64) -> Option<Pin> {
+    let (version, birth) = match &pin.to {
+        Target::Version(label) => service.version(label).map(|version| (version.index, version.birth()))?,
+        Target::Never => (PIN_NEVER, 0),
+    };
+    let mask = pin.source.map_or(0, |network| network.mask());
+    let until = pin.expires.map(|expires| boot.saturating_add(expires.saturating_sub(unix)));
+    Some(Pin {
+        version,
+        birth,
+        until: until.map_or(0, |until| until as u32),
+        flags: if pin.trace { PIN_TRACED } else { 0 } | if until.is_some() { PIN_EXPIRES } else { 0 },
+        network: pin.source.map_or([0; 4], |network| network.address.octets()),
+        mask: mask.to_be_bytes(),
+        id: pin.id,
+        zero: 0,
+    })
 }
 
 /// The routes that lead somewhere, each once: of versions that have the same one, to the active version, else to the one

@@ -16,6 +16,10 @@
 //! | `POST /v1/services/S/rollback` | `rollback` |
 //! | `GET /v1/services/S/sessions[?limit=N]` | `session ls` |
 //! | `POST /v1/services/S/explain` | `explain` |
+//! | `GET /v1/pins`, `GET /v1/services/S/pins` | `pin ls` |
+//! | `POST /v1/services/S/pins` | `pin add` |
+//! | `DELETE /v1/services/S/pins/N` | `pin rm` |
+//! | `GET /v1/events[?since=N][&wait=SECONDS][&service=S][&limit=N]` | `events` |
 //! | `GET /v1/history` | changes, oldest first |
 //! | `POST /v1/snapshot` | `snapshot` |
 //! | `POST /v1/detach` | `detach`; the daemon ends |

@@ -21,6 +21,10 @@ pub(super) enum Route {
     Abort { service: String },
     Sessions { service: String, limit: usize },
     Explain { service: String },
+    Pins { service: Option<String> },
+    AddPin { service: String },
+    RemovePin { service: String, id: u32 },
+    Events { since: Option<u64>, wait: u64, service: Option<String>, limit: usize },
     History,
     Snapshot,
     Detach,
@@ -55,6 +59,28 @@ impl Route {
             }
             ["v1", "services", _, "promote"] => (Method::POST, Self::Promote { service: service() }),
             ["v1", "services", _, "abort"] => (Method::POST, Self::Abort { service: service() }),
+            ["v1", "pins"] => (Method::GET, Self::Pins { service: None }),
+            ["v1", "services", _, "pins"] if *method == Method::GET => {
+                (Method::GET, Self::Pins { service: Some(service()) })
+            }
+            ["v1", "services", _, "pins"] => (Method::POST, Self::AddPin { service: service() }),
+            ["v1", "services", _, "pins", id] => {
+                let id = id.parse().map_err(|_| {
+                    let failure =
+                        Failure::usage(format!("`{id}` is not the number of a pin"), "GET /v1/pins shows them");
+                    (StatusCode::BAD_REQUEST, failure)
+                })?;
+                (Method::DELETE, Self::RemovePin { service: service(), id })
+            }
+            ["v1", "events"] => {
+                let number = |name| parameter(query, name).and_then(|text| text.parse().ok());
+                let limit = number("limit").map_or(LIMIT, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+                let service = parameter(query, "service").map(str::to_owned);
+                (
+                    Method::GET,
+                    Self::Events { since: number("since"), wait: number("wait").unwrap_or(0), service, limit },
+                )
+            }
             ["v1", "services", _, "flip"] => (Method::POST, Self::Flip { service: service() }),
             ["v1", "services", _, "rollback"] => (Method::POST, Self::Rollback { service: service() }),
             ["v1", "services", _, "adopt"] => (Method::POST, Self::Adopt { service: service() }),
@@ -115,6 +141,17 @@ mod tests {
                 "/v1/services/shop/versions/001/backends",
                 None,
                 Ok(Route::Weigh { service: shop(), label: "001".parse().unwrap() }),
+            ),
+            ("GET", "/v1/pins", None, Ok(Route::Pins { service: None })),
+            ("GET", "/v1/services/shop/pins", None, Ok(Route::Pins { service: Some(shop()) })),
+            ("POST", "/v1/services/shop/pins", None, Ok(Route::AddPin { service: shop() })),
+            ("DELETE", "/v1/services/shop/pins/7", None, Ok(Route::RemovePin { service: shop(), id: 7 })),
+            ("DELETE", "/v1/services/shop/pins/x", None, Err(400)),
+            (
+                "GET",
+                "/v1/events",
+                Some("since=7&wait=2&service=shop"),
+                Ok(Route::Events { since: Some(7), wait: 2, service: Some(shop()), limit: LIMIT }),
             ),
             ("POST", "/v1/snapshot", None, Ok(Route::Snapshot)),
             ("GET", "/v1/snapshot", None, Err(405)),

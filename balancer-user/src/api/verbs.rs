@@ -16,11 +16,13 @@ use crate::{
     model::{Condition, Drainage, Entrance, Mode, Verb},
     terms::split,
     wire::{
-        Abort, AddVersion, Adopt, Detached, Done, DrainVersion, ExplainRequest, Flip, FlipMode, Nothing, Rollback,
-        Terms, Weigh,
+        Abort, AddVersion, Adopt, Detached, Done, DrainVersion, ExplainRequest, Flip, FlipMode, Nothing, PinList,
+        Rollback, Terms, Weigh,
     },
 };
 
+/// Seconds for which one may wait for an event.
+const MOST_WAIT: u64 = 60;
 /// How often a new version's first check is looked for.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -31,6 +33,35 @@ pub(super) async fn answer(route: Route, body: &[u8], caller: &Actor, context: &
         Route::Service { service, sessions } => {
             director.service_config(&service)?;
             value(director.service_status(&service, sessions)?)
+        }
+        Route::Pins { service } => value(PinList { pins: director.pins(service.as_deref())? }),
+        Route::AddPin { service } => {
+            let (request, terms) = split(body)?;
+            value(director.add_pin(&service, &request, caller, &terms)?)
+        }
+        Route::RemovePin { service, id } => {
+            let (Nothing {}, terms) = split(body)?;
+            value(director.change(&service, &Verb::RemovePin { id }, caller, &terms)?)
+        }
+        Route::Events { since, wait, service, limit } => {
+            if let Some(service) = &service {
+                director.service_config(service)?;
+            }
+            let news = director.news();
+            let deadline = tokio::time::Instant::now() + Duration::from_secs(wait.min(MOST_WAIT));
+            loop {
+                // Asked for before the look, so that nothing happens unseen in between.
+                let news = news.notified();
+                tokio::pin!(news);
+                news.as_mut().enable();
+                let events = director.events(since, service.as_deref(), limit);
+                if !events.events.is_empty() || tokio::time::Instant::now() >= deadline {
+                    return value(events);
+                }
+                drop(director);
+                let _ = tokio::time::timeout_at(deadline, news).await;
+                director = context.director.lock().await;
+            }
         }
         Route::History => value(director.history()),
         Route::Sessions { service, limit } => value(director.sessions(&service, limit)?),

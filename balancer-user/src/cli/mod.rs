@@ -9,9 +9,11 @@ mod completions;
 mod detach;
 mod doctor;
 mod drain;
+mod events;
 mod explain;
 mod flip;
 mod history;
+mod pin;
 mod print;
 mod rollback;
 mod run;
@@ -72,6 +74,9 @@ enum Command {
     Drain(drain::Args),
     /// Take a version away that nobody is left on.
     Retire(drain::RetireArgs),
+    /// Pin testers, or one session, to a version.
+    #[command(subcommand)]
+    Pin(pin::Verb),
     /// Wait until a version is idle, drained, healthy or active.
     Wait(wait::Args),
     /// Show sessions.
@@ -81,6 +86,8 @@ enum Command {
     Snapshot,
     /// Say which version and backend a request would get, and why.
     Explain(explain::Args),
+    /// Show what happened, and with -f what happens.
+    Events(events::Args),
     /// Show what was changed, when and by whom.
     History(history::Args),
     /// Check this host.
@@ -135,6 +142,8 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Abort(args) => canary::abort(&client()?, args).await,
             Command::Drain(args) => drain::run(&client()?, args).await,
             Command::Retire(args) => drain::retire(&client()?, args).await,
+            Command::Pin(verb) => pin::run(&client()?, verb).await,
+            Command::Events(args) => events::run(&client()?, args).await,
             Command::Wait(args) => wait::run(&client()?, args).await,
             Command::Session(verb) => session::run(&client()?, verb).await,
             Command::Snapshot => snapshot::run(&client()?).await,

@@ -111,18 +111,30 @@ pub(super) async fn change<B: Serialize>(
     terms: impl Into<Terms>,
     danger: Option<Danger<'_>>,
 ) -> Result<(), Failure> {
+    let done = change_quietly(client, method, path, request, terms, danger).await?;
+    print::did(client.format, &done)
+}
+
+/// The same, for who wants to say more of what was done.
+pub(super) async fn change_quietly<B: Serialize>(
+    client: &Client,
+    method: Method,
+    path: &str,
+    request: &B,
+    terms: impl Into<Terms>,
+    danger: Option<Danger<'_>>,
+) -> Result<Done, Failure> {
     let terms = terms.into();
     let body = |dry_run| crate::terms::join(request, &Terms { dry_run, ..terms.clone() });
     let plan: Done = client.send(method.clone(), path, &body(true)?).await?;
     print::will(client.format, &plan);
     if terms.dry_run {
-        return print::did(client.format, &Done { undo: String::new(), ..plan });
+        return Ok(Done { undo: String::new(), ..plan });
     }
     if let Some(danger) = danger {
         danger.confirm()?;
     }
-    let done: Done = client.send(method, path, &body(false)?).await?;
-    print::did(client.format, &done)
+    client.send(method, path, &body(false)?).await
 }
 
 #[cfg(test)]

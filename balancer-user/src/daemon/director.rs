@@ -13,7 +13,7 @@ use std::{
 use anyhow::Context as _;
 use log::{info, warn};
 
-use super::{drains::Looks, report::SessionCounts};
+use super::{drains::Looks, events::Journal, report::SessionCounts};
 use crate::{
     audit::{self, Actor},
     config::{self, Config},
@@ -52,6 +52,9 @@ pub struct Director {
     pub(super) started: Instant,
     /// Counting means reading the whole table, so it is done at most once a second.
     pub(super) counted: Option<SessionCounts>,
+    pub(super) journal: Journal,
+    /// Requests that were answered with a 503 because a version was missing, as of the last look.
+    pub(super) missed: Option<u64>,
     /// When a backend came back that had been down, for as long as it starts slowly.
     pub(super) returned: BTreeMap<u16, Instant>,
     /// How often in a row nobody was found on a version.
@@ -103,6 +106,8 @@ impl Director {
             limits,
             started: Instant::now(),
             counted: None,
+            journal: Journal::default(),
+            missed: None,
             returned: BTreeMap::new(),
             empty_looks: Looks::new(),
             holds: BTreeMap::new(),
@@ -242,7 +247,7 @@ impl Director {
             left,
             born,
             now: unix_now(),
-            random: random()?,
+            random: u64::from_ne_bytes(random_bytes()?),
             insistence: if terms.force { Insistence::Force } else { Insistence::None },
             table: if self.table_is_full() { Table::Full } else { Table::HasRoom },
             ..Circumstances::new(rules(&config), &self.conditions)
@@ -266,6 +271,7 @@ impl Director {
             self.commit(state, name)?;
             for line in &outcome.did {
                 info!("{line} ({})", caller.name);
+                self.journal.add(Some(name), "change", format!("{line} ({})", caller.name));
             }
         }
         let done = Done {
@@ -275,6 +281,7 @@ impl Director {
             undo: outcome.undo.clone(),
             active: to,
             generation: self.generation(name),
+            pin: None,
         };
         Ok((done, outcome))
     }
@@ -338,6 +345,7 @@ impl Director {
         self.reset_new_versions(&old, service)?;
         // Before a policy names a new backend: its first answer has to be known for what it is.
         self.sync_addresses()?;
+        self.sync_pins()?;
         self.sync_service(service)?;
         self.free_backends(&old)?;
         self.counted = None;
@@ -365,9 +373,14 @@ impl Director {
         self.note_report(report);
         if before != report.condition {
             match report.condition {
-                Condition::Up => info!("{name}: {address} of {label} is healthy"),
+                Condition::Up => {
+                    info!("{name}: {address} of {label} is healthy");
+                    self.journal.add(Some(&name), "health", format!("{address} of {label} is healthy"));
+                }
                 Condition::Down | Condition::Unknown => {
-                    warn!("{name}: {address} of {label} takes no new work: {}", report.detail);
+                    let text = format!("{address} of {label} takes no new work: {}", report.detail);
+                    warn!("{name}: {text}");
+                    self.journal.add(Some(&name), "health", text);
                 }
             }
         }
@@ -381,7 +394,9 @@ impl Director {
             self.state.backend(report.backend).map(|(_, version, _)| self.conditions.of_version(version));
         if version_before == Condition::Up && version_after == Some(Condition::Down) {
             // D12.
-            warn!("{name}: {label} has no healthy backend left");
+            let text = format!("{label} has no healthy backend left");
+            warn!("{name}: {text}");
+            self.journal.add(Some(&name), "missing", text);
         }
     }
 
@@ -410,11 +425,13 @@ impl Director {
     ) -> Result<(), Failure> {
         let from = self.active(name);
         let to = state.service(name).and_then(|service| service.active.clone());
-        match (&version, &to) {
-            (Some(version), _) => info!("{name}: {version}: {why}"),
-            (None, Some(to)) => info!("{name}: new sessions get {to}: {why}"),
-            (None, None) => info!("{name}: {why}"),
-        }
+        let text = match (&version, &to) {
+            (Some(version), _) => format!("{version}: {why}"),
+            (None, Some(to)) if from.as_ref() != Some(to) => format!("new sessions get {to}: {why}"),
+            (None, _) => why.to_owned(),
+        };
+        info!("{name}: {text}");
+        self.journal.add(Some(name), "change", format!("{text} ({})", actor.name));
         state.record(Change {
             at: now(),
             who: actor.name.clone(),
@@ -524,10 +541,12 @@ pub(crate) fn unix_now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-fn random() -> anyhow::Result<u64> {
-    let mut bytes = [0; 8];
+/// Bytes from the kernel's random source.
+pub(super) fn random_bytes<const N: usize>() -> anyhow::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    // Up to 256 bytes come in one piece (getrandom(2)).
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).context("get random bytes")?;
-    Ok(u64::from_ne_bytes(bytes))
+    Ok(bytes)
 }
 
 fn now() -> String {

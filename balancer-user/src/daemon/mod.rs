@@ -8,8 +8,10 @@ mod comeback;
 mod counters;
 mod director;
 mod drains;
+mod events;
 mod exclusive;
 mod origin;
+mod pins;
 mod report;
 mod setup;
 mod sync;
@@ -86,8 +88,11 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(anyhow::Error::from)?;
     let mut ticks = tokio::time::interval(tick::EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ears = tokio::time::interval(tick::LISTEN);
+    ears.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            _ = ears.tick() => director.lock().await.listen(),
             _ = ticks.tick() => {
                 let mut director = director.lock().await;
                 director.tick();

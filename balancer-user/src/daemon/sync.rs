@@ -17,6 +17,7 @@ impl Director {
     /// Writes all services and removes listeners that the config does not have any more.
     pub(super) fn sync_all(&mut self) -> Result<(), Failure> {
         self.sync_addresses()?;
+        self.sync_pins()?;
         for service in self.config.services.clone() {
             // Health may have been learned since the versions were chosen. This writes the service in any case.
             self.reselect(&service.name)?;

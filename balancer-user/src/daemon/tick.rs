@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use balancer_ebpf::verdict::Note;
 use log::warn;
 
 use super::Director;
@@ -10,6 +11,9 @@ use crate::exit::Failure;
 
 /// How often.
 pub(super) const EVERY: Duration = Duration::from_secs(1);
+
+/// How often what the programs tell is taken in: who follows `events` should not wait for it.
+pub(super) const LISTEN: Duration = Duration::from_millis(200);
 
 /// For this long after a session was turned away the table counts as full.
 const FULL_FOR: Duration = Duration::from_secs(60);
@@ -21,6 +25,7 @@ const PARTS: &[Part] = &[
     ("look at the session table", Director::watch_table),
     ("write weights", Director::grow_weights),
     ("go on with a drain", Director::look_at_drains),
+    ("take expired pins away", Director::expire_pins),
 ];
 
 impl Director {
@@ -34,15 +39,25 @@ impl Director {
 
     /// Notices when sessions find no place in the table (D13).
     fn watch_table(&mut self) -> Result<(), Failure> {
-        let counter = balancer_ebpf::verdict::Note::SessionsFull.counter() as usize;
-        let turned_away = self.plane.counters()?.get(counter).copied().unwrap_or_default();
+        let counters = self.plane.counters()?;
+        let count = |note: Note| counters.get(note.counter() as usize).copied().unwrap_or_default();
+        let missed = count(Note::VersionMissing);
+        // D12.
+        if let Some(more) =
+            self.missed.replace(missed).and_then(|before| missed.checked_sub(before)).filter(|more| *more > 0)
+        {
+            let text = format!("{more} requests were answered with a 503: their version is missing");
+            warn!("{text}");
+            self.journal.add(None, "missing", text);
+        }
+        let turned_away = count(Note::SessionsFull);
         let before = self.turned_away.replace(turned_away);
         if before.is_some_and(|before| before < turned_away) {
             if !self.table_is_full() {
-                warn!(
-                    "the session table is full: new sessions are not bound, and may change their version. \
-                     Raise `sessions` in the config, or lower `idle`"
-                );
+                let text = "the session table is full: new sessions are not bound, and may change their version. \
+                            Raise `sessions` in the config, or lower `idle`";
+                warn!("{text}");
+                self.journal.add(None, "table", text.to_owned());
             }
             self.full_since = Some(Instant::now());
         }

@@ -28,6 +28,7 @@ impl State {
                     canary: None,
                     past: Vec::new(),
                     retired: Vec::new(),
+                    pins: Vec::new(),
                 });
                 self.services.len() - 1
             }

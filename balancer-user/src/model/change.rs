@@ -5,8 +5,8 @@ use std::net::SocketAddrV4;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Conditions, Drainage, Left, Percent, Refusal, State, add, adopt, canary, drain, flip, remove, retire, rollback,
-    weigh,
+    Conditions, Drainage, Left, Percent, Refusal, State, add, adopt, canary, drain, flip, pin, remove, retire,
+    rollback, weigh,
 };
 use crate::{
     config::Select,
@@ -52,6 +52,13 @@ pub enum Verb {
     Promote,
     Abort {
         sessions: Sessions,
+    },
+    AddPin {
+        /// Without its number, which it gets.
+        pin: Box<pin::Pin>,
+    },
+    RemovePin {
+        id: u32,
     },
     Weigh {
         label: Label,
@@ -202,12 +209,14 @@ impl Verb {
             Self::Canary { .. } => "flip",
             Self::Promote => "promote",
             Self::Abort { .. } => "abort",
+            Self::AddPin { .. } => "pin add",
+            Self::RemovePin { .. } => "pin rm",
             Self::Weigh { .. } => "backend weight",
         }
     }
 
     /// The version that it names.
-    pub const fn about(&self) -> Option<&Label> {
+    pub fn about(&self) -> Option<&Label> {
         match self {
             Self::Add { label, .. }
             | Self::Remove { label }
@@ -217,7 +226,11 @@ impl Verb {
             | Self::Canary { label, .. }
             | Self::Weigh { label, .. } => Some(label),
             Self::Adopt { label } => label.as_ref(),
-            Self::Rollback { .. } | Self::Promote | Self::Abort { .. } => None,
+            Self::AddPin { pin } => match &pin.to {
+                pin::Target::Version(label) => Some(label),
+                pin::Target::Never => None,
+            },
+            Self::Rollback { .. } | Self::Promote | Self::Abort { .. } | Self::RemovePin { .. } => None,
         }
     }
 }
@@ -235,6 +248,8 @@ pub fn apply(state: &mut State, service: &str, given: &Circumstances<'_>, verb: 
         Verb::Canary { label, percent } => canary::begin(state, service, given, label, *percent),
         Verb::Promote => canary::promote(state, service, given),
         Verb::Abort { sessions } => canary::abort(state, service, *sessions),
+        Verb::AddPin { pin } => pin::add(state, service, pin),
+        Verb::RemovePin { id } => pin::remove(state, service, *id),
         Verb::Weigh { label, address, weight } => weigh::weigh(state, service, label, *address, *weight),
     }
 }

@@ -15,6 +15,7 @@ mod condition;
 pub mod drain;
 mod flip;
 mod history;
+pub mod pin;
 mod refusal;
 mod remove;
 pub mod retire;
@@ -56,6 +57,9 @@ pub struct State {
     /// Where the search for a free backend id goes on: an id is used again as late as possible, since flows may still
     /// refer to it.
     pub next_backend: u16,
+    /// The number of the next pin.
+    #[serde(default = "first_pin")]
+    pub next_pin: u32,
     /// Oldest first.
     pub history: Vec<Change>,
     /// Fingerprint of the kernel object that the attached programs were loaded from.
@@ -63,9 +67,20 @@ pub struct State {
     pub object: Option<u64>,
 }
 
+const fn first_pin() -> u32 {
+    1
+}
+
 impl Default for State {
     fn default() -> Self {
-        Self { format: FORMAT, services: Vec::new(), next_backend: 0, history: Vec::new(), object: None }
+        Self {
+            format: FORMAT,
+            services: Vec::new(),
+            next_backend: 0,
+            next_pin: first_pin(),
+            history: Vec::new(),
+            object: None,
+        }
     }
 }
 
@@ -98,6 +113,8 @@ pub struct Service {
     /// Versions that are gone, the latest last.
     #[serde(default)]
     pub retired: Vec<Retired>,
+    #[serde(default)]
+    pub pins: Vec<pin::Pin>,
 }
 
 /// One release.

@@ -48,6 +48,12 @@ pub enum Refusal {
     OtherCanary { service: String, label: Label },
     #[error("service `{service}` has no canary")]
     NoCanary { service: String },
+    #[error("service `{service}` has pins by another name already: {present} (pin {id})")]
+    OtherCarrier { service: String, present: String, id: u32 },
+    #[error("service `{service}` has that pin already: pin {id}, to {to}")]
+    SamePin { service: String, id: u32, to: String },
+    #[error("service `{service}` has no pin {id}")]
+    NoPin { service: String, id: u32, known: Vec<String> },
     #[error("there is no room for more {what}: {limit} are in use")]
     NoRoom { what: &'static str, limit: u32 },
 }
@@ -109,6 +115,12 @@ impl Refusal {
             Self::NoCanary { service } => {
                 format!("begin one: balancer flip {service} VERSION --mode percent --percent 10")
             }
+            Self::OtherCarrier { service, present, .. } => {
+                format!("use the same name ({present}); or take the others away first: balancer pin ls {service}")
+            }
+            Self::SamePin { service, id, .. } => format!("take it away first: balancer pin rm {service} {id}"),
+            Self::NoPin { known, .. } if known.is_empty() => "it has none".to_owned(),
+            Self::NoPin { known, .. } => format!("its pins are: {}", known.join(", ")),
             Self::NoRoom { .. } => "remove what is no longer used: balancer version ls SERVICE shows it".to_owned(),
         }
     }

@@ -3,6 +3,7 @@
 use super::{
     Circumstances, Outcome, Refusal, State, adopt, canary,
     change::{check_version, find},
+    pin,
     select::reselect,
 };
 use crate::{config::Select, label::Label};
@@ -49,6 +50,7 @@ pub(super) fn remove(
     let service = find(state, name)?;
     outcome.will.extend(adopt::stop(service, |other| other == label));
     outcome.will.extend(canary::stop(service, |other| other == label));
+    outcome.will.extend(pin::drop_of(service, label));
     if was_active {
         outcome.will.push(format!("new sessions get {heir} instead of {label}"));
     }

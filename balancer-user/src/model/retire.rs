@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Circumstances, Insistence, Outcome, Refusal, Service, State, adopt, canary,
     change::{check_version, find},
+    pin,
 };
 use crate::{config::Select, label::Label};
 
@@ -118,6 +119,7 @@ pub(super) fn take_away(service: &mut Service, label: &Label, now: u64) -> Vec<S
     let mut said = Vec::new();
     said.extend(canary::stop(service, |other| other == label));
     said.extend(adopt::stop(service, |other| other == label));
+    said.extend(pin::drop_of(service, label));
     let Some(at) = service.versions.iter().position(|version| version.label == *label) else { return said };
     let removed = service.versions.remove(at);
     service.past.retain(|other| other != label);

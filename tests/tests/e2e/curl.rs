@@ -46,6 +46,15 @@ impl Curl {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// The status that a path is answered with, asked for with more arguments and without the jar.
+    pub(crate) fn status(&self, arguments: &[&str], path: &str) -> Result<String> {
+        let mut command = self.node.command("curl");
+        command.args(["-sS", "--max-time", "10", "-o", "/dev/null", "-w", "%{http_code}"]).args(arguments);
+        let output = command.arg(format!("{}{path}", self.url)).output().context("start curl")?;
+        ensure!(output.status.success(), "curl: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     /// Empties the jar.
     pub(crate) fn clear_cookie(&self) -> Result<()> {
         std::fs::write(&self.jar, "").context("empty the cookie jar")
