@@ -10,6 +10,9 @@ use crate::message::{UNASKED, excerpt};
 use crate::tally::Feature;
 use crate::world::Shared;
 
+/// What no backend says: the director's own answer.
+const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n";
+
 impl Client {
     /// Reads what came, and notices how the connection is.
     pub(super) fn read(
@@ -42,8 +45,9 @@ impl Client {
         }
         // Behind a response that says so nothing comes any more, whether the end of the connection can be seen or not.
         let leaves = tab.answered_last && tab.writes.is_empty() && !tab.is_patient;
-        if reset || ended || leaves || tired {
-            self.over(shared, tab, reset)?;
+        let refused = std::mem::take(&mut tab.refused);
+        if reset || ended || leaves || tired || refused {
+            self.over(shared, tab, reset || refused)?;
             connection.socket().close();
             tab.leave(shared);
         } else if tab.answered_last && tab.awaits_end.is_none() {
@@ -78,6 +82,11 @@ impl Client {
                 };
             };
             let number = pending.number;
+            if pending.got == 0 && bytes.starts_with(REFUSAL) {
+                // The director answers in the backend's place: as good as a RST, and as rarely to be expected.
+                tab.refused = true;
+                return Ok(());
+            }
             let attempts = &shared.oracle.records[number].attempts;
             let before = attempts.get(pending.attempt).map_or(&[][..], |a| &a.reply.wire[..pending.got]);
             let fits = |wire: &[u8]| {

@@ -34,6 +34,8 @@ pub(crate) struct Tab {
     pub(super) last: bool,
     /// A response said so.
     pub(super) answered_last: bool,
+    /// The director has answered in the backend's place.
+    pub(super) refused: bool,
     /// Since when the client has only waited for the connection's end.
     pub(super) awaits_end: Option<u64>,
     /// The client waits for the end, rather than to close behind the last response itself.
