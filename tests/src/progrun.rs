@@ -7,6 +7,7 @@
 
 mod capture;
 mod counters;
+pub mod frames;
 mod maps;
 mod null;
 mod setting;

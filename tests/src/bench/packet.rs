@@ -7,7 +7,7 @@
 
 mod compare;
 mod conversation;
-mod frames;
+
 mod talk;
 
 use std::path::PathBuf;

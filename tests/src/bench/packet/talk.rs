@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use balancer_ebpf::layout::FlowKey;
 
-use super::frames::{Numbers, Way, greeting, read, segment};
+use crate::progrun::frames::{Numbers, Way, greeting, read, segment};
 use crate::progrun::{FlowBytes, Program, Programs, Setting, World};
 
 /// Both ends of a connection, as far as the director's answers have told them about each other.
