@@ -11,6 +11,7 @@ pub mod frames;
 mod maps;
 mod null;
 mod setting;
+pub mod talk;
 mod world;
 
 pub use capture::{Capture, Caught};

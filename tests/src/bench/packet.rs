@@ -8,8 +8,6 @@
 mod compare;
 mod conversation;
 
-mod talk;
-
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};

@@ -1,5 +1,7 @@
 //! The counters by name, and what one packet did to them.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, bail};
 use balancer_ebpf::http::Scanned;
 use balancer_ebpf::verdict::{Note, Verdict};
@@ -21,6 +23,12 @@ impl Counters {
             }
         }
         (verdicts, notes)
+    }
+
+    /// What was counted since `before` and how often, by name: for more packets than anybody wants listed.
+    pub fn named(&self, before: &Self) -> BTreeMap<String, u64> {
+        let counted = self.0.iter().zip(&before.0).enumerate();
+        counted.filter(|(_, (now, then))| now > then).map(|(index, (now, then))| (counter_name(index), now - then)).collect()
     }
 
     /// The one verdict of the one packet since `before`, and what else was counted.

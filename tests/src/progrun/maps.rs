@@ -85,6 +85,17 @@ impl Programs {
         Ok(None)
     }
 
+    /// All words of the session table.
+    pub fn table(&self) -> Result<Vec<u64>> {
+        let found = self.ebpf.map(map::SESSIONS).context("no map SESSIONS")?;
+        let sessions: Array<_, [u64; BUCKET_WORDS]> = Array::try_from(found)?;
+        let mut words = Vec::new();
+        for index in 0..sessions.len() {
+            words.extend(sessions.get(&index, 0).context("read SESSIONS")?);
+        }
+        Ok(words)
+    }
+
     /// Binds a session at second `now`, or forgets it. What was first in its bucket makes room.
     pub fn bind(&mut self, setting: &Setting, id: &[u8], binding: Option<Binding>, now: u32) -> Result<()> {
         let hash = setting.hash(id);
