@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 /// All statements. A new one begins here.
 const STATEMENTS: &[&str] = &[
-    "C1", "C2", "C3", "C4", "C6", "C7", "C8", "C9", "C10", "C13", "C14", "C15", "C16", "C18", "C20", "C21", "C22", "C23",
-    "C24", "C25", "C28", "C29", "C30", "C31", "C32", "C33", "C34", "C35", "C36", "C38", "C39", "C41", "C42", "C43", "D1",
-    "D2", "D3", "D6", "D7", "D8", "D9", "D10", "D11", "D12", "D13", "D14", "D15", "D16", "D17", "D18",
+    "C1", "C2", "C3", "C4", "C6", "C7", "C8", "C9", "C10", "C13", "C14", "C15", "C16", "C18", "C20", "C21", "C22",
+    "C23", "C24", "C25", "C28", "C29", "C30", "C31", "C32", "C33", "C34", "C35", "C36", "C38", "C39", "C41", "C42",
+    "C43", "D1", "D2", "D3", "D6", "D7", "D8", "D9", "D10", "D11", "D12", "D13", "D14", "D15", "D16", "D17", "D18",
 ];
 
 /// What a statement may refer to.
@@ -38,7 +38,8 @@ fn row(line: &str) -> Result<Row, String> {
         return Err(format!("{id} states nothing"));
     }
     let tests = tests.split("<br>").map(str::trim).map(|test| {
-        let name = test.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')).and_then(|test| test.split_once("::"));
+        let name =
+            test.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')).and_then(|test| test.split_once("::"));
         let (file, name) = name.ok_or_else(|| format!("{id}: `path/file.rs::test_name` is wanted, not {test}"))?;
         Ok((file.to_owned(), name.to_owned()))
     });
@@ -68,7 +69,9 @@ fn complaints(rows: &[Row], read: impl Fn(&str) -> Option<String>) -> Vec<String
             }
         }
     }
-    found.extend(count.iter().filter(|(_, count)| **count != 1).map(|(id, count)| format!("{id} is there {count} times")));
+    found.extend(
+        count.iter().filter(|(_, count)| **count != 1).map(|(id, count)| format!("{id} is there {count} times")),
+    );
     found
 }
 

@@ -8,7 +8,7 @@
 mod compare;
 mod conversation;
 mod frames;
-mod talk;
+pub(crate) mod talk;
 
 use std::path::PathBuf;
 

@@ -23,6 +23,12 @@ impl Counters {
         (verdicts, notes)
     }
 
+    /// How often something was counted.
+    pub fn named(&self, name: &str) -> Result<u64> {
+        let index = (0..self.0.len()).find(|index| counter_name(*index) == name);
+        index.and_then(|index| self.0.get(index)).copied().with_context(|| format!("no counter {name}"))
+    }
+
     /// The one verdict of the one packet since `before`, and what else was counted.
     pub fn of_packet(&self, before: &Self) -> Result<(Verdict, Vec<String>)> {
         match self.since(before) {

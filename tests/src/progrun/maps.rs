@@ -85,6 +85,15 @@ impl Programs {
         Ok(None)
     }
 
+    /// The whole table of sessions, word for word.
+    pub fn sessions(&self) -> Result<Vec<[u64; 4]>> {
+        let found = self.ebpf.map(map::SESSIONS).context("no map SESSIONS")?;
+        let sessions: Array<_, [u64; BUCKET_WORDS]> = Array::try_from(found)?;
+        let buckets: Result<Vec<_>, _> = sessions.iter().collect();
+        let buckets = buckets.context("read SESSIONS")?;
+        Ok(buckets.iter().flat_map(|bucket| bucket.as_chunks::<4>().0).copied().collect())
+    }
+
     /// Binds a session at second `now`, or forgets it. What was first in its bucket makes room.
     pub fn bind(&mut self, setting: &Setting, id: &[u8], binding: Option<Binding>, now: u32) -> Result<()> {
         let hash = setting.hash(id);
