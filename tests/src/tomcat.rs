@@ -138,5 +138,6 @@ fn write_base(base: &Path, webapps: &[Webapp], address: &str, undeploys: bool) -
         .replace("{deploys}", if webapps.iter().any(Webapp::is_parallel) { "true" } else { "false" })
         .replace("{undeploys}", if undeploys { "true" } else { "false" });
     fs::write(base.join("conf/server.xml"), server)?;
+    fs::write(base.join("conf/users.xml"), include_str!("tomcat/users.xml"))?;
     webapps.iter().try_for_each(|webapp| webapp.write(&base.join("staging"), &base.join("webapps")))
 }

@@ -16,7 +16,7 @@ use crate::stage::Stage;
 
 under_both_hooks! {
     c1_c2_c3_c4_c6_versions_and_their_order,
-    c14_c15_c16_c28_c30_c31_c32_c34_c36_lives_of_sessions,
+    c10_c14_c15_c16_c28_c30_c31_c32_c34_c35_c36_lives_of_sessions,
     c20_c33_a_cookie_with_a_name_of_its_own,
     c38_c39_old_versions_go_when_they_are_empty,
 }
@@ -103,15 +103,18 @@ fn c1_c2_c3_c4_c6_versions_and_their_order(hook: Hook) -> Result<()> {
             ("C3: 12 is below 2", "12", 5, "2"),
         ] {
             parallel.deploy(scene, &Webapp::parallel(label, "b7"))?;
-            scene.add(label, &[host])?;
+            scene.start(host, label)?;
+            let backend = scene.lab.application(host).to_string();
+            let said = scene.cli(&["version", "add", "shop", label, "--backend", &backend])?;
+            ensure!(label != "12" || said.contains("new sessions will get 2"), "C3: no warning of the padding: {said}");
+            scene.healthy(label)?;
             parallel.newest(scene, newest, statement)?;
             ensure_same(&whoami(&mut anna)?, "002", true, statement)?;
         }
         // C6: the highest version does not start.
         parallel.deploy(scene, &Webapp::broken("3"))?;
         let nobody = scene.lab.application(6).to_string();
-        let said = scene.cli(&["version", "add", "shop", "3", "--backend", &nobody])?;
-        ensure!(said.contains("new sessions"), "C3: no warning of the padding: {said}");
+        scene.cli(&["version", "add", "shop", "3", "--backend", &nobody])?;
         std::thread::sleep(NOTICED);
         parallel.newest(scene, "2", "C6: 3 does not start")?;
         ensure_same(&whoami(&mut anna)?, "002", true, "C6: it retires nobody")?;
@@ -125,15 +128,16 @@ fn c1_c2_c3_c4_c6_versions_and_their_order(hook: Hook) -> Result<()> {
     })
 }
 
-fn c14_c15_c16_c28_c30_c31_c32_c34_c36_lives_of_sessions(hook: Hook) -> Result<()> {
+fn c10_c14_c15_c16_c28_c30_c31_c32_c34_c35_c36_lives_of_sessions(hook: Hook) -> Result<()> {
     Stage::new(hook, "lives").hosts(3).kind(Kind::Tomcat).play(|scene| {
         let (old, new) = (Webapp::parallel("001", "b3"), Webapp::parallel("002", "b3"));
         let parallel = Parallel::serve(scene, 3, std::slice::from_ref(&old), false)?;
         issues(scene, &parallel)?;
-        let [mut anna, mut bert, mut carl] = [0; 3].map(|_| parallel.person(scene));
+        let [mut anna, mut bert, mut carl, mut dora] = [0; 4].map(|_| parallel.person(scene));
         let annas = whoami(&mut anna)?;
         let berts = whoami(&mut bert)?;
         whoami(&mut carl)?;
+        let doras = whoami(&mut dora)?;
         parallel.deploy(scene, &new)?;
         scene.add("002", &[2])?;
         parallel.newest(scene, "002", "C7")?;
@@ -150,6 +154,15 @@ fn c14_c15_c16_c28_c30_c31_c32_c34_c36_lives_of_sessions(hook: Hook) -> Result<(
         ensure!((&*tomcats.version, tomcats.known) == ("002", false), "C34: Tomcat {tomcats:?}");
         ensure!((&*ours.version, ours.known) == ("001", false), "C34: balancer {ours:?}");
 
+        // C35: logging in, by the container's own means, renames as well.
+        let login = Request::get("/members").header("Authorization", "Basic YW5uYTpzZWNyZXQ=");
+        for ((answer, was), who) in request(&mut dora, &login)?.iter().zip(&doras).zip(["Tomcat", "balancer"]) {
+            let id = answer.set_cookie("JSESSIONID").with_context(|| format!("C35: {who}: no new id: {answer:?}"))?;
+            ensure!(id != was.session && answer.version() == "001", "C35: {who} {} {id}", answer.version());
+        }
+        ensure_same(&whoami(&mut dora)?, "001", true, "C35")?;
+        issued_twice(scene, &dora[1])?;
+
         // C16: the session has ended, and somebody kept its id.
         request(&mut bert, &Request::post("/clear", ""))?;
         ensure_same(&presenting(&parallel, scene, &berts)?, "002", false, "C16")?;
@@ -165,6 +178,21 @@ fn c14_c15_c16_c28_c30_c31_c32_c34_c36_lives_of_sessions(hook: Hook) -> Result<(
         ensure_same(&presenting(&parallel, scene, &carls)?, "002", false, "C15")?;
         parallel.newest(scene, "002", "C4")
     })
+}
+
+/// C10: in Tomcat, an id that two versions know is the highest's (in its source; no id is issued twice there). Here it is the
+/// last issuer's, whichever that is. `dora` has a session on 001.
+fn issued_twice(scene: &Scene, dora: &Browser) -> Result<()> {
+    let id = "TWICE";
+    let issue = Request::get(&format!("/version/?issue={id}"));
+    let old = issue.clone().header("Cookie", &format!("JSESSIONID={}", dora.session().context("a session")?));
+    for (request, issuer) in [(&issue, "002"), (&old, "001"), (&issue, "002"), (&old, "001")] {
+        let issued = scene.connection()?.request(request)?;
+        ensure!(issued.version() == issuer, "C10: issued by {}, not {issuer}", issued.version());
+        let presented = scene.connection()?.get("/version/", Some(id))?;
+        ensure!(presented.version() == issuer, "C10: {}, not the last issuer, {issuer}", presented.version());
+    }
+    Ok(())
 }
 
 /// What is answered to those who come with these ids, on new connections.
@@ -234,7 +262,8 @@ fn c20_c33_a_cookie_with_a_name_of_its_own(hook: Hook) -> Result<()> {
             }
         }
         ensure!(base64.len() == 128);
-        let answer = scene.browser().request(Request::get("/version/").header("Cookie", &format!("SESSION={base64}")))?;
+        let answer =
+            scene.browser().request(Request::get("/version/").header("Cookie", &format!("SESSION={base64}")))?;
         ensure!(answer.version() == "001", "C33: 128 bytes of base64 go to {}", answer.version());
         Ok(())
     })
