@@ -7,9 +7,11 @@
 
 mod capture;
 mod counters;
+pub mod frames;
 mod maps;
 mod null;
 mod setting;
+pub mod talk;
 mod world;
 
 pub use capture::{Capture, Caught};

@@ -217,7 +217,7 @@ impl Pins for Kernel {
     }
     #[inline(always)]
     fn source_pin(&self, key: &SourceKey) -> Option<&Pin> {
-        SOURCE_PINS.get(&Key::new(64, *key))
+        SOURCE_PINS.get(Key::new(64, *key))
     }
     #[inline(always)]
     fn hash_value(&self, globals: &Globals, service: u32, buffer: &Buffer, value: Span, hash: &mut SessionHash) {

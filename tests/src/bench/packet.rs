@@ -7,8 +7,6 @@
 
 mod compare;
 mod conversation;
-mod frames;
-pub(crate) mod talk;
 
 use std::path::PathBuf;
 

@@ -1,5 +1,7 @@
 //! The counters by name, and what one packet did to them.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, bail};
 use balancer_ebpf::http::Scanned;
 use balancer_ebpf::verdict::{Note, Verdict};
@@ -23,10 +25,13 @@ impl Counters {
         (verdicts, notes)
     }
 
-    /// How often something was counted.
-    pub fn named(&self, name: &str) -> Result<u64> {
-        let index = (0..self.0.len()).find(|index| counter_name(*index) == name);
-        index.and_then(|index| self.0.get(index)).copied().with_context(|| format!("no counter {name}"))
+    /// What was counted since `before` and how often, by name: for more packets than anybody wants listed.
+    pub fn named(&self, before: &Self) -> BTreeMap<String, u64> {
+        let counted = self.0.iter().zip(&before.0).enumerate();
+        counted
+            .filter(|(_, (now, then))| now > then)
+            .map(|(index, (now, then))| (counter_name(index), now - then))
+            .collect()
     }
 
     /// The one verdict of the one packet since `before`, and what else was counted.

@@ -85,13 +85,15 @@ impl Programs {
         Ok(None)
     }
 
-    /// The whole table of sessions, word for word.
-    pub fn sessions(&self) -> Result<Vec<[u64; 4]>> {
+    /// All words of the session table.
+    pub fn table(&self) -> Result<Vec<u64>> {
         let found = self.ebpf.map(map::SESSIONS).context("no map SESSIONS")?;
         let sessions: Array<_, [u64; BUCKET_WORDS]> = Array::try_from(found)?;
-        let buckets: Result<Vec<_>, _> = sessions.iter().collect();
-        let buckets = buckets.context("read SESSIONS")?;
-        Ok(buckets.iter().flat_map(|bucket| bucket.as_chunks::<4>().0).copied().collect())
+        let mut words = Vec::new();
+        for index in 0..sessions.len() {
+            words.extend(sessions.get(&index, 0).context("read SESSIONS")?);
+        }
+        Ok(words)
     }
 
     /// Binds a session at second `now`, or forgets it. What was first in its bucket makes room.

@@ -4,8 +4,8 @@ use anyhow::Result;
 use balancer_ebpf::layout::FlowKey;
 use balancer_ebpf::verdict::Verdict;
 
-use super::frames::{Numbers, greeting, segment};
-use super::talk::Talk;
+use crate::progrun::frames::{Numbers, greeting, segment};
+use crate::progrun::talk::Talk;
 use crate::progrun::{COOKIE, FlowBytes, Programs, Setting, World};
 
 /// What has to be put back after a packet.

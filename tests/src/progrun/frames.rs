@@ -4,27 +4,27 @@ use anyhow::{Context, Result, bail};
 use etherparse::TransportSlice;
 use etherparse::{EtherType, Ethernet2Header, IpNumber, Ipv4Header, SlicedPacket, TcpHeader, TcpOptionElement};
 
-use crate::progrun::Link;
+use super::Link;
 
 /// One direction of a connection.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Way {
-    pub(crate) link: Link,
-    pub(crate) from: ([u8; 4], u16),
-    pub(crate) to: ([u8; 4], u16),
+pub struct Way {
+    pub link: Link,
+    pub from: ([u8; 4], u16),
+    pub to: ([u8; 4], u16),
 }
 
 /// Sequence number, acknowledgement, and the timestamps.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Numbers {
-    pub(crate) seq: u32,
-    pub(crate) ack: u32,
-    pub(crate) tsval: u32,
-    pub(crate) tsecr: u32,
+pub struct Numbers {
+    pub seq: u32,
+    pub ack: u32,
+    pub tsval: u32,
+    pub tsecr: u32,
 }
 
 /// A SYN or SYN-ACK with the options of Linux.
-pub(crate) fn greeting(way: &Way, at: Numbers) -> Result<Vec<u8>> {
+pub fn greeting(way: &Way, at: Numbers) -> Result<Vec<u8>> {
     use TcpOptionElement::{MaximumSegmentSize, Noop, SelectiveAcknowledgementPermitted, Timestamp, WindowScale};
     let stamp = Timestamp(at.tsval, at.tsecr);
     let options = [MaximumSegmentSize(1460), SelectiveAcknowledgementPermitted, stamp, Noop, WindowScale(7)];
@@ -32,7 +32,7 @@ pub(crate) fn greeting(way: &Way, at: Numbers) -> Result<Vec<u8>> {
 }
 
 /// A segment as nearly all are: with a timestamp.
-pub(crate) fn segment(way: &Way, at: Numbers, payload: &[u8]) -> Result<Vec<u8>> {
+pub fn segment(way: &Way, at: Numbers, payload: &[u8]) -> Result<Vec<u8>> {
     use TcpOptionElement::{Noop, Timestamp};
     build(way, at, false, true, &[Noop, Noop, Timestamp(at.tsval, at.tsecr)], payload)
 }
@@ -63,7 +63,7 @@ fn build(
 }
 
 /// What the other side has to know of a segment: its numbers and source port.
-pub(crate) fn read(bytes: &[u8]) -> Result<(Numbers, u16)> {
+pub fn read(bytes: &[u8]) -> Result<(Numbers, u16)> {
     let packet = SlicedPacket::from_ethernet(bytes).context("read the answer")?;
     let Some(TransportSlice::Tcp(tcp)) = packet.transport else { bail!("the answer is no TCP segment") };
     let stamp = tcp.options_iterator().find_map(|option| match option {

@@ -4,12 +4,12 @@ use anyhow::{Context, Result, ensure};
 use balancer_ebpf::layout::FlowKey;
 
 use super::frames::{Numbers, Way, greeting, read, segment};
-use crate::progrun::{FlowBytes, Program, Programs, Setting, World};
+use super::{FlowBytes, Program, Programs, Setting, World};
 
 /// Both ends of a connection, as far as the director's answers have told them about each other.
-pub(crate) struct Talk {
-    pub(crate) client: Way,
-    pub(crate) backend: Way,
+pub struct Talk {
+    pub client: Way,
+    pub backend: Way,
     /// What the client sends next, in its numbers and in the leg's.
     client_next: u32,
     leg_next: u32,
@@ -24,7 +24,7 @@ pub(crate) struct Talk {
 }
 
 impl Talk {
-    pub(crate) fn new(setting: &Setting, world: &World, port: u16) -> Self {
+    pub fn new(setting: &Setting, world: &World, port: u16) -> Self {
         let vip = (setting.listener.ip().octets(), setting.listener.port());
         let application = setting.versions[0][0];
         let application = (application.ip().octets(), application.port());
@@ -42,16 +42,16 @@ impl Talk {
         }
     }
 
-    pub(crate) fn key(&self) -> FlowKey {
+    pub fn key(&self) -> FlowKey {
         let ((client, client_port), (vip, port)) = (self.client.from, self.client.to);
         FlowKey { client, vip, client_port: client_port.to_be_bytes(), port: port.to_be_bytes() }
     }
 
-    pub(crate) fn client_at(&self) -> Numbers {
+    pub fn client_at(&self) -> Numbers {
         Numbers { seq: self.client_next, ack: self.seen_next, tsval: self.client_clock, tsecr: self.seen_clock }
     }
 
-    pub(crate) fn backend_at(&self) -> Numbers {
+    pub fn backend_at(&self) -> Numbers {
         Numbers { seq: self.backend_next, ack: self.leg_next, tsval: self.backend_clock, tsecr: self.leg_clock }
     }
 
@@ -60,7 +60,7 @@ impl Talk {
     }
 
     /// SYN, SYN-ACK.
-    pub(crate) fn greet(&mut self, programs: &Programs) -> Result<()> {
+    pub fn greet(&mut self, programs: &Programs) -> Result<()> {
         let at = Numbers { ack: 0, tsecr: 0, ..self.client_at() };
         let (answer, _) = read(&self.run(programs, &self.client, &greeting(&self.client, at)?)?)?;
         (self.client_next, self.seen_next, self.seen_clock) = (answer.ack, answer.seq.wrapping_add(1), answer.tsval);
@@ -68,7 +68,7 @@ impl Talk {
     }
 
     /// From the SYN to the request's delivery.
-    pub(crate) fn open(&mut self, programs: &Programs, request: &[u8]) -> Result<()> {
+    pub fn open(&mut self, programs: &Programs, request: &[u8]) -> Result<()> {
         self.greet(programs)?;
         self.run(programs, &self.client, &segment(&self.client, self.client_at(), &[])?)?;
         let syn = self.run(programs, &self.client, &segment(&self.client, self.client_at(), request)?)?;
@@ -88,28 +88,17 @@ impl Talk {
         Ok(())
     }
 
-    /// Another request on the leg at hand, by either program; it acknowledges what came before.
-    pub(crate) fn ask(&mut self, programs: &Programs, program: Program, request: &[u8]) -> Result<()> {
-        let frame = segment(&self.client, self.client_at(), request)?;
-        let out = programs.run(program, self.client.link.interface, &frame)?.frame;
-        ensure!(out.ends_with(request) && out != frame, "the request did not go out on its leg");
+    /// Another request on the leg that is there.
+    pub fn ask(&mut self, programs: &Programs, request: &[u8]) -> Result<()> {
+        let out = self.run(programs, &self.client, &segment(&self.client, self.client_at(), request)?)?;
+        ensure!(out.ends_with(request), "the request did not go out");
         let len = request.len() as u32;
         (self.client_next, self.leg_next) = (self.client_next.wrapping_add(len), self.leg_next.wrapping_add(len));
         Ok(())
     }
 
-    /// The response to it, by either program.
-    pub(crate) fn reply(&mut self, programs: &Programs, program: Program, response: &[u8]) -> Result<()> {
-        let frame = segment(&self.backend, self.backend_at(), response)?;
-        let out = programs.run(program, self.backend.link.interface, &frame)?.frame;
-        ensure!(out.ends_with(response) && out != frame, "the response did not go out");
-        let len = response.len() as u32;
-        (self.backend_next, self.seen_next) = (self.backend_next.wrapping_add(len), self.seen_next.wrapping_add(len));
-        Ok(())
-    }
-
     /// The response, acknowledged.
-    pub(crate) fn answer(&mut self, programs: &Programs, response: &[u8]) -> Result<()> {
+    pub fn answer(&mut self, programs: &Programs, response: &[u8]) -> Result<()> {
         let out = self.run(programs, &self.backend, &segment(&self.backend, self.backend_at(), response)?)?;
         ensure!(out.ends_with(response), "the response did not go out");
         let len = response.len() as u32;
@@ -119,7 +108,7 @@ impl Talk {
     }
 
     /// The flow as it is now.
-    pub(crate) fn flow(&self, programs: &Programs) -> Result<(u32, Box<FlowBytes>)> {
+    pub fn flow(&self, programs: &Programs) -> Result<(u32, Box<FlowBytes>)> {
         let slot = programs.slot(&self.key())?.context("the connection has no flow")?;
         Ok((slot, Box::new(programs.flow(slot)?)))
     }
