@@ -47,12 +47,17 @@ impl Tomcat {
 
     /// Starts Tomcat on backend host `index` with any applications, without waiting.
     pub fn serve(lab: &Lab, index: usize, webapps: &[Webapp]) -> Result<Self> {
+        Self::serve_and(lab, index, webapps, false)
+    }
+
+    /// The same; with `undeploys`, old versions go by themselves ("undeployOldVersions").
+    pub fn serve_and(lab: &Lab, index: usize, webapps: &[Webapp], undeploys: bool) -> Result<Self> {
         let bootstrap = Path::new(HOME).join("bin/bootstrap.jar");
         ensure!(bootstrap.exists(), "{} is not there: apt-get install tomcat10", bootstrap.display());
         let node = lab.backend(index);
         let base = base(lab, index);
         let address = node.address().to_string();
-        write_base(&base, webapps, &address).with_context(|| format!("write {}", base.display()))?;
+        write_base(&base, webapps, &address, undeploys).with_context(|| format!("write {}", base.display()))?;
         let juli = Path::new(HOME).join("bin/tomcat-juli.jar");
         let mut command = node.command("java");
         command
@@ -94,6 +99,20 @@ impl Tomcat {
         webapp.write(&base.join("staging"), &base.join("webapps"))
     }
 
+    /// Takes a version away again. Tomcat notices some seconds later.
+    pub fn undeploy(&self, lab: &Lab, webapp: &Webapp) -> Result<()> {
+        let base = base(lab, self.index);
+        let gone = base.join("gone");
+        fs::rename(base.join("webapps").join(webapp.directory()), &gone)
+            .with_context(|| format!("take away {}", webapp.directory()))?;
+        fs::remove_dir_all(&gone).with_context(|| format!("remove {}", gone.display()))
+    }
+
+    /// Whether a version's directory is there.
+    pub fn has(&self, lab: &Lab, webapp: &Webapp) -> bool {
+        base(lab, self.index).join("webapps").join(webapp.directory()).exists()
+    }
+
     /// The process, to stop, continue or kill it.
     pub fn process(&self) -> &Process {
         &self.process
@@ -105,7 +124,7 @@ fn base(lab: &Lab, index: usize) -> PathBuf {
     lab.dir().join(format!("tomcat-{}", lab.backend(index).role()))
 }
 
-fn write_base(base: &Path, webapps: &[Webapp], address: &str) -> Result<()> {
+fn write_base(base: &Path, webapps: &[Webapp], address: &str, undeploys: bool) -> Result<()> {
     // What an earlier release compiled must not answer for this one.
     if base.exists() {
         fs::remove_dir_all(base)?;
@@ -116,7 +135,9 @@ fn write_base(base: &Path, webapps: &[Webapp], address: &str) -> Result<()> {
     let server = include_str!("tomcat/server.xml")
         .replace("{port}", &APPLICATION_PORT.to_string())
         .replace("{address}", address)
-        .replace("{deploys}", if webapps.iter().any(Webapp::is_parallel) { "true" } else { "false" });
+        .replace("{deploys}", if webapps.iter().any(Webapp::is_parallel) { "true" } else { "false" })
+        .replace("{undeploys}", if undeploys { "true" } else { "false" });
     fs::write(base.join("conf/server.xml"), server)?;
+    fs::write(base.join("conf/users.xml"), include_str!("tomcat/users.xml"))?;
     webapps.iter().try_for_each(|webapp| webapp.write(&base.join("staging"), &base.join("webapps")))
 }

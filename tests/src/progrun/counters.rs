@@ -28,7 +28,10 @@ impl Counters {
     /// What was counted since `before` and how often, by name: for more packets than anybody wants listed.
     pub fn named(&self, before: &Self) -> BTreeMap<String, u64> {
         let counted = self.0.iter().zip(&before.0).enumerate();
-        counted.filter(|(_, (now, then))| now > then).map(|(index, (now, then))| (counter_name(index), now - then)).collect()
+        counted
+            .filter(|(_, (now, then))| now > then)
+            .map(|(index, (now, then))| (counter_name(index), now - then))
+            .collect()
     }
 
     /// The one verdict of the one packet since `before`, and what else was counted.

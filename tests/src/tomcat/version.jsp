@@ -4,7 +4,8 @@
         response.setHeader("X-Version", new String(file.readAllBytes(), "UTF-8").trim());
     }
     String issue = request.getParameter("issue");
+    String cookie = request.getParameter("cookie");
     if (issue != null) {
-        response.addHeader("Set-Cookie", "JSESSIONID=" + issue + "; Path=/; HttpOnly");
+        response.addHeader("Set-Cookie", (cookie == null ? "JSESSIONID" : cookie) + "=" + issue + "; Path=/; HttpOnly");
     }
 %>

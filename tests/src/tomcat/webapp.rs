@@ -23,6 +23,33 @@ impl Webapp {
         Self::visits(format!("ROOT##{version}"), version, backend)
     }
 
+    /// One of several versions that does not start: it asks for a class that is nowhere.
+    pub fn broken(version: &str) -> Self {
+        let listener = "  <listener><listener-class>no.such.Listener</listener-class></listener>\n</web-app>";
+        Self::parallel(version, "nowhere").declaring(listener)
+    }
+
+    /// Its session cookie has another name.
+    pub fn cookie(self, name: &str) -> Self {
+        let config = format!(
+            "  <session-config><cookie-config><name>{name}</name></cookie-config></session-config>\n</web-app>"
+        );
+        self.declaring(&config)
+    }
+
+    /// The end of its `web.xml` is another one.
+    fn declaring(mut self, end: &str) -> Self {
+        for (_, text) in self.files.iter_mut().filter(|(path, _)| *path == "WEB-INF/web.xml") {
+            *text = text.replace("</web-app>", end);
+        }
+        self
+    }
+
+    /// The name of its directory.
+    pub(super) fn directory(&self) -> &str {
+        &self.directory
+    }
+
     /// Tomcat has to look for further versions of it.
     pub(super) fn is_parallel(&self) -> bool {
         self.directory.contains("##")
@@ -39,6 +66,7 @@ impl Webapp {
             ("login.jsp", include_str!("login.jsp")),
             ("clear.jsp", include_str!("clear.jsp")),
             ("version.jsp", include_str!("version.jsp")),
+            ("links.jsp", include_str!("links.jsp")),
             ("health", "up\n"),
         ];
         Self { directory, files: files.map(|(path, text)| (path, text.to_owned())).into() }

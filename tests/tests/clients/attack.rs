@@ -97,7 +97,8 @@ fn play(hook: Hook, kind: Kind) -> Result<()> {
     })
 }
 
-/// nginx takes heads of 32 KB, and of any number of cookies. A connection on which the director has lost its way is not for anybody else.
+/// D16: nginx takes heads of 32 KB, and of any number of cookies. A connection on which the director has lost its way is not for
+/// anybody else.
 fn a_head_that_is_not_followed_moves_nobody_else(hook: Hook) -> Result<()> {
     Stage::new(hook, "longhead").explicit().versions(&VERSIONS).play(|scene| {
         let _proxy = nginx::start(scene.lab)?;

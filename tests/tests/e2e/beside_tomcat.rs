@@ -54,6 +54,7 @@ const ROWS: &[(&str, &str, &str, &str)] = &[
     ("8 KB: the cookie last", "/version/", "X: {pad}\r\nCookie: JSESSIONID={A}", "001"),
 ];
 
+/// C7, C8, C9, C13, C18, C20, C21, C22, C23, C24, C25, C29.
 fn the_same_bytes_get_the_same_version(hook: Hook) -> Result<()> {
     Stage::new(hook, "beside").hosts(3).kind(Kind::Tomcat).play(|scene| {
         let lab = scene.lab;

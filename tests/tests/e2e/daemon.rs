@@ -23,6 +23,7 @@ under_both_hooks! {
 /// Addresses of the client, so that sessions begin on both backends of a version.
 const CLIENTS: u8 = 12;
 
+/// D14: stopped and killed.
 fn a_stopped_and_a_killed_daemon_is_not_missed(hook: Hook) -> Result<()> {
     Stage::new(hook, "killed").clients(CLIENTS).versions(&[("001", &[1, 2])]).play(|scene| {
         let mut anna = scene.browser();
@@ -52,6 +53,7 @@ fn a_stopped_and_a_killed_daemon_is_not_missed(hook: Hook) -> Result<()> {
     })
 }
 
+/// D14: restarted.
 fn a_restarted_daemon_breaks_and_changes_nothing(hook: Hook) -> Result<()> {
     for signal in [Signal::TERM, Signal::KILL] {
         Stage::new(hook, "restarted").hosts(3).play(|scene| {
@@ -101,6 +103,7 @@ fn a_restarted_daemon_breaks_and_changes_nothing(hook: Hook) -> Result<()> {
     Ok(())
 }
 
+/// D14, under load.
 fn restarts_under_load_break_nothing(hook: Hook) -> Result<()> {
     Stage::new(hook, "restarts").hosts(4).explicit().versions(&[("001", &[1, 2]), ("002", &[3, 4])]).play(|scene| {
         let load = Load { clear_after: Some(20), disconnect_after: Some(7), ..scene.load(8) };

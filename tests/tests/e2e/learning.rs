@@ -22,7 +22,7 @@ under_both_hooks! {
 
 const VERSIONS: [(&str, &[usize]); 2] = [("001", &[1]), ("002", &[2])];
 
-/// The only request that could tell comes right behind the response: on a new connection, after a flip.
+/// D8: the only request that could tell comes right behind the response: on a new connection, after a flip.
 fn the_first_response_binds_before_it_arrives(hook: Hook) -> Result<()> {
     Stage::new(hook, "first").explicit().versions(&VERSIONS).play(|scene| {
         for (born, other) in [("001", "002"), ("002", "001")].into_iter().cycle().take(10) {
@@ -37,7 +37,8 @@ fn the_first_response_binds_before_it_arrives(hook: Hook) -> Result<()> {
     })
 }
 
-/// Every session is presented once, at once, on another connection, while flips go on all the time.
+/// D6, D8: every session is presented once, at once, on another connection, while flips go on all the time. A request that
+/// was decided by a mix of two policies would be answered by a version that its session was not born on.
 fn sessions_born_during_flips_stay(hook: Hook) -> Result<()> {
     Stage::new(hook, "born").explicit().versions(&VERSIONS).play(|scene| {
         let load = Load { clear_after: Some(2), disconnect_after: Some(1), expect: Expect::Stays, ..scene.load(8) };

@@ -13,6 +13,7 @@ mod wrk;
 
 mod bad_input;
 mod beside_tomcat;
+mod beside_tomcat_life;
 mod bodies;
 mod canary;
 mod cli;

@@ -41,6 +41,7 @@ pub(crate) fn mix(connection: &mut Connection, mut sessions: [Whoami; 3], count:
     Ok(())
 }
 
+/// C13, D2: one connection, and each request goes where its own session is.
 fn a_thousand_requests_of_three_sessions(hook: Hook) -> Result<()> {
     Stage::new(hook, "mixed").hosts(3).play(|scene| {
         let sessions = three_sessions(scene)?;
@@ -51,6 +52,7 @@ fn a_thousand_requests_of_three_sessions(hook: Hook) -> Result<()> {
     })
 }
 
+/// D2: the same sessions on eight connections at once.
 fn eight_connections_at_once(hook: Hook) -> Result<()> {
     Stage::new(hook, "mixedmany").hosts(3).play(|scene| {
         scene.add("002", &[2])?;

@@ -59,6 +59,7 @@ const FOREIGN: [(&[u8], &str); 2] = [
 /// With so many, each of two backends gets some, but for one lab in half a million.
 const SOURCES: u8 = 20;
 
+/// D16.
 fn tls_and_http_2_go_by_source_address(hook: Hook) -> Result<()> {
     let stage = Stage::new(hook, "opaque").clients(SOURCES).versions(&[("001", &[1, 2])]);
     stage.play(|scene| {
