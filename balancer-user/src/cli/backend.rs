@@ -11,7 +11,9 @@ use crate::{config::parse_socket, endpoint::Weight, exit::Failure, label::Label,
 pub(super) enum Verb {
     /// Give a backend another share of its version's new sessions; 0: none, while others are there.
     Weight {
+        /// The service, by its name in the config.
         service: String,
+        /// The version, by its label.
         #[arg(value_parser = super::label)]
         version: Label,
         /// The backend's address.

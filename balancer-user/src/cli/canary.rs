@@ -10,6 +10,7 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub(super) struct PromoteArgs {
+    /// The service, by its name in the config.
     service: String,
     #[command(flatten)]
     terms: terms::ForceArgs,
@@ -17,6 +18,7 @@ pub(super) struct PromoteArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct AbortArgs {
+    /// The service, by its name in the config.
     service: String,
     /// What becomes of sessions that were born on the canary.
     #[arg(long, value_enum, default_value_t = Sessions::Move)]

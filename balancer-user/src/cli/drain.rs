@@ -18,7 +18,9 @@ const LOOK: Duration = Duration::from_millis(500);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    /// The service, by its name in the config.
     service: String,
+    /// The version, by its label.
     #[arg(value_parser = super::label)]
     version: Label,
     /// When it ends at the latest, for example 45m; without it, when nobody is left.
@@ -116,7 +118,9 @@ pub(super) fn progress(version: &VersionStatus) -> String {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct RetireArgs {
+    /// The service, by its name in the config.
     service: String,
+    /// The version, by its label.
     #[arg(value_parser = super::label)]
     version: Label,
     #[command(flatten)]

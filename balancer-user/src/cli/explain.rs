@@ -12,6 +12,7 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    /// The service, by its name in the config.
     service: String,
     /// A value of the session cookie; several in the order of the request.
     #[arg(long = "cookie", value_name = "ID")]

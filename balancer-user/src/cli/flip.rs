@@ -15,6 +15,7 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    /// The service, by its name in the config.
     service: String,
     /// The version that new sessions are to get.
     #[arg(value_parser = super::label)]

@@ -16,9 +16,13 @@ pub(super) enum Verb {
     /// Pin testers to a version, whatever their session; or one session, as an operator.
     Add(Box<Add>),
     /// List pins; their values are not known any more.
-    Ls { service: Option<String> },
+    Ls {
+        /// Only this service.
+        service: Option<String>,
+    },
     /// Take a pin away.
     Rm {
+        /// The service, by its name in the config.
         service: String,
         /// Its number, as `pin ls` shows it.
         id: u32,
@@ -30,6 +34,7 @@ pub(super) enum Verb {
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("carrier").args(["cookie", "header", "query", "session"])))]
 pub(super) struct Add {
+    /// The service, by its name in the config.
     service: String,
     /// The version; or `never`: no canary.
     #[arg(long, value_name = "VERSION|never")]

@@ -8,6 +8,7 @@ use crate::{exit::Failure, model, wire::Rollback};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    /// The service, by its name in the config.
     service: String,
     /// What becomes of sessions that were born on the version that is rolled back from.
     #[arg(long, value_enum, default_value_t = Sessions::Move)]

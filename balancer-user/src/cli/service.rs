@@ -10,6 +10,7 @@ pub(super) enum Verb {
     /// Adopt session ids that nobody knows into a version: for the day on which the director is put in front of an
     /// application that is already running.
     Adopt {
+        /// The service, by its name in the config.
         service: String,
         /// The version that gets them, or `off`.
         #[arg(value_name = "VERSION|off", value_parser = version)]

@@ -7,6 +7,7 @@ use crate::{exit::Failure, wire::SessionList};
 pub(super) enum Verb {
     /// List sessions, the latest seen first.
     Ls {
+        /// The service, by its name in the config.
         service: String,
         /// How many at most.
         #[arg(long, default_value_t = 50)]

@@ -18,7 +18,9 @@ pub(super) enum Verb {
     Ls { service: String },
     /// Remove a version: its sessions get another one.
     Rm {
+        /// The service, by its name in the config.
         service: String,
+        /// The version, by its label.
         #[arg(value_parser = super::label)]
         version: Label,
         #[command(flatten)]
@@ -28,6 +30,7 @@ pub(super) enum Verb {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Add {
+    /// The service, by its name in the config.
     service: String,
     /// 1 to 64 of A-Z a-z 0-9 . _ + -
     #[arg(value_parser = super::label)]

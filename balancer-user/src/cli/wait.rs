@@ -18,6 +18,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    /// The service, by its name in the config.
     service: String,
     /// `idle=VERSION`: no request is in flight on it; `drained=VERSION`: no session is left either, or it is retired;
     /// `healthy=VERSION`: a backend of it takes work; `active=VERSION`: new sessions get it.

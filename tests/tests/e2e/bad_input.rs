@@ -155,7 +155,7 @@ fn bad_commands_change_nothing() -> Result<()> {
             (vec!["version", "add", "shop", "002", "--backend", "10.1.2.3"], USAGE, &["10.1.2.3"]),
             (vec!["version", "add", "shop", "002"], USAGE, &["--backend"]),
             (
-                vec!["version", "add", "shop", "001", "--backend", &up],
+                vec!["version", "add", "shop", "001", "--backend", &down],
                 REFUSED,
                 &["already has", "001", "fix:", "version rm"],
             ),

@@ -75,13 +75,8 @@ fn a_restarted_daemon_breaks_and_changes_nothing(hook: Hook) -> Result<()> {
                 let explained = explained.chain([explain("UNKNOWN")]).collect::<Result<Vec<_>>>()?;
                 let status = scene.json(&["status", "shop"])?;
                 let known = |version: &serde_json::Value| {
-                    let sessions = &version["sessions"];
-                    (
-                        version["state"].clone(),
-                        version["generation"].clone(),
-                        version["flows"].clone(),
-                        sessions.clone(),
-                    )
+                    ["/state", "/generation", "/flows", "/sessions/issued", "/sessions/presented"]
+                        .map(|pointer| version.pointer(pointer).cloned())
                 };
                 let versions: Vec<_> = status["versions"].as_array().into_iter().flatten().map(known).collect();
                 Ok((explained, status["active"].clone(), status["previous"].clone(), versions))

@@ -35,4 +35,5 @@ mod state;
 mod story_1;
 mod story_2;
 mod upgrade;
+mod verbs;
 mod weights;
