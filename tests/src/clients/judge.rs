@@ -1,6 +1,7 @@
-//! Whether users saw what they may see: each session goes on where it is, unless a flip moves it, and then it is moved.
+//! Whether users saw what they may see: each session goes on where it is, unless a flip moves it, and then it is moved, or its
+//! backend dies. Without an answer are only those on whose request a backend worked when it died.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Result, bail, ensure};
 
@@ -10,13 +11,17 @@ use crate::client::Whoami;
 
 /// Requests that a browser may have under way beside the one that was answered: it has six connections to a host.
 const UNDER_WAY: u64 = 5;
+/// Milliseconds within which a request that a backend took along has to end.
+const NOTICED: f64 = 2000.0;
 
 /// What right visits amount to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
     /// Answers.
     pub answers: usize,
-    /// Sessions that began because a flip took their user's last one away.
+    /// Requests that ended without an answer because their backend died.
+    pub taken_along: usize,
+    /// Sessions that began because a flip, or a death, took their user's last one away.
     pub moved: usize,
     /// Answers by version.
     pub versions: BTreeMap<String, usize>,
@@ -28,59 +33,112 @@ pub struct Verdict {
 /// is known only up to what was under way; every cookie that it may have presented is tried.
 pub fn judge(visits: &[Visit], timeline: &Timeline) -> Result<Verdict> {
     let mut verdict = Verdict { periods: vec![0; timeline.periods()], ..Verdict::default() };
-    let mut users: BTreeMap<usize, Vec<(&Visit, &Whoami)>> = BTreeMap::new();
+    let mut users: BTreeMap<usize, Vec<Answered>> = BTreeMap::new();
+    let mut homes = BTreeSet::new();
     for visit in visits {
-        match &visit.outcome {
-            Outcome::Answer(answer) => users.entry(visit.user).or_default().push((visit, answer)),
-            Outcome::Error(error) => {
-                bail!("user {} got no answer at {}: {error}; {timeline:#?}", visit.user, visit.sent)
-            }
+        if let Some(answer) = visit.answer() {
+            users.entry(visit.user).or_default().push((visit, answer));
+            homes.insert((answer.version.as_str(), answer.backend.as_str()));
         }
     }
-    for visits in users.values() {
-        for (visit, answer) in visits {
-            verdict.answers += 1;
-            *verdict.versions.entry(answer.version.clone()).or_default() += 1;
-            if let Some(period) = timeline.period(visit.sent) {
-                verdict.periods[period] += 1;
+    for visit in visits {
+        let visits = users.get(&visit.user).map_or(&[][..], Vec::as_slice);
+        let jars = if visit.keeps { jars(visits, visit) } else { vec![None] };
+        match &visit.outcome {
+            Outcome::Error(error) => {
+                if !taken_along(timeline, &homes, &jars, visit) {
+                    bail!("user {} got no answer at {}: {error}; {jars:#?}; {timeline:#?}", visit.user, visit.sent);
+                }
+                verdict.taken_along += 1;
             }
-            let jars = if visit.keeps { jars(visits, visit) } else { vec![None] };
-            let Some(jar) = jars.iter().find(|jar| explains(timeline, **jar, visit, answer)) else {
-                bail!("{visit:?}, with one of these in the jar: {jars:#?}; {timeline:#?}");
-            };
-            verdict.moved += usize::from(jar.is_some() && answer.new);
+            Outcome::Answer(answer) => {
+                verdict.answers += 1;
+                *verdict.versions.entry(answer.version.clone()).or_default() += 1;
+                if let Some(period) = timeline.period(visit.sent) {
+                    verdict.periods[period] += 1;
+                }
+                let Some(jar) = jars.iter().find(|jar| explains(timeline, jar.as_ref(), visit, answer)) else {
+                    bail!("{visit:?}, with one of these in the jar: {jars:#?}; {timeline:#?}");
+                };
+                verdict.moved += usize::from(jar.is_some() && answer.new);
+            }
         }
     }
     every_request_counted_once(visits)?;
     Ok(verdict)
 }
 
-type Issued<'a> = (&'a Visit, &'a Whoami);
+type Answered<'a> = (&'a Visit, &'a Whoami);
+
+/// A session in a user's jar.
+#[derive(Debug)]
+struct Jar<'a> {
+    last: &'a Whoami,
+    /// Between these two it was decided on for the last time before, and found where it is: when it was issued, or later.
+    sent: f64,
+    received: f64,
+}
+
+impl<'a> Jar<'a> {
+    fn new((issued, last): Answered<'a>, visits: &[Answered], visit: &Visit) -> Self {
+        let before =
+            visits.iter().filter(|(other, answer)| answer.session == last.session && other.received < visit.sent);
+        let (sent, received) = before.fold((issued.sent, issued.received), |(sent, received), (other, _)| {
+            (sent.max(other.sent), received.max(other.received))
+        });
+        Self { last, sent, received }
+    }
+
+    /// Whether the session may be taken away from its backend before `received`, by a flip or with the backend.
+    fn may_go(&self, timeline: &Timeline, received: f64) -> bool {
+        timeline.may_move(&self.last.version, self.sent, received) || self.lost(timeline, received)
+    }
+
+    fn lost(&self, timeline: &Timeline, received: f64) -> bool {
+        timeline.lost(&self.last.backend, self.sent, received)
+    }
+}
 
 /// What the jar may have held when the visit's request left: the last session that was issued before, or one that came meanwhile.
-fn jars<'a>(visits: &[Issued<'a>], visit: &Visit) -> Vec<Option<Issued<'a>>> {
+fn jars<'a>(visits: &[Answered<'a>], visit: &Visit) -> Vec<Option<Jar<'a>>> {
     let issued = || visits.iter().copied().filter(|(_, answer)| answer.new);
     let overwritten = |time: f64| issued().any(|(other, _)| time < other.sent && other.received < visit.sent);
     let possible = issued().filter(|(earlier, _)| earlier.sent < visit.received && !overwritten(earlier.received));
     let possible = possible.filter(|(earlier, _)| !std::ptr::eq(*earlier, visit));
     let empty = (!overwritten(f64::MIN)).then_some(None);
-    possible.map(Some).chain(empty).collect()
+    possible.map(|issued| Some(Jar::new(issued, visits, visit))).chain(empty).collect()
 }
 
 /// Whether the answer is one that a request with this session in its jar may get.
-fn explains(timeline: &Timeline, jar: Option<Issued>, visit: &Visit, answer: &Whoami) -> bool {
-    let anew = answer.new && timeline.active(visit.sent, visit.received).any(|label| label == answer.version);
+fn explains(timeline: &Timeline, jar: Option<&Jar>, visit: &Visit, answer: &Whoami) -> bool {
+    let active = |version: &str| timeline.active(visit.sent, visit.received).any(|label| label == version);
     match jar {
-        None => anew,
-        Some((issued, last)) if answer.new => anew && timeline.may_move(&last.version, issued.sent, visit.received),
-        Some((issued, last)) => {
+        None => answer.new && active(&answer.version),
+        Some(jar) if answer.new => {
+            // What a backend knew is gone when it is back; the session's place is not.
+            let there = jar.lost(timeline, visit.received) && answer.version == jar.last.version;
+            there || active(&answer.version) && jar.may_go(timeline, visit.received)
+        }
+        Some(Jar { last, received, .. }) => {
             let same =
                 (&answer.session, &answer.version, &answer.backend) == (&last.session, &last.version, &last.backend);
             // One that was to be moved may be where it was: two flips later, that version is the active one again.
-            let back = timeline.active(visit.sent, visit.received).any(|label| label == last.version);
-            answer.known && same && (back || !timeline.must_move(&last.version, issued.received, visit.sent))
+            answer.known && same && (active(&last.version) || !timeline.must_move(&last.version, *received, visit.sent))
         }
     }
+}
+
+/// Whether a backend was killed that may have worked on this request: the session's own, or where there is none, or one that moves,
+/// one of the active version.
+fn taken_along(timeline: &Timeline, homes: &BTreeSet<(&str, &str)>, jars: &[Option<Jar>], visit: &Visit) -> bool {
+    let (sent, received) = (visit.sent, visit.received);
+    let anew = |backend: &str| timeline.active(sent, received).any(|label| homes.contains(&(label, backend)));
+    let works = |backend: &str, jar: &Option<Jar>| match jar {
+        None => anew(backend),
+        Some(jar) => jar.last.backend == backend || jar.may_go(timeline, received) && anew(backend),
+    };
+    received - sent < NOTICED
+        && timeline.killed(sent, received).any(|backend| jars.iter().any(|jar| works(backend, jar)))
 }
 
 /// Each session's answers count its requests from 1 on, without a gap and none twice: no request was lost or worked on again. Of requests
@@ -157,6 +215,56 @@ mod tests {
         ] {
             let result = judge(&visits(table), &flipped(flip));
             assert_eq!(result.is_ok(), right, "{name} with {flip:?}: {result:?}");
+        }
+    }
+
+    #[test]
+    fn a_session_that_a_flip_moved_stays_where_it_went() {
+        let now = super::super::timeline::now();
+        let mut timeline = Timeline::new("002");
+        timeline.flip("001", Moves::Everybody, || Ok(())).expect("nothing to fail");
+        timeline.note("002", Moves::Nobody, now + 100.0, now + 101.0);
+        timeline.note("001", Moves::Nobody, now + 200.0, now + 201.0);
+        // Its version was the active one again when it came back, so it is bound to that anew; without coming back it was moved.
+        let back = [(now - 50.0, "A", "002", 1), (now + 150.0, "A", "002", 2), (now + 250.0, "A", "002", 3)];
+        let late = [(now - 50.0, "A", "002", 1), (now + 250.0, "A", "002", 2)];
+        assert!(judge(&visits(&back), &timeline).is_ok());
+        assert!(judge(&visits(&late), &timeline).is_err());
+    }
+
+    #[test]
+    fn only_what_a_backend_worked_on_dies_with_it() {
+        let now = super::super::timeline::now();
+        let mut timeline = Timeline::new("001");
+        timeline.kill("b1", || ());
+        let session = visits(&[(now - 1000.0, "A", "001", 1)]).remove(0);
+        let Some(answer) = session.answer().cloned() else { unreachable!() };
+        let visit = |sent: f64, lasts: f64, outcome| Visit { sent, received: sent + lasts, outcome, ..session.clone() };
+        let error = || Outcome::Error("reset".to_owned());
+        let elsewhere = Whoami { backend: "b2".to_owned(), ..answer.clone() };
+        let anew = |backend: &str| Whoami { session: "B".to_owned(), backend: backend.to_owned(), ..answer.clone() };
+        for (name, visits, right) in [
+            ("under way", vec![session.clone(), visit(now - 50.0, 60.0, error())], true),
+            ("long before", vec![session.clone(), visit(now - 900.0, 10.0, error())], false),
+            ("long after", vec![session.clone(), visit(now + 900.0, 10.0, error())], false),
+            ("hangs", vec![session.clone(), visit(now - 50.0, 9000.0, error())], false),
+            ("anew", vec![session.clone(), visit(now + 900.0, 10.0, Outcome::Answer(anew("b1")))], true),
+            (
+                "anew, while nobody died there",
+                vec![
+                    visit(now - 1000.0, 1.0, Outcome::Answer(elsewhere.clone())),
+                    visit(now + 900.0, 10.0, Outcome::Answer(anew("b2"))),
+                ],
+                false,
+            ),
+            (
+                "on another",
+                vec![visit(now - 1000.0, 1.0, Outcome::Answer(elsewhere)), visit(now - 50.0, 60.0, error())],
+                false,
+            ),
+        ] {
+            let result = judge(&visits, &timeline);
+            assert_eq!(result.is_ok(), right, "{name}: {result:?}");
         }
     }
 

@@ -14,8 +14,8 @@ use super::visit::Outcome;
 use super::{Client, Visit};
 use crate::client::Whoami;
 
-/// Which user, whether that one keeps cookies, and the answer.
-pub(super) type Answered = (usize, bool, Whoami);
+/// Which user, whether that one keeps cookies, and what came.
+pub(super) type Came = (usize, bool, Outcome);
 
 /// Users, on threads.
 #[derive(Debug)]
@@ -44,21 +44,20 @@ impl Runs {
     /// Starts another user, of whom each call of `run` is one run.
     pub(super) fn user(self, keeps: bool, mut run: impl FnMut() -> Result<Vec<Whoami>> + Send + 'static) -> Self {
         let user = self.threads.len();
-        self.thread(move || Ok(run()?.into_iter().map(|answer| (user, keeps, answer)).collect()))
+        self.thread(move || Ok(run()?.into_iter().map(|answer| (user, keeps, Outcome::Answer(answer))).collect()))
     }
 
-    /// Starts a thread that makes the requests of several users, one run after the other.
-    pub(super) fn thread(mut self, mut run: impl FnMut() -> Result<Vec<Answered>> + Send + 'static) -> Self {
+    /// Starts a thread that makes the requests of several users, one run after the other. It ends with a run that fails.
+    pub(super) fn thread(mut self, mut run: impl FnMut() -> Result<Vec<Came>> + Send + 'static) -> Self {
         let (number, shared) = (self.threads.len(), Arc::clone(&self.shared));
         self.threads.push(std::thread::spawn(move || {
             while !shared.stop.load(Ordering::Relaxed) {
                 let sent = now();
                 let outcome = run();
                 let received = now();
-                let visit =
-                    |(user, keeps, answer)| Visit { user, keeps, sent, received, outcome: Outcome::Answer(answer) };
+                let visit = |(user, keeps, outcome)| Visit { user, keeps, sent, received, outcome };
                 match outcome {
-                    Ok(answers) => shared.visits().extend(answers.into_iter().map(visit)),
+                    Ok(came) => shared.visits().extend(came.into_iter().map(visit)),
                     Err(error) => {
                         let outcome = Outcome::Error(format!("{error:#}"));
                         shared.visits().push(Visit { user: number, keeps: false, sent, received, outcome });

@@ -1,4 +1,5 @@
-//! When which version was the active one, as far as somebody outside can know: a flip takes effect between its beginning and its end.
+//! When which version was the active one and which backend died, as far as somebody outside can know: what is done takes effect
+//! between its beginning and its end.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,9 +17,11 @@ pub enum Moves {
     Everybody,
     /// `rollback`: those of the version that was active before.
     OfTheLast,
+    /// `drain` at its deadline, `retire --force`: those of this version.
+    Of(&'static str),
 }
 
-/// One flip.
+/// One flip, or something else that moves sessions.
 #[derive(Clone, Debug)]
 struct Flip {
     label: String,
@@ -27,14 +30,26 @@ struct Flip {
     done: f64,
 }
 
-/// All flips in their order.
+/// A backend that was killed.
 #[derive(Clone, Debug)]
-pub struct Timeline(Vec<Flip>);
+struct Death {
+    backend: String,
+    began: f64,
+    done: f64,
+}
+
+/// All flips and all deaths in their order.
+#[derive(Clone, Debug)]
+pub struct Timeline {
+    flips: Vec<Flip>,
+    deaths: Vec<Death>,
+}
 
 impl Timeline {
     /// Begins with the version that has been active all the time.
     pub fn new(label: &str) -> Self {
-        Self(vec![Flip { label: label.to_owned(), moves: Moves::Nobody, began: f64::MIN, done: f64::MIN }])
+        let first = Flip { label: label.to_owned(), moves: Moves::Nobody, began: f64::MIN, done: f64::MIN };
+        Self { flips: vec![first], deaths: Vec::new() }
     }
 
     /// Does a flip to `label` and notes when.
@@ -45,14 +60,33 @@ impl Timeline {
         Ok(())
     }
 
-    fn note(&mut self, label: &str, moves: Moves, began: f64, done: f64) {
-        self.0.push(Flip { label: label.to_owned(), moves, began: began - CLOCK, done: done + CLOCK });
+    /// Does something that leaves the active version as it is.
+    pub fn beside(&mut self, moves: Moves, act: impl FnOnce() -> Result<()>) -> Result<()> {
+        let label = self.last().to_owned();
+        self.flip(&label, moves, act)
+    }
+
+    /// Kills a backend and notes when.
+    pub fn kill(&mut self, backend: &str, act: impl FnOnce()) {
+        let began = now() - CLOCK;
+        act();
+        self.deaths.push(Death { backend: backend.to_owned(), began, done: now() + CLOCK });
+    }
+
+    /// The version that is active at the end.
+    pub fn last(&self) -> &str {
+        self.flips.last().map_or("", |flip| flip.label.as_str())
+    }
+
+    /// Notes what was done when.
+    pub(super) fn note(&mut self, label: &str, moves: Moves, began: f64, done: f64) {
+        self.flips.push(Flip { label: label.to_owned(), moves, began: began - CLOCK, done: done + CLOCK });
     }
 
     /// The versions that a new session may get whose request left at `sent` and was answered at `received`.
     pub fn active(&self, sent: f64, received: f64) -> impl Iterator<Item = &str> {
-        let ends = self.0.iter().skip(1).map(|next| next.done).chain([f64::MAX]);
-        let possible = self.0.iter().zip(ends).filter(move |(flip, end)| flip.began <= received && *end >= sent);
+        let ends = self.flips.iter().skip(1).map(|next| next.done).chain([f64::MAX]);
+        let possible = self.flips.iter().zip(ends).filter(move |(flip, end)| flip.began <= received && *end >= sent);
         possible.map(|(flip, _)| flip.label.as_str())
     }
 
@@ -66,24 +100,36 @@ impl Timeline {
         self.moving(version).any(|flip| flip.began > decided && flip.done < sent)
     }
 
+    /// Whether what `backend` knew at a time that lies no earlier than `bound` was lost with it before `received`.
+    pub fn lost(&self, backend: &str, bound: f64, received: f64) -> bool {
+        self.deaths.iter().any(|death| death.backend == backend && death.done >= bound && death.began <= received)
+    }
+
+    /// The backends that were killed between `sent` and `received`, while what they worked on was under way.
+    pub fn killed(&self, sent: f64, received: f64) -> impl Iterator<Item = &str> {
+        let met = self.deaths.iter().filter(move |death| death.began <= received && death.done >= sent);
+        met.map(|death| death.backend.as_str())
+    }
+
     /// In which period between flips a time lies, counted from 0; `None` during a flip.
     pub fn period(&self, time: f64) -> Option<usize> {
-        let index = self.0.iter().rposition(|flip| flip.done < time)?;
-        self.0.get(index + 1).is_none_or(|next| time < next.began).then_some(index)
+        let index = self.flips.iter().rposition(|flip| flip.done < time)?;
+        self.flips.get(index + 1).is_none_or(|next| time < next.began).then_some(index)
     }
 
     /// How many periods there are.
     pub fn periods(&self) -> usize {
-        self.0.len()
+        self.flips.len()
     }
 
     /// The flips that move sessions of `version`.
     fn moving<'a>(&'a self, version: &'a str) -> impl Iterator<Item = &'a Flip> {
-        let pairs = self.0.iter().zip(self.0.iter().skip(1));
+        let pairs = self.flips.iter().zip(self.flips.iter().skip(1));
         let moving = pairs.filter(move |(last, flip)| match flip.moves {
             Moves::Nobody => false,
             Moves::Everybody => flip.label != version,
             Moves::OfTheLast => last.label == version && flip.label != version,
+            Moves::Of(label) => label == version,
         });
         moving.map(|(_, flip)| flip)
     }
@@ -103,6 +149,8 @@ mod tests {
         timeline.note("002", Moves::Nobody, 100.0, 110.0);
         timeline.note("003", Moves::Everybody, 200.0, 210.0);
         timeline.note("002", Moves::OfTheLast, 300.0, 310.0);
+        timeline.deaths.push(Death { backend: "b3".to_owned(), began: 400.0, done: 405.0 });
+        timeline.note("002", Moves::Of("001"), 500.0, 510.0);
         timeline
     }
 
@@ -133,6 +181,9 @@ mod tests {
             ("003", 220.0, 320.0, 330.0, true, true),
             // A rollback leaves others alone.
             ("001", 250.0, 320.0, 330.0, false, false),
+            // Retiring is about one version.
+            ("001", 250.0, 520.0, 530.0, true, true),
+            ("003", 350.0, 520.0, 530.0, false, false),
         ] {
             let timeline = timeline();
             assert_eq!(timeline.may_move(version, bound, received), may, "{version} at {sent} may");
@@ -143,7 +194,24 @@ mod tests {
     #[test]
     fn periods_lie_between_flips() {
         let timeline = timeline();
-        let periods = [50.0, 105.0, 150.0, 250.0, 350.0].map(|time| timeline.period(time));
-        assert_eq!(periods, [Some(0), None, Some(1), Some(2), Some(3)]);
+        let periods = [50.0, 105.0, 150.0, 250.0, 350.0, 600.0].map(|time| timeline.period(time));
+        assert_eq!(periods, [Some(0), None, Some(1), Some(2), Some(3), Some(4)]);
+    }
+
+    #[test]
+    fn a_backend_dies_with_what_it_knew_and_what_it_worked_on() {
+        let timeline = timeline();
+        for (backend, bound, received, lost) in [
+            ("b3", 390.0, 395.0, false),
+            ("b3", 390.0, 402.0, true),
+            ("b3", 390.0, 900.0, true),
+            // Begun on the one that was started again.
+            ("b3", 410.0, 900.0, false),
+            ("b1", 390.0, 900.0, false),
+        ] {
+            assert_eq!(timeline.lost(backend, bound, received), lost, "{backend} from {bound} to {received}");
+        }
+        assert_eq!(timeline.killed(395.0, 401.0).collect::<Vec<_>>(), ["b3"]);
+        assert_eq!(timeline.killed(406.0, 500.0).count(), 0);
     }
 }

@@ -61,7 +61,7 @@ fn with_wrk(hook: Hook) -> Result<()> {
 /// 1,000 sessions mixed over 16 kept-alive connections: every request on its own backend.
 fn with_nginx_as_a_pooling_proxy(hook: Hook) -> Result<()> {
     let trial = Trial { answers: 3 * PEOPLE, connections: Connections::UpTo(KEPT as u64) };
-    trial.play(hook, "nginx", |lab| Ok(Box::new(Crowd::start(lab)?)))
+    trial.play(hook, "nginx", |lab| Ok(Box::new(Crowd::behind_proxy(lab)?)))
 }
 
 /// How many connections a client needs: many connect again without a word when one has been closed.

@@ -8,4 +8,5 @@ extern crate balancer_tests;
 mod attack;
 mod flips;
 mod odd;
+mod rollouts;
 mod short;
