@@ -55,6 +55,9 @@ pub trait Dataplane: Send {
     /// Writes a backend, but for what the programs keep in it.
     fn set_backend(&mut self, id: u16, backend: &Backend) -> anyhow::Result<()>;
 
+    /// Forgets what the programs noted about a backend that did not answer: it is passed over no longer.
+    fn forgive(&mut self, id: u16) -> anyhow::Result<()>;
+
     /// Legs to a backend that wait for a request.
     fn idle_legs(&self, id: u16) -> u64;
     /// Gives a backend's idle legs up: each is reset when its slot is used again.

@@ -13,13 +13,13 @@ use std::{
 use anyhow::Context as _;
 use log::{info, warn};
 
-use super::{drains::Looks, events::Journal, report::SessionCounts};
+use super::{back_off::BackOffs, drains::Looks, events::Journal, report::SessionCounts};
 use crate::{
     audit::{self, Actor},
     config::{self, Config},
     dataplane::Dataplane,
     exit::{Code, Failure},
-    health::{Report, Target},
+    health::{Passed, Report, Target},
     label::Label,
     model::{
         self, Change, Circumstances, Condition, Conditions, Entrance, Insistence, Left, Outcome, Rules, State, Table,
@@ -57,6 +57,9 @@ pub struct Director {
     pub(super) missed: Option<u64>,
     /// When a backend came back that had been down, for as long as it starts slowly.
     pub(super) returned: BTreeMap<u16, Instant>,
+    /// What checks found, as they go on.
+    pub(super) passed: Passed,
+    pub(super) back_offs: BackOffs,
     /// How often in a row nobody was found on a version.
     pub(super) empty_looks: Looks,
     /// Until which millisecond of the boot clock the requests of a service are held.
@@ -109,6 +112,8 @@ impl Director {
             journal: Journal::default(),
             missed: None,
             returned: BTreeMap::new(),
+            passed: Passed::default(),
+            back_offs: BackOffs::new(),
             empty_looks: Looks::new(),
             holds: BTreeMap::new(),
             turned_away: None,
@@ -350,6 +355,11 @@ impl Director {
         self.free_backends(&old)?;
         self.counted = None;
         Ok(())
+    }
+
+    /// Where checks that are passed are noted.
+    pub fn passed(&self) -> Passed {
+        self.passed.clone()
     }
 
     /// What a check said, without touching the kernel.

@@ -5,10 +5,8 @@
 
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
-
 use super::Director;
-use crate::{exit::Failure, label::Label};
+use crate::{boot, exit::Failure, label::Label};
 
 /// How much longer the kernel holds than the director tries: a flip that is decided at the last moment has to be there before
 /// the old version gets requests again.
@@ -17,9 +15,7 @@ const MARGIN: Duration = Duration::from_secs(2);
 impl Director {
     /// Holds the requests of a service for so long.
     pub fn hold(&mut self, name: &str, time: Duration) -> Result<(), Failure> {
-        let now = clock_gettime(ClockId::Boottime);
-        let now = Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or_default());
-        let until = u64::try_from((now + time + MARGIN).as_millis()).unwrap_or(u64::MAX);
+        let until = u64::try_from((boot::elapsed() + time + MARGIN).as_millis()).unwrap_or(u64::MAX);
         self.holds.insert(name.to_owned(), until);
         self.sync_service(name)
     }

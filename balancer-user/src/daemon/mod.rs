@@ -3,6 +3,7 @@
 //! Ending takes nothing out of the kernel. Whatever is checked is checked before the first change, so that a refusal
 //! leaves everything as it was.
 
+mod back_off;
 mod checks;
 mod comeback;
 mod counters;
@@ -66,7 +67,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     // Health first: which version is the newest *healthy* one has to be known before anybody is served (C6). Where
     // traffic flows already, the pinned flags say it.
     let (reports, mut incoming) = mpsc::channel(256);
-    let mut checkers = Checkers::new(reports);
+    let mut checkers = Checkers::new(reports, director.passed());
     checkers.sync(&director.targets());
     first_round(&mut director, &mut incoming).await;
     let logs = setup::attach(&mut director, loaded)?;

@@ -1,7 +1,6 @@
 //! Pins in a running director: values are made, hashed and forgotten here; what is left is a hash with an end.
 
 use balancer_ebpf::sip::hash_id;
-use rustix::time::{ClockId, clock_gettime};
 
 use super::{
     Director,
@@ -9,6 +8,7 @@ use super::{
 };
 use crate::{
     audit::Actor,
+    boot,
     exit::Failure,
     label::Label,
     model::{Verb, pin},
@@ -130,8 +130,7 @@ impl Director {
 
     /// Writes all pins into the kernel. Before the policy that says that there are any.
     pub(super) fn sync_pins(&mut self) -> Result<(), Failure> {
-        let boot = clock_gettime(ClockId::Boottime).tv_sec.unsigned_abs();
-        let (values, sources) = plan::pins(&self.state, unix_now(), boot);
+        let (values, sources) = plan::pins(&self.state, unix_now(), boot::elapsed().as_secs());
         Ok(self.plane.set_pins(&values, &sources)?)
     }
 

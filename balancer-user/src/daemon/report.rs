@@ -189,6 +189,12 @@ impl Director {
                 if self.conditions.of_backend(backend.id) == Condition::Down {
                     let detail = self.details.get(&backend.id).map_or("", String::as_str);
                     warnings.push(format!("{} of {} is down: {detail}", backend.address, version.label));
+                } else if let Ok(Some((seconds, failures))) = self.passed_over(backend.id) {
+                    warnings.push(format!(
+                        "{} of {} did not answer requests {failures} times in a row, and is passed over for another {seconds} s, or \
+                         until it passes a check",
+                        backend.address, version.label
+                    ));
                 }
             }
         }

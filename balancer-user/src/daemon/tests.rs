@@ -15,6 +15,7 @@ use balancer_ebpf::{
 use super::*;
 use crate::{
     audit::Actor,
+    boot,
     config::{Config, ReturnPath},
     dataplane::{Dataplane, FlowSight, Image, SessionTable},
     exit::Code,
@@ -120,6 +121,13 @@ impl Dataplane for Fake {
     }
     fn set_backend(&mut self, id: u16, backend: &Backend) -> anyhow::Result<()> {
         self.0.lock().unwrap().backends.insert(id, backend.clone());
+        Ok(())
+    }
+    fn forgive(&mut self, id: u16) -> anyhow::Result<()> {
+        if let Some(backend) = self.0.lock().unwrap().backends.get_mut(&id) {
+            backend.shunned_until.set(0);
+            backend.failures.set(0);
+        }
         Ok(())
     }
     fn forget_sessions(&mut self, id: u16) -> anyhow::Result<u64> {
@@ -765,6 +773,36 @@ fn a_backend_that_comes_back_starts_slowly_and_may_forget() {
         bench.director.tick();
         assert_eq!((bench.fake.backend(2).unwrap().weight, bench.director.returned.len()), (100, 0));
     }
+}
+
+/// A check ends what the data path noted only if it began after that, and nothing failed since.
+#[test]
+fn a_check_that_is_passed_ends_a_back_off() {
+    let mut bench = bench();
+    for id in 0..3 {
+        bench.director.note_report(&report(id, Condition::Up));
+    }
+    bench.attach();
+    let failed = |bench: &Bench, failures| {
+        let memory = bench.fake.0.lock().unwrap();
+        memory.backends[&1].shunned_until.set(boot::millis() + 60_000);
+        memory.backends[&1].failures.set(failures);
+    };
+    let passed_over = |bench: &Bench| bench.director.passed_over(1).unwrap().is_some();
+    let ticks = |bench: &mut Bench| (0..2).for_each(|_| bench.director.tick());
+    bench.director.passed().note(1, boot::millis() - 1);
+    failed(&bench, 1);
+    ticks(&mut bench);
+    assert!(passed_over(&bench), "the check was before that");
+    let warnings = bench.director.service_status("shop", false).unwrap().warnings;
+    assert!(warnings.iter().any(|warning| warning.contains("passed over for another 60 s")), "{warnings:?}");
+    bench.director.passed().note(1, boot::millis() + 1);
+    failed(&bench, 2);
+    bench.director.tick();
+    assert!(passed_over(&bench), "something failed since it was seen");
+    bench.director.passed().note(1, boot::millis() + 1);
+    bench.director.tick();
+    assert!(!passed_over(&bench) && bench.director.back_offs.is_empty());
 }
 
 /// A director with sessions on 001, which is drained for an hour, and 002 active.

@@ -24,6 +24,7 @@ type Part = (&'static str, fn(&mut Director) -> Result<(), Failure>);
 const PARTS: &[Part] = &[
     ("look at the session table", Director::watch_table),
     ("write weights", Director::grow_weights),
+    ("look at what requests found of backends", Director::look_at_back_offs),
     ("go on with a drain", Director::look_at_drains),
     ("take expired pins away", Director::expire_pins),
 ];

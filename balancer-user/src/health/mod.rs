@@ -1,19 +1,21 @@
 //! Health checks: which backends get new work.
 //!
-//! Each backend has a task of its own, which reports only what is news. The checks come from the director's own addresses,
+//! Each backend has a task of its own, which reports only what is news, and notes every check that was passed. The checks come from the director's own addresses,
 //! through the same routes and neighbours as legs, so they keep the neighbour entries fresh as well.
 
 #![forbid(unsafe_code)]
 
 mod check;
+mod passed;
 mod streak;
 
 use std::{collections::BTreeMap, net::SocketAddrV4};
 
 use tokio::{sync::mpsc, task::AbortHandle, time::MissedTickBehavior};
 
-use crate::{config::Health, model::Condition, plan::Offers};
-use streak::Streak;
+pub use self::passed::Passed;
+use self::streak::Streak;
+use crate::{boot, config::Health, model::Condition, plan::Offers};
 
 /// A backend to check.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,12 +42,13 @@ pub struct Report {
 #[derive(Debug)]
 pub struct Checkers {
     reports: mpsc::Sender<Report>,
+    passed: Passed,
     running: BTreeMap<u16, (Target, AbortHandle)>,
 }
 
 impl Checkers {
-    pub fn new(reports: mpsc::Sender<Report>) -> Self {
-        Self { reports, running: BTreeMap::new() }
+    pub fn new(reports: mpsc::Sender<Report>, passed: Passed) -> Self {
+        Self { reports, passed, running: BTreeMap::new() }
     }
 
     /// Starts the checks that are missing and ends those of backends that are gone.
@@ -59,7 +62,7 @@ impl Checkers {
         });
         for target in targets {
             self.running.entry(target.backend).or_insert_with(|| {
-                let task = tokio::spawn(watch(target.clone(), self.reports.clone()));
+                let task = tokio::spawn(watch(target.clone(), self.reports.clone(), self.passed.clone()));
                 (target.clone(), task.abort_handle())
             });
         }
@@ -74,14 +77,18 @@ impl Drop for Checkers {
     }
 }
 
-async fn watch(target: Target, reports: mpsc::Sender<Report>) {
+async fn watch(target: Target, reports: mpsc::Sender<Report>, passed: Passed) {
     let mut ticks = tokio::time::interval(target.health.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut streak = Streak::new(target.condition, target.health.rise, target.health.fall);
     let mut last: Option<Report> = None;
     loop {
         ticks.tick().await;
+        let began = boot::millis();
         let result = check::check(target.address, &target.health).await;
+        if result.healthy {
+            passed.note(target.backend, began);
+        }
         let condition = streak.count(result.healthy);
         let report = Report { backend: target.backend, condition, detail: result.detail, offers: result.offers };
         if last.as_ref() == Some(&report) {

@@ -220,6 +220,12 @@ impl Dataplane for Maps {
         store(FLAGS_WORD)
     }
 
+    fn forgive(&mut self, id: u16) -> anyhow::Result<()> {
+        let done = [SHUNNED_WORD, FAILURES_WORD].iter().all(|at| self.backends.store(backend_word(id) + at, 0));
+        anyhow::ensure!(done, "write backend {id}");
+        Ok(())
+    }
+
     fn idle_legs(&self, id: u16) -> u64 {
         pools(id).filter_map(|at| self.pools.load(at)).map(|word| u64::from(PoolWord(word).count())).sum()
     }

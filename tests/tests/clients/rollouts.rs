@@ -91,9 +91,9 @@ impl Operator {
             if at > 0 {
                 self.flip(scene, label, Moves::Nobody, &["flip", "shop", label])?;
             }
-            let enough = (at as u64 + 1) * VISITORS as u64 / VERSIONS.len() as u64;
-            wait_until("there are sessions", Duration::from_secs(30), || {
-                Ok(sessions(scene)?.values().sum::<u64>() >= enough)
+            let enough = (VISITORS / VERSIONS.len()) as u64;
+            wait_until("there are sessions", Duration::from_secs(60), || {
+                Ok(sessions(scene)?.get(*label).is_some_and(|count| *count >= enough))
             })?;
         }
         sessions(scene)
@@ -212,7 +212,10 @@ impl Operator {
             let status = scene.json(&["status", "shop"])?;
             let versions = status["versions"].as_array().into_iter().flatten();
             let mut backends = versions.flat_map(|version| version["backends"].as_array().into_iter().flatten());
-            Ok(backends.any(|backend| backend["address"] == *address && backend["condition"] == "up"))
+            let up = backends.any(|backend| backend["address"] == *address && backend["condition"] == "up");
+            // Nor do requests pass it over any longer.
+            let mut warnings = status["warnings"].as_array().into_iter().flatten();
+            Ok(up && !warnings.any(|warning| warning.as_str().is_some_and(|text| text.contains(&address))))
         })
     }
 }

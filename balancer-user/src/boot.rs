@@ -1,0 +1,16 @@
+//! The boot clock, by which the programs keep time: it goes on while the machine sleeps, and begins anew with it.
+
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// Time since the boot: what `bpf_ktime_get_boot_ns` says.
+pub fn elapsed() -> Duration {
+    let now = clock_gettime(ClockId::Boottime);
+    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or_default())
+}
+
+/// The same in whole milliseconds.
+pub fn millis() -> u64 {
+    u64::try_from(elapsed().as_millis()).unwrap_or(u64::MAX)
+}
