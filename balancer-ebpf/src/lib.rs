@@ -1,8 +1,8 @@
 //! The pure core of the balancer: what is decided and how packets are rewritten, and nothing else.
 //!
-//! One code for the kernel and the host: the TC and XDP programs (`main.rs`) and the simulation drive it through the
-//! traits of [`host`]. It has no sockets, no maps, no clock and no `unsafe`; it cannot panic where the verifier would see
-//! it: buffers are indexed through masks, slices through `get`.
+//! One code for the kernel and the host: the programs (`main.rs`: TC, XDP, and the one that closes flows), the simulation and
+//! `balancer explain` drive it through the traits of [`host`]. It has no sockets, no maps, no clock and no `unsafe`; it cannot
+//! panic where the verifier would see it: buffers are indexed through masks, slices through `get`.
 
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]

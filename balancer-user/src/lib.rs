@@ -1,9 +1,11 @@
 //! The balancer's user space: a daemon that fills the kernel's maps, and a command line that talks to it.
 //!
-//! What is wanted is planned purely ([`config`], [`model`], [`order`], [`plan`]): it needs no kernel, no root and no
-//! clock, and is tested as tables. What touches the world is thin: [`kernel`] (maps, pins, links), [`store`] (the state
-//! file), [`snapshot`] (the sessions, for a reboot), [`audit`] (who asked for what), [`health`] (checks), [`api`] (the socket), [`cli`] (one file a verb). [`daemon`] ties them together. No request
-//! of a client passes through any of it.
+//! What is wanted is planned purely ([`config`], [`model`], [`order`], [`plan`]): it needs no kernel, no root and no clock of
+//! its own, and is tested as tables. So is what is said to an operator beforehand: [`explain`] asks the core's own functions,
+//! on copies of the maps. What touches the world is thin: [`kernel`] (maps, pins, links) behind the trait of [`dataplane`],
+//! [`store`] (the state file), [`snapshot`] (the sessions, for a reboot), [`audit`] (who asked for what), [`health`] (checks),
+//! [`api`] (the socket; [`wire`] is what goes over it), [`cli`] (one file a verb, which ends as [`exit`] says). [`daemon`] ties
+//! them together. No request of a client passes through any of it.
 
 #![deny(unsafe_code)]
 
