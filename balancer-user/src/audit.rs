@@ -1,5 +1,8 @@
 //! The audit log: one line of JSON for each change that was asked for, done or refused, in `audit.log` of the state directory.
 //!
+//! The command line asks for the plan of each change first (`dry_run`). A plan that can be carried out is no change, and has no
+//! line; one that is refused ends there, so that it has one.
+//!
 //! It is only ever appended to, and opened anew for each line, so that logrotate may move it away. A line that cannot be written
 //! is a warning, not a refusal: a full disk must not keep anybody from rolling back.
 
@@ -73,6 +76,9 @@ pub struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'a str>,
     pub force: bool,
+    /// Only the plan was asked for.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
     pub result: Verdict,
     /// Why not.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -119,6 +125,7 @@ mod tests {
         let actor = Actor { name: "alice as root".to_owned(), uid: Some(0), pid: Some(7) };
         let label: Label = "002".parse().unwrap();
         let mut line = Line {
+            dry_run: false,
             at: "2026-01-01T00:00:00Z".to_owned(),
             actor: &actor,
             service: "shop",

@@ -118,6 +118,8 @@ pub struct ServiceStatus {
     /// The version that ids known nowhere are adopted into.
     pub adopt: Option<Label>,
     pub canary: Option<CanaryStatus>,
+    /// For how long its requests are still held at most, for an exclusive flip.
+    pub held_milliseconds: Option<u64>,
     /// Lowest first.
     pub versions: Vec<VersionStatus>,
     /// Those that are gone, the latest last.

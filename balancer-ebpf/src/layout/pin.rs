@@ -2,7 +2,7 @@
 
 use super::NONE;
 
-/// Pins at most, of all services, but for those by source.
+/// Pins at most, of all services and all kinds.
 pub const MAX_PINS: u32 = 4096;
 
 /// What a [`PinKey`]'s hash is of: the id of a session, which an operator sends somewhere else than its binding says.

@@ -251,8 +251,8 @@ pub(super) fn give_up<M: Maps>(maps: &M, work: &mut Work, flow: &mut Flow, now: 
     (Next::FarewellAndDraft, verdict)
 }
 
-/// Passes the leg's backend over for a while, whoever asks: the longer, the more often in a row it has failed. One request tries
-/// it again then.
+/// Passes the leg's backend over for a while, whoever asks: the longer, the more often in a row it has failed. Then
+/// requests try it again.
 #[inline(always)]
 fn shun<M: Maps>(maps: &M, flow: &mut Flow, now: u64, first: u64) {
     flow.tried |= 1 << (flow.leg.position & 31);

@@ -10,7 +10,7 @@ use crate::{
     exit::{Code, Failure},
     label::Label,
     model::{Mode, Verb},
-    wire::Terms,
+    wire::{Done, Terms},
 };
 
 /// Between two looks at what is in flight.
@@ -52,11 +52,18 @@ pub(super) async fn flip(
     if terms.dry_run {
         return value(plan);
     }
-    let result = finish(service, &label, time, &verb, terms, caller, context).await;
-    if result.is_err() {
-        context.director.lock().await.release(service)?;
+    match finish(service, &label, time, &verb, terms, caller, context).await {
+        Ok(done) => value(done),
+        Err(failure) => {
+            let mut director = context.director.lock().await;
+            director.release(service)?;
+            if failure.code == Code::TimedOut {
+                // It never came to the change that writes itself down.
+                director.write_down(service, &verb, caller, terms, director.active(service), &Err(failure.clone()));
+            }
+            Err(failure)
+        }
     }
-    result
 }
 
 /// Waits for the other versions and switches.
@@ -68,7 +75,7 @@ async fn finish(
     terms: &Terms,
     caller: &Actor,
     context: &Context,
-) -> Result<Value, Failure> {
+) -> Result<Done, Failure> {
     let began = tokio::time::Instant::now();
     let mut agreeing = 0;
     loop {
@@ -96,7 +103,7 @@ async fn finish(
                 u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
             ));
             done.did.push(format!("{service}: requests were held for {held}"));
-            return value(done);
+            return Ok(done);
         }
         drop(director);
         tokio::time::sleep(LOOK).await;

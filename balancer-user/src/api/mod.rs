@@ -10,6 +10,7 @@
 //! | `POST /v1/services/S/versions/V/backends` | `backend weight` |
 //! | `POST /v1/services/S/versions/V/drain` | `drain` |
 //! | `POST /v1/services/S/versions/V/retire` | `retire` |
+//! | `POST /v1/services/S/adopt` | `service adopt` |
 //! | `POST /v1/services/S/flip` | `flip` |
 //! | `POST /v1/services/S/promote` | `promote` |
 //! | `POST /v1/services/S/abort` | `abort` |

@@ -28,11 +28,15 @@ const EXAMPLE: &str = r#"A small balancer.toml:
     return = "snat"                 # or "gateway": backends see clients' addresses, and route to them through us
     pool = "safe"                   # or "off"; pool_legs = 64 idle legs are kept for each backend at most
     on_unframed = "close"           # or "keep": what becomes of connections whose requests cannot be told apart
-    health = { path = "/health", interval = "1s", timeout = "1s", rise = 1, fall = 2 }
+    missing_version = "active"      # or "reject": a 503 where a session's version is missing
+    on_backend_restart = "keep"     # or "forget": sessions of a backend that was down begin anew
+    retire = "never"                # or "empty": old versions go when nobody is left on them, but for the last `keep`
+    keep = 2
+    health = { path = "/health", interval = "1s", timeout = "1s", rise = 1, fall = 2, slow_start = "30s" }
 
     [[service.version]]             # for the first start; afterwards `balancer version add`
     label = "001"
-    backends = ["10.60.1.2:8080"]   # or { address = "10.60.1.2:8080", route = "n1" } where session ids end in `.n1`"#;
+    backends = ["10.60.1.2:8080"]   # or { address = "10.60.1.2:8080", route = "n1", weight = 50 }: its ids end in `.n1`"#;
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLE)]

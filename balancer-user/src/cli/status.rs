@@ -136,6 +136,10 @@ fn service_text(service: &ServiceStatus) -> String {
             canary.version, canary.percent, canary.new_sessions
         ));
     }
+    if let Some(milliseconds) = service.held_milliseconds {
+        let time = humantime::format_duration(std::time::Duration::from_millis(milliseconds));
+        text.push_str(&format!("\nheld: requests wait for an exclusive flip, for {time} at most"));
+    }
     for version in service.versions.iter().filter(|version| version.drain.is_some()) {
         text.push_str(&format!("\ndrain: {}: {}", version.label, progress(version)));
     }

@@ -15,7 +15,10 @@ pub(super) enum Verb {
     /// Add a version with its backends.
     Add(Add),
     /// List the versions, lowest first.
-    Ls { service: String },
+    Ls {
+        /// The service, by its name in the config.
+        service: String,
+    },
     /// Remove a version: its sessions get another one.
     Rm {
         /// The service, by its name in the config.
@@ -24,7 +27,7 @@ pub(super) enum Verb {
         #[arg(value_parser = super::label)]
         version: Label,
         #[command(flatten)]
-        terms: terms::ForceArgs,
+        terms: terms::Args,
     },
 }
 
@@ -58,8 +61,7 @@ pub(super) async fn run(client: &Client, verb: Verb) -> Result<(), Failure> {
         }
         Verb::Rm { service, version, terms } => {
             let path = format!("/v1/services/{service}/versions/{version}");
-            let danger = terms.danger(&service, None);
-            terms::change(client, Method::DELETE, &path, &Nothing {}, &terms, danger).await
+            terms::change(client, Method::DELETE, &path, &Nothing {}, &terms, None).await
         }
         Verb::Ls { service } => {
             let status: ServiceStatus = client.get(&format!("/v1/services/{service}")).await?;

@@ -201,10 +201,23 @@ impl Director {
     pub fn change(&mut self, name: &str, verb: &Verb, caller: &Actor, terms: &Terms) -> Result<Done, Failure> {
         let from = self.active(name);
         let result = self.try_change(name, verb, caller, terms);
-        if terms.dry_run {
-            return result.map(|(done, _)| done);
+        if !terms.dry_run || result.is_err() {
+            self.write_down(name, verb, caller, terms, from, &result);
         }
-        let (verdict, error, undo, mode) = match &result {
+        result.map(|(done, _)| done)
+    }
+
+    /// Writes a change, or the attempt, into the audit log.
+    pub fn write_down(
+        &self,
+        name: &str,
+        verb: &Verb,
+        caller: &Actor,
+        terms: &Terms,
+        from: Option<Label>,
+        result: &Result<(Done, Outcome), Failure>,
+    ) {
+        let (verdict, error, undo, mode) = match result {
             Ok((done, outcome)) if outcome.changed => {
                 (audit::Verdict::Done, None, done.undo.as_str(), outcome.mode.as_deref())
             }
@@ -215,7 +228,7 @@ impl Director {
                     Code::Refused | Code::Usage => audit::Verdict::Refused,
                     Code::Other | Code::TimedOut | Code::NoDaemon => audit::Verdict::Failed,
                 };
-                (verdict, Some(failure.error.as_str()), "", None)
+                (verdict, Some(failure.error.as_str()), "", verb.mode())
             }
         };
         self.audit.write(&audit::Line {
@@ -230,11 +243,11 @@ impl Director {
             generation: self.generation(name),
             reason: terms.reason.as_deref(),
             force: terms.force,
+            dry_run: terms.dry_run,
             result: verdict,
             error,
             undo,
         });
-        result.map(|(done, _)| done)
     }
 
     fn try_change(
@@ -458,6 +471,7 @@ impl Director {
         let result = self.commit(state, name);
         let error = result.as_ref().err().map(|failure| failure.error.as_str());
         self.audit.write(&audit::Line {
+            dry_run: false,
             at: now(),
             actor,
             service: name,

@@ -36,6 +36,11 @@ impl Director {
         self.holds.contains_key(name)
     }
 
+    /// For how many milliseconds it is held at most.
+    pub(super) fn held_for(&self, name: &str) -> Option<u64> {
+        self.holds.get(name).map(|until| until.saturating_sub(boot::millis()))
+    }
+
     /// Requests in flight on other versions than `label`, for each that has some.
     pub fn in_flight_elsewhere(&self, name: &str, label: &Label) -> Result<Vec<(Label, i64)>, Failure> {
         let Some(service) = self.state.service(name) else { return Ok(Vec::new()) };

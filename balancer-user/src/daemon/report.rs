@@ -92,6 +92,7 @@ impl Director {
             previous: service.past.last().cloned(),
             adopt: service.adopt.clone(),
             canary: self.canary_status(service)?,
+            held_milliseconds: self.held_for(&service.name),
             retired: service.retired.iter().map(retired_status).collect(),
             versions,
             warnings: self.warnings(config, service),

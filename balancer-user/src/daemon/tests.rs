@@ -671,7 +671,10 @@ fn changes_are_numbered_compared_and_written_down() {
     // Again, and to what does not exist; neither makes a generation.
     flip(&mut bench, "001", Terms::default()).unwrap();
     flip(&mut bench, "009", Terms::default()).unwrap_err();
-    flip(&mut bench, "002", Terms { dry_run: true, ..Terms::default() }).unwrap();
+    let dry = || Terms { dry_run: true, ..Terms::default() };
+    flip(&mut bench, "002", dry()).unwrap();
+    // The command line stops there.
+    flip(&mut bench, "008", dry()).unwrap_err();
     assert_eq!(status(&mut bench), before + 1);
     let change = bench.director.history().changes.pop().unwrap();
     assert_eq!((change.generation, change.reason.as_deref()), (before + 1, Some("CVE")));
@@ -679,13 +682,14 @@ fn changes_are_numbered_compared_and_written_down() {
     let log = std::fs::read_to_string(bench.dir.path().join("state").join(crate::audit::FILE)).unwrap();
     let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let results: Vec<&str> = lines.iter().map(|line| line["result"].as_str().unwrap()).collect();
-    assert_eq!(results, ["done", "done", "conflict", "unchanged", "refused"]);
+    assert_eq!(results, ["done", "done", "conflict", "unchanged", "refused", "refused"]);
     assert_eq!((&lines[0]["verb"], &lines[0]["actor"]["name"]), (&"select".into(), &"config".into()));
     let flip = &lines[1];
     assert_eq!((&flip["from"], &flip["to"], &flip["reason"]), (&"002".into(), &"001".into(), &"CVE".into()));
     assert_eq!((&flip["actor"]["uid"], &flip["generation"]), (&0.into(), &(before + 1).into()));
     assert_eq!(flip["undo"], "balancer flip shop 002");
     assert!(lines[4]["error"].as_str().unwrap().contains("009"));
+    assert_eq!((&lines[4]["dry_run"], &lines[5]["dry_run"]), (&serde_json::Value::Null, &true.into()));
 }
 
 /// D13: where sessions find no place, a flip would move those that are not bound.

@@ -215,6 +215,14 @@ impl Verb {
         }
     }
 
+    /// How a flip is to be done.
+    pub const fn mode(&self) -> Option<&'static str> {
+        match self {
+            Self::Flip { mode, .. } => Some(mode.as_str()),
+            _ => None,
+        }
+    }
+
     /// The version that it names.
     pub fn about(&self) -> Option<&Label> {
         match self {

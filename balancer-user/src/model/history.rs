@@ -14,10 +14,11 @@ pub const MAX_HISTORY: usize = 1000;
 pub struct Change {
     /// RFC 3339, UTC.
     pub at: String,
-    /// The user at the other end of the socket, or `health` for what the checks did.
+    /// The user at the other end of the socket, or the part of the director that did it by itself: `health`, `config`, `drain` or
+    /// `ttl`.
     pub who: String,
     pub service: String,
-    /// `version add`, `version rm`, `flip`, `rollback` or `select`.
+    /// The verb of the command line, or `select` for a version that became active by itself.
     pub verb: String,
     /// What was active before.
     pub from: Option<Label>,

@@ -96,6 +96,9 @@ fn d10_on_time_out_everything_is_as_it_was(hook: Hook) -> Result<()> {
         let flip = scene.balancer.try_cli(&["flip", "shop", "002", "--mode", "exclusive", "--max-hold", "700ms"])?;
         let says = String::from_utf8_lossy(&flip.stderr).into_owned();
         ensure!(flip.status.code() == Some(4) && says.contains("1 on 001"), "{says}");
+        let audit = std::fs::read_to_string(scene.lab.dir().join("state/audit.log"))?;
+        let last = audit.lines().last().context("nothing is written down")?;
+        ensure!(last.contains(r#""mode":"exclusive""#) && last.contains(r#""result":"failed""#), "{last}");
         ensure!(scene.active()? == "001");
         let answer = anna.whoami()?;
         ensure!(answer.known && answer.session == annas.session, "{answer:?} after {annas:?}");

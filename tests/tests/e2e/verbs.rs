@@ -133,7 +133,6 @@ const TABLE: &[Row] = &[
         refuses: &[
             ("shop 003", REFUSED, &["no version `003`", "001, 002"]),
             ("shop 001", REFUSED, &["`001` is the active version", "balancer flip shop"]),
-            ("shop 002 --force --confirm shoe", REFUSED, &["`shoe` is not the service's name", "--confirm shop"]),
             ("shop 002 --if-generation 999999", CONFLICT, &STALE),
         ],
         ..ROW
