@@ -18,7 +18,7 @@ pub(super) struct Args {
     #[arg(long = "cookie", value_name = "ID")]
     cookies: Vec<String>,
     /// The request's path, where a session id may stand as well.
-    #[arg(long)]
+    #[arg(long, value_parser = target)]
     path: Option<String>,
     /// Another header of the request, for example one that carries a pin; may be given several times. `-` for this or for
     /// --cookie: read from standard input, a line each, so that no secret stands in the list of processes.
@@ -27,6 +27,14 @@ pub(super) struct Args {
     /// The client's address: without a session it chooses among a version's backends.
     #[arg(long, value_name = "IP")]
     source: Ipv4Addr,
+}
+
+/// A request target in origin form (RFC 9112, 3.2.1).
+fn target(text: &str) -> Result<String, String> {
+    if text.starts_with('/') && !text.contains([' ', '\r', '\n']) {
+        return Ok(text.to_owned());
+    }
+    Err("no request has it: a path begins with / and has no blank".to_owned())
 }
 
 pub(super) async fn run(client: &Client, args: Args) -> Result<(), Failure> {

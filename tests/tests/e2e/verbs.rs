@@ -15,6 +15,7 @@ use balancer_tests::balancer::{Balancer, SOCKET_VARIABLE};
 use balancer_tests::client::Request;
 use balancer_tests::lab::Hook;
 use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::programs;
 use crate::scene::{Scene, wait_until};
@@ -57,6 +58,8 @@ enum Asks {
 enum Does {
     /// With these arguments it ends well and prints all of this.
     Prints(&'static str, &'static [&'static str]),
+    /// The same, and the daemon ends.
+    EndsTheDaemon(&'static [&'static str]),
     /// It is the daemon: it answers, ends well when it is asked to end, and comes back.
     Serves,
 }
@@ -111,7 +114,7 @@ const TABLE: &[Row] = &[
         ),
         then: Some(("/versions/2/label", "003")),
         refuses: &[
-            ("shop 003 --backend {3}", REFUSED, &["already has a version `003`", "version rm"]),
+            ("shop 003 --backend {2}", REFUSED, &["already has a version `003`", "version rm"]),
             ("shop 004 --backend {3} {3}", REFUSED, &["{3} twice"]),
             ("shoe 004 --backend {3}", REFUSED, &["no service `shoe`", "shop"]),
             ("shop 004 --backend {3} --if-generation 999999", CONFLICT, &STALE),
@@ -379,7 +382,7 @@ const TABLE: &[Row] = &[
             ("--config {broken}", &["broken.toml:", "unknown key `sauces`", "fix:"]),
             ("--config /no/such.toml", &["/no/such.toml", "fix:", "--config"]),
         ],
-        does: Does::Prints("", &["removed", "no longer steered"]),
+        does: Does::EndsTheDaemon(&["removed", "no longer steered"]),
         refuses: &[("--bpffs {dir}", NO_DAEMON, &["nothing is pinned below {dir}", "--config"])],
         ..ROW
     },
@@ -448,8 +451,20 @@ fn plays(scene: &mut Scene, row: &Row) -> Result<()> {
     for (arguments, says) in row.bad {
         fails(scene, row.verb, arguments, USAGE, says)?;
     }
+    let prints = |scene: &Scene, arguments: &str, says: &[&str]| {
+        let said = balancer(scene, &format!("{} {arguments}", row.verb)).and_then(succeeds)?;
+        for part in says {
+            let part = fill(scene, part);
+            ensure!(said.contains(&part), "`{arguments}` does not print `{part}`: {said}");
+        }
+        Ok(())
+    };
     match row.does {
         Does::Serves => serves(scene)?,
+        Does::EndsTheDaemon(says) => {
+            prints(scene, "", says)?;
+            scene.balancer.process().wait(Duration::from_secs(10))?.context("the daemon does not end")?;
+        }
         Does::Prints(arguments, says) => {
             if let Asks::TheDaemon = row.asks {
                 let nobody = format!("{arguments} --socket {{nobody}}");
@@ -461,11 +476,7 @@ fn plays(scene: &mut Scene, row: &Row) -> Result<()> {
                     &["no daemon answers on {nobody}", "balancer run --config"],
                 )?;
             }
-            let said = balancer(scene, &format!("{} {arguments}", row.verb)).and_then(succeeds)?;
-            for part in says {
-                let part = fill(scene, part);
-                ensure!(said.contains(&part), "`{arguments}` does not print `{part}`: {said}");
-            }
+            prints(scene, arguments, says)?;
         }
     }
     if let Some((pointer, wanted)) = row.then {
@@ -502,12 +513,15 @@ fn fails(scene: &Scene, verb: &str, arguments: &str, code: i32, says: &[&str]) -
     Ok(())
 }
 
-/// All that a command could change, or that nobody is there to ask.
-fn everything(scene: &Scene) -> Result<Vec<(Option<i32>, String)>> {
+/// All that a command could change, but for how long pins still last; or that nobody is there to ask.
+fn everything(scene: &Scene) -> Result<(Option<i32>, String, Value)> {
     let history = balancer(scene, "history --json --limit 100000")?;
-    let pins = balancer(scene, "pin ls")?;
-    let shown = |output: Output| (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned());
-    Ok([history, pins].map(shown).into())
+    let pins = balancer(scene, "pin ls --json")?;
+    let mut pins: Value = serde_json::from_slice(&pins.stdout).unwrap_or_default();
+    for pin in pins.as_array_mut().into_iter().flatten() {
+        pin["seconds_left"].take();
+    }
+    Ok((history.status.code(), String::from_utf8_lossy(&history.stdout).into_owned(), pins))
 }
 
 fn succeeds(output: Output) -> Result<String> {
