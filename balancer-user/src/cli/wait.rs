@@ -106,6 +106,15 @@ pub(super) async fn run(client: &Client, args: Args) -> Result<(), Failure> {
                 format!("the versions are: {}", known.join(", ")),
             ));
         };
+        if counts && version.state == VersionState::Active {
+            return Err(Failure::refused(
+                format!(
+                    "`{label}` is the active version of `{}`: it gets new sessions, and is never drained",
+                    args.service
+                ),
+                format!("flip to another one first, or drain it: balancer drain {} {label}", args.service),
+            ));
+        }
         let (holds, seen) = args.what.holds(version);
         agreeing = if holds { agreeing + 1 } else { 0 };
         if agreeing >= args.what.looks() {

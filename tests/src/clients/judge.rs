@@ -34,16 +34,20 @@ pub struct Verdict {
 pub fn judge(visits: &[Visit], timeline: &Timeline) -> Result<Verdict> {
     let mut verdict = Verdict { periods: vec![0; timeline.periods()], ..Verdict::default() };
     let mut users: BTreeMap<usize, Vec<Answered>> = BTreeMap::new();
+    let mut lost: BTreeMap<usize, Vec<&Visit>> = BTreeMap::new();
     let mut homes = BTreeSet::new();
     for visit in visits {
         if let Some(answer) = visit.answer() {
             users.entry(visit.user).or_default().push((visit, answer));
             homes.insert((answer.version.as_str(), answer.backend.as_str()));
+        } else {
+            lost.entry(visit.user).or_default().push(visit);
         }
     }
     for visit in visits {
         let visits = users.get(&visit.user).map_or(&[][..], Vec::as_slice);
-        let jars = if visit.keeps { jars(visits, visit) } else { vec![None] };
+        let lost = lost.get(&visit.user).map_or(&[][..], Vec::as_slice);
+        let jars = if visit.keeps { jars(visits, lost, visit) } else { vec![None] };
         match &visit.outcome {
             Outcome::Error(error) => {
                 if !taken_along(timeline, &homes, &jars, visit) {
@@ -77,21 +81,30 @@ struct Jar<'a> {
     /// Between these two it was decided on for the last time before, and found where it is: when it was issued, or later.
     sent: f64,
     received: f64,
+    /// Requests since then that got no answer. One of them may have moved the session: it is bound where its request goes.
+    lost: Vec<&'a Visit>,
 }
 
 impl<'a> Jar<'a> {
-    fn new((issued, last): Answered<'a>, visits: &[Answered], visit: &Visit) -> Self {
+    fn new((issued, last): Answered<'a>, visits: &[Answered], lost: &[&'a Visit], visit: &Visit) -> Self {
         let before =
             visits.iter().filter(|(other, answer)| answer.session == last.session && other.received < visit.sent);
         let (sent, received) = before.fold((issued.sent, issued.received), |(sent, received), (other, _)| {
             (sent.max(other.sent), received.max(other.received))
         });
-        Self { last, sent, received }
+        let lost = lost.iter().copied().filter(|other| other.sent > sent && other.received < visit.sent).collect();
+        Self { last, sent, received, lost }
     }
 
     /// Whether the session may be taken away from its backend before `received`, by a flip or with the backend.
     fn may_go(&self, timeline: &Timeline, received: f64) -> bool {
         timeline.may_move(&self.last.version, self.sent, received) || self.lost(timeline, received)
+    }
+
+    /// Whether a request without an answer may have bound the session to `version`.
+    fn may_have_gone(&self, timeline: &Timeline, version: &str) -> bool {
+        let active = |lost: &Visit| timeline.active(lost.sent, lost.received).any(|label| label == version);
+        self.lost.iter().any(|lost| self.may_go(timeline, lost.received) && active(lost))
     }
 
     fn lost(&self, timeline: &Timeline, received: f64) -> bool {
@@ -100,13 +113,13 @@ impl<'a> Jar<'a> {
 }
 
 /// What the jar may have held when the visit's request left: the last session that was issued before, or one that came meanwhile.
-fn jars<'a>(visits: &[Answered<'a>], visit: &Visit) -> Vec<Option<Jar<'a>>> {
+fn jars<'a>(visits: &[Answered<'a>], lost: &[&'a Visit], visit: &Visit) -> Vec<Option<Jar<'a>>> {
     let issued = || visits.iter().copied().filter(|(_, answer)| answer.new);
     let overwritten = |time: f64| issued().any(|(other, _)| time < other.sent && other.received < visit.sent);
     let possible = issued().filter(|(earlier, _)| earlier.sent < visit.received && !overwritten(earlier.received));
     let possible = possible.filter(|(earlier, _)| !std::ptr::eq(*earlier, visit));
     let empty = (!overwritten(f64::MIN)).then_some(None);
-    possible.map(|issued| Some(Jar::new(issued, visits, visit))).chain(empty).collect()
+    possible.map(|issued| Some(Jar::new(issued, visits, lost, visit))).chain(empty).collect()
 }
 
 /// Whether the answer is one that a request with this session in its jar may get.
@@ -117,7 +130,9 @@ fn explains(timeline: &Timeline, jar: Option<&Jar>, visit: &Visit, answer: &Whoa
         Some(jar) if answer.new => {
             // What a backend knew is gone when it is back; the session's place is not.
             let there = jar.lost(timeline, visit.received) && answer.version == jar.last.version;
-            there || active(&answer.version) && jar.may_go(timeline, visit.received)
+            there
+                || jar.may_have_gone(timeline, &answer.version)
+                || active(&answer.version) && jar.may_go(timeline, visit.received)
         }
         Some(Jar { last, received, .. }) => {
             let same =

@@ -313,6 +313,7 @@ const TABLE: &[Row] = &[
         refuses: &[
             ("shop --for idle=001 --timeout 300ms", TIMED_OUT, &["001", "300ms", "1 requests are in flight"]),
             ("shop --for active=002 --timeout 300ms", TIMED_OUT, &["002", "300ms", "balancer flip shop 002"]),
+            ("shop --for drained=001", REFUSED, &["`001` is the active version", "balancer drain shop 001"]),
             ("shop --for healthy=009", REFUSED, &["no version `009`", "001, 002"]),
             ("shoe --for idle=001", REFUSED, &["no service `shoe`", "shop"]),
         ],
