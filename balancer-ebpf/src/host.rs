@@ -97,6 +97,9 @@ pub trait Maps: Backends + Table + Pins {
     fn leg(&self, slot: u32) -> Option<Self::Leg<'_>>;
     /// A [`crate::layout::PoolWord`], by [`crate::layout::pool`].
     fn pool(&self, index: u32) -> Option<&Cell<u64>>;
+    /// Remembers the slot of a flow whose request is held, for whoever releases them; if there is no room, its client's timer
+    /// does.
+    fn keep_held(&self, slot: u32);
     /// Tells whoever listens of a decision; never waits for that.
     fn tell(&self, event: &PinEvent);
     /// Nanoseconds since boot.

@@ -223,6 +223,7 @@ pub(crate) struct TestMaps {
     pub(crate) pins: Vec<(PinKey, Pin)>,
     pub(crate) source_pins: Vec<Pin>,
     pub(crate) told: RefCell<Vec<PinEvent>>,
+    pub(crate) held: RefCell<Vec<u32>>,
 }
 
 impl TestMaps {
@@ -267,6 +268,7 @@ impl TestMaps {
             pins: Vec::new(),
             source_pins: Vec::new(),
             told: RefCell::default(),
+            held: RefCell::default(),
         }
     }
 
@@ -381,6 +383,9 @@ impl Maps for TestMaps {
     }
     fn pool(&self, index: u32) -> Option<&Cell<u64>> {
         self.pools.get(index as usize)
+    }
+    fn keep_held(&self, slot: u32) {
+        self.held.borrow_mut().push(slot);
     }
     fn tell(&self, event: &PinEvent) {
         self.told.borrow_mut().push(*event);

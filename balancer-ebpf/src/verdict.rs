@@ -182,6 +182,8 @@ verdicts! {
     BehindLast "behind_last_answer_reset" Send,
     /// A flow was closed because a drain came to its deadline: both ends are reset.
     ClosedOutside "closed_by_drain_reset" Send,
+    /// The copy of a request that was held came in again, in its client's stead.
+    Released "request_released" Send,
     /// No backend may have the request, or none is there: the director answered with a 503.
     Rejected "answered_unavailable" Send,
     /// What the client still sent of such a request was acknowledged.
@@ -237,6 +239,8 @@ notes! {
     RequestOverridden "request_overridden",
     /// Nobody read what was told of a pinned request fast enough.
     EventLost "event_lost",
+    /// A request is held, and nobody will know of it before its client sends it again.
+    HeldForgotten "held_forgotten",
     /// More candidate ids than are tried.
     MoreIds "more_ids",
     /// An idle flow was collected.

@@ -1,7 +1,7 @@
 //! Scratch memory: one per CPU, for whatever would crowd the stack.
 
 use crate::http::{Chunk, Scan};
-use crate::layout::{Buffer, CloseRequest, FlowKey, PinEvent};
+use crate::layout::{Buffer, Errand, FlowKey, PinEvent};
 use crate::net::{Crafted, Draft, Egress, Options, Segment, Sum};
 use crate::sessions::Shelf;
 use crate::splice::Emission;
@@ -12,8 +12,8 @@ pub struct Work {
     pub segment: Segment,
     /// The client's connection, of a client's segment. Here rather than on the stack, as all keys of its size.
     pub key: FlowKey,
-    /// The flow that is to be closed from outside.
-    pub close: CloseRequest,
+    /// The flow that is to be closed or released from outside.
+    pub errand: Errand,
     pub options: Options,
     pub draft: Draft,
     /// A RST to a leg that is given up while another one is opened.

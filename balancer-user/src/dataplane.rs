@@ -93,6 +93,8 @@ pub trait Dataplane: Send {
     fn flows_of(&self, service: u32, version: u32) -> anyhow::Result<Vec<FlowSight>>;
     /// Resets both ends of a connection; false if it has ended, or is another one by now.
     fn close_flow(&mut self, flow: &FlowSight) -> anyhow::Result<bool>;
+    /// Lets the requests of a service come in again that are held; how many did.
+    fn release_held(&mut self, service: u32) -> anyhow::Result<u64>;
 
     /// Buckets of the session table.
     fn buckets(&self) -> u32;

@@ -88,9 +88,11 @@ impl Programs {
             .map_max_entries(map::SESSIONS, room.buckets);
         let mut ebpf = loader.load(&bytes).context("load the object and make its maps: this needs root")?;
         tc(&mut ebpf)?.load().context("load balancer_tc")?;
-        let close: &mut SchedClassifier =
-            ebpf.program_mut(object::CLOSE).context("no program to close flows")?.try_into()?;
-        close.load().context("load balancer_close")?;
+        for name in [object::CLOSE, object::RELEASE] {
+            let classifier: &mut SchedClassifier =
+                ebpf.program_mut(name).with_context(|| format!("no program {name}"))?.try_into()?;
+            classifier.load().with_context(|| format!("load {name}"))?;
+        }
         xdp(&mut ebpf)?.load().context("load balancer_xdp")?;
         Ok(Self { ebpf })
     }

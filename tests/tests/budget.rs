@@ -26,7 +26,7 @@ fn programs_stay_within_their_budget() -> Result<()> {
     let budget: BTreeMap<String, Entry> = toml::from_str(&text).with_context(|| format!("read {}", path.display()))?;
     let programs = Programs::load(Room { flows: 16, stashes: 16, buckets: 16 })?;
     let mut complaints = Vec::new();
-    for name in [object::TC, object::XDP, object::CLOSE] {
+    for name in [object::TC, object::XDP, object::CLOSE, object::RELEASE] {
         let planned = budget.get(name).with_context(|| format!("budget.toml has no [{name}]"))?.verified;
         let spent = programs.info(name)?.verified_instruction_count();
         let spent =

@@ -7,7 +7,7 @@ use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST};
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
-use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
+use aya_ebpf::maps::{Array, HashMap, PerCpuArray, Queue, RingBuf};
 use balancer_ebpf::cookie::Proof;
 use balancer_ebpf::decide::{Backends, Choice, Decided, Search};
 use balancer_ebpf::host::{Cpu, Entered, Machine, Maps, Step};
@@ -74,6 +74,8 @@ static PINS: HashMap<PinKey, Pin> = HashMap::with_max_entries(MAX_PINS, 0);
 static SOURCE_PINS: LpmTrie<SourceKey, Pin> = LpmTrie::with_max_entries(MAX_PINS, BPF_F_NO_PREALLOC);
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(256 << 10, 0);
+#[map]
+static HELD: Queue<u32> = Queue::with_max_entries(65_536, 0);
 #[map]
 static WORK: PerCpuArray<Shared<Work>> = PerCpuArray::with_max_entries(1, 0);
 
@@ -301,6 +303,12 @@ impl Maps for Kernel {
     #[inline(always)]
     fn pool(&self, index: u32) -> Option<&Cell<u64>> {
         shared(&POOLS, index)
+    }
+    #[inline(always)]
+    fn keep_held(&self, slot: u32) {
+        if HELD.push(&slot, 0).is_err() {
+            count(Note::HeldForgotten.counter());
+        }
     }
     #[inline(always)]
     fn tell(&self, event: &PinEvent) {

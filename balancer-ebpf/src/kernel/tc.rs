@@ -3,7 +3,7 @@
 
 use core::arch::asm;
 
-use aya_ebpf::bindings::{__sk_buff, BPF_F_PSEUDO_HDR, TC_ACT_SHOT, TC_ACT_UNSPEC};
+use aya_ebpf::bindings::{__sk_buff, BPF_F_INGRESS, BPF_F_PSEUDO_HDR, TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::helpers::{
     bpf_clone_redirect, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_neigh, bpf_redirect_peer, bpf_skb_change_tail,
     bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes,
@@ -13,7 +13,8 @@ use aya_ebpf::programs::TcContext;
 use balancer_ebpf::host::Maps;
 use balancer_ebpf::http::Scanned;
 use balancer_ebpf::layout::{
-    BUFFER_BYTES, Buffer, CHUNK_BYTES, CLOSE_AT, CloseRequest, Cursor, EGRESS_RESOLVES, Flow, Globals, INTERFACE_PEER,
+    BUFFER_BYTES, Buffer, CHUNK_BYTES, Cursor, EGRESS_COMES_IN, EGRESS_RESOLVES, ERRAND_AT, Errand, Flow, Globals,
+    INTERFACE_PEER,
 };
 use balancer_ebpf::net::{Crafted, Egress, Frame, HEADERS, HEADERS_TS, Hop, Seq, fold, update};
 use balancer_ebpf::splice::{self, Next, Now, Step, direct};
@@ -84,14 +85,33 @@ pub fn balancer_tc(ctx: TcContext) -> i32 {
 #[classifier]
 #[expect(unreachable_pub, reason = "the loader finds the program by its symbol")]
 pub fn balancer_close(ctx: TcContext) -> i32 {
-    const END: usize = CLOSE_AT + CloseRequest::BYTES;
     let mut frame = Skb { skb: ctx.skb.skb, checksum: UNKNOWN };
-    let (Some(work), Some(window)) = (work(), frame.window::<END>()) else { return 0 };
-    let Some(request) = window.last_chunk::<{ CloseRequest::BYTES }>() else { return 0 };
-    work.close = CloseRequest::from_bytes(request);
+    let Some(work) = errand(&mut frame) else { return 0 };
     let verdict = splice::close(&Kernel, &mut frame, work);
     count(verdict as u32);
     i32::from(matches!(verdict, Verdict::ClosedOutside))
+}
+
+/// Never attached either: the daemon runs it for each flow whose request was held, when the hold has ended. The request comes in
+/// again by the client's interface, and is decided like any other. 1 if there was one.
+#[classifier]
+#[expect(unreachable_pub, reason = "the loader finds the program by its symbol")]
+pub fn balancer_release(ctx: TcContext) -> i32 {
+    let mut frame = Skb { skb: ctx.skb.skb, checksum: UNKNOWN };
+    let Some(work) = errand(&mut frame) else { return 0 };
+    let verdict = splice::release(&Kernel, &mut frame, work);
+    count(verdict as u32);
+    i32::from(matches!(verdict, Verdict::Released))
+}
+
+/// Reads what the daemon wrote into a frame.
+#[inline(always)]
+fn errand(frame: &mut Skb) -> Option<&'static mut Work> {
+    const END: usize = ERRAND_AT + Errand::BYTES;
+    let work = work()?;
+    let bytes = frame.window::<END>()?.last_chunk::<{ Errand::BYTES }>()?;
+    work.errand = Errand::from_bytes(bytes);
+    Some(work)
 }
 
 impl Skb {
@@ -229,8 +249,9 @@ impl Frame for Skb {
 
     #[inline(always)]
     fn send_copy(&mut self, to: Egress) -> bool {
+        let flags = if to.flags & EGRESS_COMES_IN != 0 { u64::from(BPF_F_INGRESS) } else { 0 };
         // SAFETY: the context is the program's own.
-        unsafe { bpf_clone_redirect(self.skb, to.interface, 0) == 0 }
+        unsafe { bpf_clone_redirect(self.skb, to.interface, flags) == 0 }
     }
 
     step_methods!(skb);

@@ -82,6 +82,9 @@ pub const ANSWERED_LAST: u32 = 1 << 22;
 /// The director has answered in the backend's place (`splice/reject.rs`), and its answer was the last.
 pub const REJECTED: u32 = 1 << 23;
 
+/// The stash holds a copy of a request that is held: nobody has acknowledged it, and its client sends it again as well.
+pub const STASH_HELD: u32 = 1 << 24;
+
 /// No leg, or no stash.
 pub const NONE: u32 = u32::MAX;
 

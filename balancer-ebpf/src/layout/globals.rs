@@ -57,6 +57,8 @@ pub const INTERFACE_PEER: u32 = 1;
 /// Not of an interface but of a way out: the neighbour is not resolved, and the kernel is to do that (`bpf_redirect_neigh`,
 /// Linux 5.10).
 pub const EGRESS_RESOLVES: u32 = 2;
+/// Not of an interface but of a copy: it is to come in by the interface, instead of leaving by it.
+pub const EGRESS_COMES_IN: u32 = 4;
 
 /// The address is one of a listener.
 pub const ROLE_LISTENER: u32 = 1 << 31;

@@ -5,7 +5,7 @@
 
 mod backend;
 mod buffer;
-mod close;
+mod errand;
 mod flow;
 mod globals;
 mod leg;
@@ -20,7 +20,7 @@ mod traffic;
 
 pub use backend::*;
 pub use buffer::*;
-pub use close::*;
+pub use errand::*;
 pub use flow::*;
 pub use globals::*;
 pub use leg::*;
@@ -70,6 +70,8 @@ pub mod map {
     pub const PINS: &str = "PINS";
     /// `LPM_TRIE` [`super::SourceKey`] → [`super::Pin`] (Linux 4.11).
     pub const SOURCE_PINS: &str = "SOURCE_PINS";
+    /// `QUEUE` of slots of flows whose requests are held, as `u32` (Linux 4.20).
+    pub const HELD: &str = "HELD";
     /// `RINGBUF` of [`super::PinEvent`] (Linux 5.8).
     pub const EVENTS: &str = "EVENTS";
     /// `HASH` ifindex `u32` → `u32` flags ([`super::INTERFACE_PEER`]).

@@ -4,7 +4,7 @@ use super::{count_flow, count_in_flight, count_leg, gateway, has_leg};
 use crate::host::{Cpu, Maps};
 use crate::layout::{
     BACKEND_FIN, CLIENT_FIN, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, Flow, Globals, LegSlot, NONE, STASH_HEAD,
-    STASH_OWNED, STASH_RESPONSE, owned_by,
+    STASH_HELD, STASH_OWNED, STASH_RESPONSE, owned_by,
 };
 use crate::verdict::Note;
 
@@ -121,5 +121,5 @@ pub(super) fn drop_stash<M: Maps>(maps: &M, flow: &mut Flow) {
         flow.stash = NONE;
     }
     flow.stash_len = 0;
-    flow.flags &= !(STASH_OWNED | STASH_HEAD | STASH_RESPONSE);
+    flow.flags &= !(STASH_OWNED | STASH_HEAD | STASH_RESPONSE | STASH_HELD);
 }

@@ -61,7 +61,7 @@ pub use join::join;
 pub use learn::refresh;
 pub use lookup::{Lookup, conclude, look_up};
 pub use open::open_step;
-pub use outside::close;
+pub use outside::{close, release};
 pub use pool::{claim_leg, park, take};
 pub use reject::reject;
 pub use request::{decide_step, request_step, trace};

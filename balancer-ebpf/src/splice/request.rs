@@ -12,8 +12,8 @@ use crate::http::{
 };
 use crate::layout::{
     BACKEND_FIN, BUFFER_BYTES, Buffer, FLOW_SPLICED, Flow, Globals, LEG_OWN, LEG_REUSED, NONE, PIN_TRACED,
-    POLICY_KEEP_UNFRAMED, REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, SAFE_REQUEST, STASH_HEAD, STASH_OWNED, ServiceWord,
-    TUNNEL, UPGRADE_ASKED, owned_by,
+    POLICY_KEEP_UNFRAMED, REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, SAFE_REQUEST, STASH_HEAD, STASH_HELD, STASH_OWNED,
+    STASH_RESPONSE, ServiceWord, TUNNEL, UPGRADE_ASKED, owned_by,
 };
 use crate::net::{FIN, Frame, Seq};
 use crate::verdict::{Note, Verdict};
@@ -128,8 +128,11 @@ pub fn decide_step<M: Maps, F: Frame>(
         return (Next::Done, Verdict::RebindWaits);
     }
     if policy.hold_until > now.ms {
-        // Two versions must not run at once, and the old one has not finished. The client sends it again (D10).
-        return (Next::Done, Verdict::Held);
+        return hold(maps, frame, globals, flow, at, take, offset);
+    }
+    if flow.flags & STASH_HELD != 0 {
+        // It was held, and comes again: what is kept of it is not needed any more.
+        end::drop_stash(maps, flow);
     }
     let joined = flow.state == FLOW_SPLICED && has_leg(flow);
     search(&mut work.search, &work.lookup, flow, joined, now);
@@ -283,6 +286,34 @@ pub fn decide_step<M: Maps, F: Frame>(
         return (Next::ToLeg, Verdict::Unframed);
     }
     (Next::ToLeg, Verdict::RequestSame)
+}
+
+/// Two versions must not run at once, and the old one has not finished (D10). Nobody acknowledges the request, so its client
+/// sends it again, whatever becomes of the daemon. Where the stash is free it keeps a copy, so that the request can go on in
+/// the very moment in which the hold ends, rather than when the client's timer says so.
+#[inline(always)]
+fn hold<M: Maps, F: Frame>(
+    maps: &M,
+    frame: &mut F,
+    globals: &Globals,
+    flow: &mut Flow,
+    at: u32,
+    take: u32,
+    offset: u32,
+) -> Step {
+    let taken = flow.flags & (STASH_HELD | STASH_OWNED | STASH_HEAD | STASH_RESPONSE) != 0;
+    if taken || flow.outstanding != 0 || flow.flags & RESPONSES_UNFRAMED != 0 || offset != 0 {
+        return (Next::Done, Verdict::Held);
+    }
+    if !frame.can_grow() {
+        return (Next::Done, Verdict::NeedsGrowth);
+    }
+    if stash::stash(maps, frame, globals, flow, flow.request.next, at, take) {
+        flow.stash_len = take;
+        flow.flags |= STASH_HELD;
+        maps.keep_held(flow.slot);
+    }
+    (Next::Done, Verdict::Held)
 }
 
 /// Whether the request that was read last is a HEAD.

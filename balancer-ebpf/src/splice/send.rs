@@ -28,6 +28,12 @@ pub struct Emission {
 }
 
 impl Emission {
+    /// The stash's first `len` bytes, in segments of `mss` at most.
+    #[inline(always)]
+    pub(super) fn of_stash(len: u32, mss: u32) -> Self {
+        Self { left: len, mss, from_stash: 1, ..Self::default() }
+    }
+
     /// Nothing of it has left yet. Field by field, as all that is made where the stack is short.
     #[inline(always)]
     pub(super) fn begin(&mut self) {
@@ -263,7 +269,7 @@ fn draft_to_leg(work: &mut Work, flow: &Flow, first: Seq) {
 #[inline(always)]
 pub(super) fn from_stash(work: &mut Work, flow: &Flow, first: Seq, len: u32, verdict: Verdict) -> Step {
     draft_to_leg(work, flow, first);
-    work.emission = Emission { left: len, mss: flow.leg.mss, from_stash: 1, ..Emission::default() };
+    work.emission = Emission::of_stash(len, flow.leg.mss);
     (Next::Emit, verdict)
 }
 

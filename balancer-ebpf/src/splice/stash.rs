@@ -3,7 +3,7 @@
 use super::{Next, Step, request};
 use crate::host::{Cpu, Maps, Step as LoopStep};
 use crate::http::Scanned;
-use crate::layout::{BUFFER_BYTES, Flow, Globals, NONE, STASH_HEAD, STASH_OWNED, STASH_RESPONSE, Stash};
+use crate::layout::{BUFFER_BYTES, Flow, Globals, NONE, STASH_HEAD, STASH_HELD, STASH_OWNED, STASH_RESPONSE, Stash};
 use crate::net::{Frame, Seq};
 use crate::verdict::Verdict;
 use crate::work::Work;
@@ -93,7 +93,7 @@ pub(super) fn stash<M: Maps, F: Frame>(
     }
     let Some(mut stash) = maps.stash(flow.stash) else { return false };
     flow.stash_first = first;
-    flow.flags &= !(STASH_OWNED | STASH_HEAD | STASH_RESPONSE);
+    flow.flags &= !(STASH_OWNED | STASH_HEAD | STASH_RESPONSE | STASH_HELD);
     let stash: &mut Stash = &mut stash;
     frame.load(at, len, &mut stash.data, 0)
 }

@@ -97,12 +97,12 @@ async fn finish(
         if agreeing >= LOOKS {
             director.stop_holding(service);
             let mut done = director.change(service, verb, caller, terms)?;
-            // A version that was the active one already, with nobody elsewhere: the hold still has to go.
-            director.release(service)?;
+            // The flip has ended the hold in the kernel, but for a version that was the active one already.
+            let released = director.release(service)?;
             let held = humantime::format_duration(Duration::from_millis(
                 u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
             ));
-            done.did.push(format!("{service}: requests were held for {held}"));
+            done.did.push(format!("{service}: requests were held for {held}, {released} of them until now"));
             return Ok(done);
         }
         drop(director);

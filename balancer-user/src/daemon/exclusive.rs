@@ -20,10 +20,12 @@ impl Director {
         self.sync_service(name)
     }
 
-    /// Lets them go. Nothing has changed for them if nothing else was done.
-    pub fn release(&mut self, name: &str) -> Result<(), Failure> {
+    /// Lets them go, at once. Nothing has changed for them if nothing else was done. How many were held.
+    pub fn release(&mut self, name: &str) -> Result<u64, Failure> {
         self.holds.remove(name);
-        self.sync_service(name)
+        self.sync_service(name)?;
+        let Some(service) = self.state.service(name).map(|service| service.id) else { return Ok(0) };
+        Ok(self.plane.release_held(service)?)
     }
 
     /// Ends a hold with the change that it was for, so that one store does both.

@@ -252,9 +252,11 @@ pub(super) fn attach(director: &mut Director, loaded: Loaded) -> Result<Option<L
             Ok(())
         })?;
     }
-    let close: &mut SchedClassifier =
-        load::program(&mut ebpf, object::CLOSE)?.try_into().map_err(anyhow::Error::from)?;
-    attach::pin_program(&pins, object::CLOSE, |path| close.pin(path))?;
+    for name in [object::CLOSE, object::RELEASE] {
+        let classifier: &mut SchedClassifier =
+            load::program(&mut ebpf, name)?.try_into().map_err(anyhow::Error::from)?;
+        attach::pin_program(&pins, name, |path| classifier.pin(path))?;
+    }
     for path in attach::remove_others(&pins, &attachments)?.into_iter().chain(attach::remove_filters(&former)) {
         info!("removed {path}: of an interface or a hook that the config does not want any more");
     }

@@ -12,13 +12,17 @@ use std::{
 use anyhow::Context as _;
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
 use balancer_ebpf::layout::{
-    BACKEND_UP, BUCKET_WAYS, Backend, Binding, Bucket, CloseRequest, Entry, FLOW_OPENING, FLOW_SPLICED, FlowKey,
-    FlowSlot, Globals, LEG_CLASSES, Listener, ListenerKey, MAX_VERSIONS, NONE, Pin, PinEvent, PinKey, Policy, PoolWord,
-    REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, SERVICE_BLOCKS, ServiceWord, SourceKey, TUNNEL, Traffic, map, pool,
+    BACKEND_UP, BUCKET_WAYS, Backend, Binding, Bucket, Entry, Errand, FLOW_OPENING, FLOW_SPLICED, FlowKey, FlowSlot,
+    Globals, LEG_CLASSES, Listener, ListenerKey, MAX_VERSIONS, NONE, Pin, PinEvent, PinKey, Policy, PoolWord,
+    REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, SERVICE_BLOCKS, STASH_HELD, ServiceWord, SourceKey, TUNNEL, Traffic, map,
+    pool,
 };
 
 use super::{
+    errand::Runner,
+    held::Held,
     mmap::{Access, MappedArray},
+    object,
     pinmaps::PinMaps,
     pins::Pins,
     table::{LiveTable, WORDS},
@@ -56,6 +60,7 @@ pub struct Maps {
     services: MappedArray,
     sessions: Arc<MappedArray>,
     pinned: PinMaps,
+    held: Held,
     flow_keys: HashMap<MapData, [u8; size_of::<FlowKey>()], u32>,
     flows: Bytes<{ size_of::<FlowSlot>() }>,
     /// When a policy block was replaced, by its index.
@@ -89,6 +94,7 @@ impl Maps {
             counters: open(&pins, map::COUNTERS, Map::PerCpuArray)?,
             pinned: PinMaps::open(&pins)?,
             flow_keys: open(&pins, map::FLOW_KEYS, Map::HashMap)?,
+            held: Held::open(&pins)?,
             flows: open(&pins, map::FLOWS, Map::Array)?,
             services,
             sessions,
@@ -344,7 +350,27 @@ impl Dataplane for Maps {
 
     fn close_flow(&mut self, flow: &FlowSight) -> anyhow::Result<bool> {
         let FlowSight { slot, key, service, version, .. } = *flow;
-        super::close::run(&self.pins, CloseRequest { key, slot, service, version })
+        Runner::open(&self.pins, object::CLOSE)?.run(Errand { key, slot, service, version })
+    }
+
+    fn release_held(&mut self, service: u32) -> anyhow::Result<u64> {
+        let runner = Runner::open(&self.pins, object::RELEASE)?;
+        let (mut released, mut others) = (0, Vec::new());
+        while let Some(slot) = self.held.pop()? {
+            let bytes = self.flows.get(&slot, 0).context("read FLOWS")?;
+            let FlowSlot { flow, .. } = from_bytes(&bytes);
+            if flow.flags & STASH_HELD == 0 {
+                // It went on by itself, when its client sent it again.
+                continue;
+            }
+            if flow.service == service {
+                released += u64::from(runner.run(Errand { key: flow.key, slot, service, version: NONE })?);
+            } else {
+                others.push(slot);
+            }
+        }
+        others.into_iter().try_for_each(|slot| self.held.keep(slot))?;
+        Ok(released)
     }
 
     fn buckets(&self) -> u32 {

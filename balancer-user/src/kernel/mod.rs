@@ -4,8 +4,9 @@
 //! `links/`. Ending the daemon closes file descriptors and nothing else.
 
 pub mod attach;
-mod close;
+mod errand;
 pub mod former;
+mod held;
 pub mod interface;
 pub mod links;
 pub mod load;

@@ -20,6 +20,8 @@ pub const TC: &str = "balancer_tc";
 pub const XDP: &str = "balancer_xdp";
 /// Never attached: it is run to close a flow.
 pub const CLOSE: &str = "balancer_close";
+/// Never attached either: it is run to let a request go on that was held.
+pub const RELEASE: &str = "balancer_release";
 
 /// A map as the object wants it, sized by the config.
 #[derive(Clone, Debug, PartialEq, Eq)]

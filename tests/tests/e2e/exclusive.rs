@@ -8,6 +8,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use balancer_tests::client::{Connection, Request, Response};
 use balancer_tests::lab::Hook;
 use rustix::process::Signal;
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::stage::Stage;
 use crate::users::begins_on;
@@ -21,20 +22,28 @@ under_both_hooks! {
 const VERSIONS: [(&str, &[usize]); 2] = [("001", &[1]), ("002", &[2])];
 /// Clients at a time, and flips.
 const CLIENTS: usize = 8;
-const FLIPS: usize = 10;
+const FLIPS: usize = 50;
 
 /// When an application worked on a request: nanoseconds of the machine's clock, which all namespaces share.
 #[derive(Clone, Debug)]
 struct Work {
     version: String,
+    /// When the client sent it.
+    sent: u64,
     began: u64,
     ended: u64,
 }
 
-fn work(response: &Response) -> Result<Work> {
+fn work(response: &Response, sent: u64) -> Result<Work> {
     let value = response.header("x-worked").context("the application does not say when it worked")?;
     let (began, ended) = value.split_once('-').context("not two times")?;
-    Ok(Work { version: response.version().to_owned(), began: began.parse()?, ended: ended.parse()? })
+    Ok(Work { version: response.version().to_owned(), sent, began: began.parse()?, ended: ended.parse()? })
+}
+
+/// The machine's clock, as the application reads it.
+fn now() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
 }
 
 fn d10_two_versions_never_work_at_once(hook: Hook) -> Result<()> {
@@ -45,18 +54,23 @@ fn d10_two_versions_never_work_at_once(hook: Hook) -> Result<()> {
             std::thread::spawn(move || -> Result<Vec<Work>> {
                 let mut done = Vec::new();
                 let mut connection = Connection::open(&node, to)?;
+                // Half of them connect for every request.
                 while !stop.load(Ordering::Relaxed) {
                     // Of several lengths, so that they do not march in step.
+                    if index % 2 == 1 {
+                        connection = Connection::open(&node, to)?;
+                    }
+                    let sent = now();
                     let response = connection.get(&format!("/slow?ms={}", 5 + index * 7), None)?;
                     ensure!(response.status == 200, "{response:?}");
-                    done.push(work(&response)?);
+                    done.push(work(&response, sent)?);
                 }
                 Ok(done)
             })
         };
         let clients: Vec<_> = (0..CLIENTS).map(client).collect();
         for flip in 0..FLIPS {
-            std::thread::sleep(Duration::from_millis(200));
+            std::thread::sleep(Duration::from_millis(60));
             let to = if flip % 2 == 0 { "002" } else { "001" };
             let said = scene.cli(&["flip", "shop", to, "--mode", "exclusive"])?;
             ensure!(said.contains("requests were held for"), "{said}");
@@ -68,6 +82,9 @@ fn d10_two_versions_never_work_at_once(hook: Hook) -> Result<()> {
         }
         all.sort_by_key(|work| work.began);
         let mut changes = 0;
+        let mut drained = 0;
+        // How long after the old version's last request those began that were held until then.
+        let mut waits = Vec::new();
         let mut latest: Option<Work> = None;
         for work in all {
             if let Some(latest) = &latest
@@ -75,13 +92,23 @@ fn d10_two_versions_never_work_at_once(hook: Hook) -> Result<()> {
             {
                 changes += 1;
                 ensure!(latest.ended <= work.began, "{latest:?} and {work:?} overlap");
+                drained = latest.ended;
+            }
+            if work.sent < drained {
+                waits.push(Duration::from_nanos(work.began - drained));
             }
             if latest.as_ref().is_none_or(|latest| latest.version != work.version || latest.ended < work.ended) {
                 latest = Some(work);
             }
         }
         ensure!(changes == FLIPS, "{changes} changes of version in {FLIPS} flips");
-        ensure!(scene.counter("drop_held")? > 0, "nobody was held");
+        waits.sort_unstable();
+        let (held, released) = (waits.len(), scene.counter("request_released")?);
+        ensure!(held > FLIPS && released > 0, "{held} were held, {released} were released at once");
+        let (median, most) = (waits[held / 2], waits[held * 99 / 100]);
+        println!(
+            "{FLIPS} flips, {held} held, {released} released; they waited {median:?} (p99 {most:?}) beyond the drain"
+        );
         scene.all_idle()
     })
 }

@@ -19,7 +19,7 @@ fn work() -> Box<Work> {
     Box::new(Work {
         segment: Default::default(),
         key: Default::default(),
-        close: Default::default(),
+        errand: Default::default(),
         options: Default::default(),
         draft: Default::default(),
         farewell: Default::default(),

@@ -14,7 +14,7 @@ use crate::layout::*;
 use crate::net::*;
 use crate::sessions;
 use crate::sip::hash_id;
-use crate::splice::{direct, tests::work};
+use crate::splice::{direct, release, tests::work};
 use crate::testing::{SOURCE, Tcp, TestMaps, VIP, VecFrame, backend, policy, version};
 use crate::verdict::{Note, Verdict};
 use crate::work::Work;
@@ -222,6 +222,21 @@ impl Rig {
             out.push(Tcp::read(&frame.bytes));
         }
         out
+    }
+
+    /// Releases what an errand's flow holds: the frames that come in. `None` if it holds nothing.
+    pub(super) fn releases(&mut self, errand: Errand) -> Option<Vec<Vec<u8>>> {
+        let mut frame = VecFrame::new(vec![0; 128]);
+        self.work.errand = errand;
+        self.verdict = release(&self.maps, &mut frame, &mut self.work);
+        books::balance(&self.maps);
+        (self.verdict == Verdict::Released).then_some(frame.copies)
+    }
+
+    /// Frames that come in.
+    pub(super) fn comes_in(&mut self, frames: &[Vec<u8>]) -> Vec<Out> {
+        let came: Vec<Tcp> = frames.iter().flat_map(|frame| self.put(&Tcp::read(frame))).collect();
+        self.relative(came)
     }
 
     /// In relative numbers, as each one's receiver has them.

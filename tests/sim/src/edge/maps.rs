@@ -187,6 +187,7 @@ impl Maps for SimMaps {
         self.pools.get(index as usize)
     }
 
+    fn keep_held(&self, _: u32) {}
     fn tell(&self, _: &PinEvent) {}
     fn now(&self) -> u64 {
         self.now.get()

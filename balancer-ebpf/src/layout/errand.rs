@@ -1,22 +1,22 @@
-//! What the daemon says to the program that closes flows.
+//! What the daemon says to the programs that it runs by itself: `balancer_close` and `balancer_release`.
 
 use super::FlowKey;
 
-/// Where a [`CloseRequest`] begins in the frame: behind an Ethernet header.
-pub const CLOSE_AT: usize = 14;
+/// Where an [`Errand`] begins in the frame: behind an Ethernet header.
+pub const ERRAND_AT: usize = 14;
 
-/// The flow to be closed: its slot, and what it has to be for that. In no map, but between the two all the same.
+/// The flow that is meant: its slot, and what it has to be. In no map, but between the two all the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
-pub struct CloseRequest {
+pub struct Errand {
     pub key: FlowKey,
     pub slot: u32,
     pub service: u32,
-    /// Index of the version that the flow's leg is of.
+    /// Index of the version that the flow's leg is of, where it is to be closed.
     pub version: u32,
 }
 
-impl CloseRequest {
+impl Errand {
     /// Bytes in a frame.
     pub const BYTES: usize = 24;
 
@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn what_is_written_is_what_is_read() {
         let key = FlowKey { client: [1, 2, 3, 4], vip: [5, 6, 7, 8], client_port: [9, 10], port: [11, 12] };
-        let request = CloseRequest { key, slot: 0x1314_1516, service: 17, version: 18 };
-        assert_eq!(CloseRequest::from_bytes(&request.to_bytes()), request);
+        let request = Errand { key, slot: 0x1314_1516, service: 17, version: 18 };
+        assert_eq!(Errand::from_bytes(&request.to_bytes()), request);
     }
 }
