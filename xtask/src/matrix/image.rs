@@ -19,7 +19,7 @@ const INIT: &str = include_str!("init.sh");
 /// Programs that the lab starts, and must be of this machine: busybox has other ones by these names.
 const TOOLS: [&str; 2] = ["ip", "ethtool"];
 /// Programs that single tests start.
-const MORE_TOOLS: [&str; 4] = ["curl", "nft", "setpriv", "unshare"];
+const MORE_TOOLS: [&str; 5] = ["wrk", "curl", "nft", "setpriv", "unshare"];
 /// Where they are.
 const BIN: &str = "usr/local/bin";
 
