@@ -10,7 +10,7 @@ const STORIES: &[&str] = &[
     "story_2::xdp::with_the_demo",
     "learning::tc::the_first_response",
     "learning::xdp::request_heads_in_pieces",
-    "a_restarted_daemon_breaks_and_changes_nothing",
+    "daemon::tc::a_restarted_daemon_breaks_and_changes_nothing",
     "detach::tc::through_the_daemon",
     "detach::xdp::without_a_daemon",
 ];
