@@ -63,6 +63,9 @@ pub enum Entered {
 }
 
 /// The kernel's maps, or what stands for them in the simulation. All of it is shared by all CPUs.
+///
+/// A flow is looked up by a key in scratch memory or on the stack, never by a field of the flow that a step was called with:
+/// up to Linux 6.2 helpers take no key from there.
 pub trait Maps: Backends + Table + Pins {
     /// A flow that is locked for as long as this lives.
     type Flow<'a>: DerefMut<Target = Flow>

@@ -16,8 +16,9 @@ use crate::lab::{Lab, remove_pins};
 /// The variable that tells the CLI which daemon to talk to.
 pub const SOCKET_VARIABLE: &str = "BALANCER_SOCKET";
 
-/// How long the daemon may take to load and verify its programs.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the daemon may take to load and verify its programs: a second, but half a minute in an emulated machine on a
+/// busy host.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A daemon and the programs that it attached. Dropping the handle kills the daemon, and only the lab's end takes the
 /// programs away: that traffic flows without a daemon is something to test.

@@ -1,8 +1,8 @@
 //! Debian's installer.
 
-use std::{process::Command, sync::Once};
+use std::{path::Path, process::Command, sync::Once};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::{
     machine::{has_program, is_root},
@@ -38,6 +38,34 @@ pub(crate) fn is_available(package: &str) -> bool {
     update();
     let output = Command::new("apt-cache").args(["policy", package]).env("LC_ALL", "C").output();
     output.is_ok_and(|output| has_candidate(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// The names of all packages that begin so.
+pub(crate) fn names(prefix: &str) -> Result<Vec<String>> {
+    need()?;
+    update();
+    let output = Command::new("apt-cache").args(["pkgnames", prefix]).output().context("start apt-cache")?;
+    ensure!(output.status.success(), "apt-cache failed: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
+}
+
+/// Puts a package's file into a folder, and installs nothing.
+pub(crate) fn download(package: &str, folder: &Path) -> Result<()> {
+    need()?;
+    update();
+    progress::run(&format!("download {package}"), apt_get(&["download", package]).current_dir(folder))
+}
+
+/// The same, and the files of all that it needs and that is not installed.
+pub(crate) fn download_with_dependencies(package: &str, folder: &Path) -> Result<()> {
+    need()?;
+    update();
+    // apt-get keeps here what has not come down as a whole.
+    let partial = folder.join("partial");
+    std::fs::create_dir_all(&partial).with_context(|| format!("create {}", partial.display()))?;
+    let cache = format!("Dir::Cache::archives={}", folder.display());
+    let mut command = apt_get(&["install", "--download-only", "--yes", "--no-install-recommends", "-o", &cache]);
+    progress::run(&format!("download {package}"), command.arg(package))
 }
 
 /// Asks for the present lists of packages, once. Third parties' archives often fail; what counts is whether the

@@ -1,6 +1,10 @@
 //! What this machine is and has: root or not, a program on its path or not.
 
-use std::{env, fs, os::unix::fs::MetadataExt as _, path::Path};
+use std::{
+    env, fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Result, ensure};
 
@@ -18,11 +22,16 @@ pub(crate) fn need_root(what: &str, command: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether a program can be started by its name. Administrators' programs are not on everybody's `PATH`.
+/// Whether a program can be started by its name.
 pub(crate) fn has_program(name: &str) -> bool {
+    program(name).is_some()
+}
+
+/// The program that is started by a name. Administrators' programs are not on everybody's `PATH`.
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let administrators = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(Into::into);
-    env::split_paths(&path).chain(administrators).any(|folder| folder.join(name).is_file())
+    env::split_paths(&path).chain(administrators).map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
 /// Whether this runs for a CI, where nothing may be left out silently.

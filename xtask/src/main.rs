@@ -10,6 +10,7 @@ mod build;
 mod fuzz;
 mod lint;
 mod machine;
+mod matrix;
 mod packages;
 mod parts;
 mod policy;
@@ -41,7 +42,7 @@ enum Command {
     Build(build::Options),
     /// Start the lab on this host, or with `-- ARGS` the director itself on real interfaces.
     Run(run::Options),
-    /// Run all tests: on the host, in the simulation, and as root in the kernel.
+    /// Run all tests: on the host, in the simulation, and as root in the kernel, or in other kernels (`--kernel 6.1`).
     Test(test::Options),
     /// Run seeds of the simulation; arguments go to it as they are (`--help` shows them).
     Sim(sim::Options),

@@ -21,6 +21,8 @@ pub(crate) const TESTS: &[&str] = &[
     "nftables",
     "bpftool",
 ];
+/// For the guests of `cargo xtask test --kernel`, which run this machine's programs.
+pub(crate) const GUEST: &[&str] = &["iproute2", "ethtool", "curl", "wrk"];
 /// The real clients that have no other use here. `java` runs a program of one source file with the development kit only.
 pub(crate) const CLIENTS: &[&str] =
     &["python3-requests", "python3-aiohttp", "default-jdk-headless", "chromium-headless-shell"];

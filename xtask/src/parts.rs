@@ -12,7 +12,7 @@ pub(crate) struct Parts {
 }
 
 struct Part {
-    title: &'static str,
+    title: String,
     took: Duration,
     outcome: Outcome,
 }
@@ -25,7 +25,7 @@ enum Outcome {
 
 impl Parts {
     /// Runs a part. Its failure is kept for the end, so that one run tells everything that is wrong.
-    pub(crate) fn run(&mut self, title: &'static str, part: impl FnOnce() -> Result<()>) {
+    pub(crate) fn run(&mut self, title: &str, part: impl FnOnce() -> Result<()>) {
         say(&format!("\nxtask: {title}"));
         let started = Instant::now();
         let outcome = match part() {
@@ -35,12 +35,12 @@ impl Parts {
                 Outcome::Failed(format!("{error:#}"))
             }
         };
-        self.done.push(Part { title, took: started.elapsed(), outcome });
+        self.done.push(Part { title: title.to_owned(), took: started.elapsed(), outcome });
     }
 
     /// Notes that a part does not run, and why.
-    pub(crate) fn leave_out(&mut self, title: &'static str, reason: &'static str) {
-        self.done.push(Part { title, took: Duration::ZERO, outcome: Outcome::LeftOut(reason) });
+    pub(crate) fn leave_out(&mut self, title: &str, reason: &'static str) {
+        self.done.push(Part { title: title.to_owned(), took: Duration::ZERO, outcome: Outcome::LeftOut(reason) });
     }
 
     /// Prints the summary; fails if a part did.
@@ -50,7 +50,7 @@ impl Parts {
         if failed.is_empty() {
             return Ok(());
         }
-        bail!("failed: {}", failed.iter().map(|part| part.title).collect::<Vec<_>>().join(", "))
+        bail!("failed: {}", failed.iter().map(|part| part.title.as_str()).collect::<Vec<_>>().join(", "))
     }
 
     fn summary(&self) -> String {

@@ -48,28 +48,28 @@ pub(crate) fn run(title: &str, command: &mut Command) -> Result<()> {
 }
 
 /// One line of progress. On a terminal it counts the seconds; in a file it is written once before and once after.
-struct Line<'t> {
-    title: &'t str,
+pub(crate) struct Line {
+    title: String,
     started: Instant,
     live: bool,
 }
 
-impl<'t> Line<'t> {
-    fn start(title: &'t str) -> Self {
-        let line = Self { title, started: Instant::now(), live: stderr().is_terminal() };
+impl Line {
+    pub(crate) fn start(title: &str) -> Self {
+        let line = Self { title: title.to_owned(), started: Instant::now(), live: stderr().is_terminal() };
         if !line.live {
             crate::machine::say(&format!("xtask: {title} …"));
         }
         line
     }
 
-    fn tick(&self) {
+    pub(crate) fn tick(&self) {
         if self.live {
             self.draw("", "");
         }
     }
 
-    fn end(&self, remark: &str) {
+    pub(crate) fn end(&self, remark: &str) {
         self.draw(remark, "\n");
     }
 
@@ -93,7 +93,8 @@ fn named_after(folder: &Path, title: &str) -> PathBuf {
     folder.join(name + ".log")
 }
 
-fn tail(text: &str, count: usize) -> String {
+/// The last `count` lines.
+pub(crate) fn tail(text: &str, count: usize) -> String {
     let lines: Vec<_> = text.lines().collect();
     lines[lines.len().saturating_sub(count)..].join("\n")
 }

@@ -1,10 +1,16 @@
-//! `cargo xtask test`: the host's tests, the simulation, and as root what needs a kernel.
+//! `cargo xtask test`: the host's tests, the simulation, and as root what needs a kernel: the running one, or others.
 
 use std::process::Command;
 
 use anyhow::{Result, ensure};
 
-use crate::{machine, packages, parts::Parts, setup, sim, workspace};
+use crate::{
+    machine,
+    matrix::{self, Matrix},
+    packages,
+    parts::Parts,
+    setup, sim, workspace,
+};
 
 /// Enough to find what broke in every run; a search for rare bugs takes `cargo xtask sim --seeds 10000`.
 const SEEDS: &str = "300";
@@ -14,6 +20,10 @@ pub(crate) struct Options {
     /// Only the part that needs no root.
     #[arg(long)]
     host: bool,
+    /// A kernel to test on, as 6.1 or 6.12: Debian's, in an emulated machine; or `host`, the running one and what needs no
+    /// kernel (the default). May be given several times.
+    #[arg(long = "kernel", value_name = "SERIES", conflicts_with = "host")]
+    kernels: Vec<matrix::Kernel>,
     /// Only tests whose name contains one of these (and no simulation).
     filter: Vec<String>,
 }
@@ -33,10 +43,12 @@ pub(crate) fn command(options: &Options) -> Result<()> {
     }
 
     let mut parts = Parts::default();
-    parts.run("tests on the host", || {
-        let mut tests = workspace::cargo(["test", "--workspace", "--exclude", "balancer-tests"]);
-        workspace::run(with_filter(&mut tests, &[], &options.filter))
-    });
+    if plan.host {
+        parts.run("tests on the host", || {
+            let mut tests = workspace::cargo(["test", "--workspace", "--exclude", "balancer-tests"]);
+            workspace::run(with_filter(&mut tests, &[], &options.filter))
+        });
+    }
     if plan.simulation {
         parts.run("simulation", || workspace::run(sim::simulation().args(["--seeds", SEEDS])));
     }
@@ -47,7 +59,23 @@ pub(crate) fn command(options: &Options) -> Result<()> {
         }
         Kernel::NotAsked => {}
     }
+    guests(options, &mut parts);
     parts.finish()
+}
+
+/// Each other kernel is a part of its own.
+fn guests(options: &Options, parts: &mut Parts) {
+    let mut shared = None;
+    for kernel in &options.kernels {
+        let matrix::Kernel::Guest(series) = *kernel else { continue };
+        parts.run(&format!("tests on Linux {series}"), || {
+            let matrix = match shared.take() {
+                Some(matrix) => matrix,
+                None => Matrix::prepare(&options.filter)?,
+            };
+            shared.insert(matrix).run(series)
+        });
+    }
 }
 
 /// Namespaces and BPF programs are the whole machine's, so these tests take turns.
@@ -67,6 +95,7 @@ fn with_filter<'c>(command: &'c mut Command, options: &[&str], filter: &[String]
 /// Which parts run.
 #[derive(Debug, PartialEq, Eq)]
 struct Plan {
+    host: bool,
     simulation: bool,
     kernel: Kernel,
 }
@@ -80,13 +109,14 @@ enum Kernel {
 
 impl Plan {
     fn new(options: &Options, is_root: bool) -> Self {
-        let kernel = match (options.host, is_root) {
+        let host = options.kernels.is_empty() || options.kernels.contains(&matrix::Kernel::Host);
+        let kernel = match (options.host || !host, is_root) {
             (true, _) => Kernel::NotAsked,
             (false, true) => Kernel::Runs,
             (false, false) => Kernel::NoRoot,
         };
         // A filter names tests, and the simulation is none.
-        Self { simulation: options.filter.is_empty(), kernel }
+        Self { host, simulation: host && options.filter.is_empty(), kernel }
     }
 }
 
@@ -103,8 +133,23 @@ mod tests {
             (true, &[], false, true, Kernel::NotAsked),
             (false, &["flip"], true, false, Kernel::Runs),
         ] {
-            let options = Options { host, filter: filter.iter().map(|name: &&str| (*name).to_owned()).collect() };
-            assert_eq!(Plan::new(&options, is_root), Plan { simulation, kernel }, "host {host}, {filter:?}, {is_root}");
+            let filter = filter.iter().map(|name: &&str| (*name).to_owned()).collect();
+            let options = Options { host, kernels: Vec::new(), filter };
+            let expected = Plan { host: true, simulation, kernel };
+            assert_eq!(Plan::new(&options, is_root), expected, "host {host}, {:?}, {is_root}", options.filter);
+        }
+    }
+
+    #[test]
+    fn other_kernels_are_tested_alone_unless_the_running_one_is_named_too() {
+        for (kernels, host, kernel) in [
+            (&["6.1", "6.12"][..], false, Kernel::NotAsked),
+            (&["host"], true, Kernel::Runs),
+            (&["6.1", "host"], true, Kernel::Runs),
+        ] {
+            let kernels: Vec<_> = kernels.iter().filter_map(|name| name.parse().ok()).collect();
+            let options = Options { host: false, kernels, filter: Vec::new() };
+            assert_eq!(Plan::new(&options, true), Plan { host, simulation: host, kernel }, "{:?}", options.kernels);
         }
     }
 

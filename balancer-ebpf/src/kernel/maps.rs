@@ -109,6 +109,12 @@ pub(super) fn interface_flags(interface: u32) -> u32 {
     unsafe { INTERFACES.get(interface) }.copied().unwrap_or(0)
 }
 
+/// A copy of a map's key. Up to Linux 6.2 a helper takes no key that lies in what a global function was called with.
+#[inline(always)]
+fn on_stack<K: Copy>(key: &K) -> K {
+    *key
+}
+
 #[inline(always)]
 fn shared<T>(array: &Array<Shared<T>>, index: u32) -> Option<&T> {
     let value = array.get_ptr(index)?;
@@ -215,7 +221,7 @@ impl Pins for Kernel {
     #[inline(always)]
     fn pin(&self, key: &PinKey) -> Option<&Pin> {
         // SAFETY: pins are replaced as a whole; an old one stays readable until the program has ended (RCU).
-        unsafe { PINS.get(key) }
+        unsafe { PINS.get(on_stack(key)) }
     }
     #[inline(always)]
     fn source_pin(&self, key: &SourceKey) -> Option<&Pin> {
@@ -274,7 +280,7 @@ impl Maps for Kernel {
     #[inline(always)]
     fn enter(&self, key: &FlowKey, slot: u32) -> Entered {
         const EEXIST: i32 = -17;
-        match FLOW_KEYS.insert(key, slot, u64::from(BPF_NOEXIST)) {
+        match FLOW_KEYS.insert(on_stack(key), slot, u64::from(BPF_NOEXIST)) {
             Ok(()) => Entered::Done,
             Err(EEXIST) => Entered::Exists,
             Err(_) => Entered::Refused,
@@ -283,7 +289,7 @@ impl Maps for Kernel {
     #[inline(always)]
     fn leave(&self, key: &FlowKey) {
         // An entry that is gone already is as good.
-        let _ = FLOW_KEYS.remove(key);
+        let _ = FLOW_KEYS.remove(on_stack(key));
     }
     #[inline(always)]
     fn flow(&self, slot: u32) -> Option<Locked> {

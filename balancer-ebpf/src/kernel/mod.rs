@@ -7,6 +7,7 @@ mod cpu;
 mod fib;
 mod functions;
 mod maps;
+mod proof;
 mod tc;
 mod xdp;
 

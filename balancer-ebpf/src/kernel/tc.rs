@@ -1,8 +1,6 @@
 //! The TC program: the whole data path. Packets may be of 64 KiB, with a checksum that hardware is to complete; they grow,
 //! and several may be sent for one.
 
-use core::arch::asm;
-
 use aya_ebpf::bindings::{__sk_buff, BPF_F_INGRESS, BPF_F_PSEUDO_HDR, TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::helpers::{
     bpf_clone_redirect, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_neigh, bpf_redirect_peer, bpf_skb_change_tail,
@@ -16,7 +14,7 @@ use balancer_ebpf::layout::{
     BUFFER_BYTES, Buffer, CHUNK_BYTES, Cursor, EGRESS_COMES_IN, EGRESS_RESOLVES, ERRAND_AT, Errand, Flow, Globals,
     INTERFACE_PEER,
 };
-use balancer_ebpf::net::{Crafted, Egress, Frame, HEADERS, HEADERS_TS, Hop, Seq, fold, update};
+use balancer_ebpf::net::{CRAFTED, Crafted, Egress, Frame, HEADERS, HEADERS_TS, Hop, Seq, fold, update};
 use balancer_ebpf::splice::{self, Next, Now, Step, direct};
 use balancer_ebpf::verdict::{Action, Verdict};
 use balancer_ebpf::work::Work;
@@ -24,6 +22,7 @@ use balancer_ebpf::work::Work;
 use super::fib;
 use super::functions;
 use super::maps::{Kernel, count, interface_flags, work};
+use super::proof::{opaque, within};
 
 /// Where the IPv4 and TCP checksums lie.
 const IP_CHECK: usize = 24;
@@ -119,10 +118,9 @@ impl Skb {
     #[inline(always)]
     fn window<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
         // SAFETY: fields of the context, which the verifier turns into pointers.
-        let (mut data, end) = unsafe { ((*self.skb).data as usize, (*self.skb).data_end as usize) };
+        let (data, end) = unsafe { ((*self.skb).data as usize, (*self.skb).data_end as usize) };
         // Hides where the pointer came from, so that the comparison below stays one of this pointer.
-        // SAFETY: moves a register to itself.
-        unsafe { asm!("{0} = {0}", inout(reg) data) };
+        let data = opaque(data);
         if data + N > end {
             return None;
         }
@@ -315,17 +313,9 @@ extern "C" fn balancer_tc_rebuild(
     if !frame.truncate(header.len + len) {
         return UNKNOWN;
     }
-    let bytes = header.bytes.as_ptr().cast();
-    // SAFETY: each length is within the header's 96 bytes.
-    let stored = unsafe {
-        match header.len {
-            54 => bpf_skb_store_bytes(skb, 0, bytes, 54, 0),
-            66 => bpf_skb_store_bytes(skb, 0, bytes, 66, 0),
-            74 => bpf_skb_store_bytes(skb, 0, bytes, 74, 0),
-            _ => -1,
-        }
-    };
-    if stored != 0 {
+    let Some(header_len) = within::<HEADERS, CRAFTED>(header.len) else { return UNKNOWN };
+    // SAFETY: the length is within the header's bytes.
+    if unsafe { bpf_skb_store_bytes(skb, 0, header.bytes.as_ptr().cast(), header_len, 0) } != 0 {
         return UNKNOWN;
     }
     if partial {

@@ -1,7 +1,5 @@
 //! The XDP program: everything that neither grows a packet nor sends two for one. The rest goes up to the TC program.
 
-use core::arch::asm;
-
 use aya_ebpf::bindings::{xdp_action, xdp_md};
 use aya_ebpf::helpers::{bpf_redirect, bpf_xdp_adjust_tail, bpf_xdp_load_bytes, bpf_xdp_store_bytes};
 use aya_ebpf::macros::xdp;
@@ -9,7 +7,7 @@ use aya_ebpf::programs::XdpContext;
 use balancer_ebpf::host::Maps;
 use balancer_ebpf::http::Scanned;
 use balancer_ebpf::layout::{BUFFER_BYTES, Buffer, CHUNK_BYTES, Cursor, Flow, Globals};
-use balancer_ebpf::net::{Crafted, Egress, Frame, HEADERS, HEADERS_TS, Hop, Seq, update};
+use balancer_ebpf::net::{CRAFTED, Crafted, Egress, Frame, HEADERS, HEADERS_TS, Hop, Seq, update};
 use balancer_ebpf::splice::{self, Next, Now, Step, direct};
 use balancer_ebpf::verdict::{Action, Verdict};
 use balancer_ebpf::work::Work;
@@ -17,6 +15,7 @@ use balancer_ebpf::work::Work;
 use super::fib;
 use super::functions;
 use super::maps::{Kernel, count, interface_flags, work};
+use super::proof::{opaque, within};
 
 struct Buff {
     ctx: *mut xdp_md,
@@ -42,9 +41,8 @@ impl Buff {
     #[inline(always)]
     fn window<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
         // SAFETY: fields of the context, which the verifier turns into pointers.
-        let (mut data, end) = unsafe { ((*self.ctx).data as usize, (*self.ctx).data_end as usize) };
-        // SAFETY: moves a register to itself; see the TC program.
-        unsafe { asm!("{0} = {0}", inout(reg) data) };
+        let (data, end) = unsafe { ((*self.ctx).data as usize, (*self.ctx).data_end as usize) };
+        let data = opaque(data);
         if data + N > end {
             return None;
         }
@@ -151,17 +149,10 @@ impl Frame for Buff {
         if header_len > self.len() || !self.truncate(header_len) {
             return false;
         }
+        let Some(header_len) = within::<HEADERS, CRAFTED>(header_len) else { return false };
         let bytes = header.bytes.as_ptr().cast_mut().cast();
-        // SAFETY: each length is within the header's 96 bytes; the helper only reads it.
-        let stored = unsafe {
-            match header_len {
-                54 => bpf_xdp_store_bytes(self.ctx, 0, bytes, 54),
-                66 => bpf_xdp_store_bytes(self.ctx, 0, bytes, 66),
-                74 => bpf_xdp_store_bytes(self.ctx, 0, bytes, 74),
-                _ => -1,
-            }
-        };
-        stored == 0
+        // SAFETY: the length is within the header's bytes; the helper only reads them.
+        unsafe { bpf_xdp_store_bytes(self.ctx, 0, bytes, header_len) == 0 }
     }
 
     #[inline(always)]

@@ -3,7 +3,7 @@
 use super::{count_flow, count_in_flight, count_leg, gateway, has_leg};
 use crate::host::{Cpu, Maps};
 use crate::layout::{
-    BACKEND_FIN, CLIENT_FIN, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, Flow, Globals, LegSlot, NONE, STASH_HEAD,
+    BACKEND_FIN, CLIENT_FIN, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, Flow, FlowKey, Globals, LegSlot, NONE, STASH_HEAD,
     STASH_HELD, STASH_OWNED, STASH_RESPONSE, owned_by,
 };
 use crate::verdict::Note;
@@ -45,10 +45,17 @@ pub(super) fn collect<M: Maps>(maps: &M, flow: &mut Flow, slot: u32) {
     }
     release_leg(maps, flow);
     // The client may have used the same port for a newer flow, which then owns the entry.
-    if maps.flow_slot(&flow.key) == Some(slot) {
+    if has_entry(maps, &flow.key, slot) {
         maps.leave(&flow.key);
     }
     flow.state = FLOW_FREE;
+}
+
+/// Whether the entry of `key` is the slot's. The key is copied: see [`Maps`].
+#[inline(always)]
+pub(super) fn has_entry<M: Maps>(maps: &M, key: &FlowKey, slot: u32) -> bool {
+    let key = *key;
+    maps.flow_slot(&key) == Some(slot)
 }
 
 /// Gives back what a flow holds besides its slot: its stash, its place in the counts.
