@@ -25,6 +25,16 @@ macro_rules! global_steps {
             functions::pack_step(splice::open_step(&Kernel, &mut $frame, work, globals, flow, now, next))
         }
 
+        #[unsafe(export_name = concat!("balancer_", $hook, "_hold"))]
+        #[inline(never)]
+        extern "C" fn step_hold($pointer: *mut $context, flow: *mut Flow) -> u64 {
+            // SAFETY: as above.
+            let (Some(flow), Some(work), Some(globals)) = (unsafe { flow.as_mut() }, work(), Kernel.globals()) else {
+                return UNCONFIGURED;
+            };
+            functions::pack_step(splice::hold_step(&Kernel, &mut $frame, work, globals, flow))
+        }
+
         #[unsafe(export_name = concat!("balancer_", $hook, "_finish"))]
         #[inline(never)]
         extern "C" fn step_finish($pointer: *mut $context, flow: *mut Flow, step: u64) -> u32 {
@@ -95,6 +105,11 @@ macro_rules! step_methods {
         #[inline(always)]
         fn idle_step<M: Maps>(&mut self, _: &M, _: &mut Work, slot: u32) -> Verdict {
             Verdict::from_number(step_idle(self.$context, slot))
+        }
+
+        #[inline(always)]
+        fn hold_step<M: Maps>(&mut self, _: &M, _: &mut Work, _: &Globals, flow: &mut Flow) -> Step {
+            functions::stepped(step_hold(self.$context, flow))
         }
 
         #[inline(always)]

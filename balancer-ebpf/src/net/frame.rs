@@ -135,6 +135,15 @@ pub trait Frame {
         crate::splice::decide_step(maps, self, work, globals, flow, now)
     }
 
+    /// [`crate::splice::hold_step`].
+    #[inline(always)]
+    fn hold_step<M: Maps>(&mut self, maps: &M, work: &mut Work, globals: &Globals, flow: &mut Flow) -> Step
+    where
+        Self: Sized,
+    {
+        crate::splice::hold_step(maps, self, work, globals, flow)
+    }
+
     /// [`crate::splice::open_step`].
     #[inline(always)]
     fn open_step<M: Maps>(

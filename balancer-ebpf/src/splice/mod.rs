@@ -64,7 +64,7 @@ pub use open::open_step;
 pub use outside::{close, release};
 pub use pool::{claim_leg, park, take};
 pub use reject::reject;
-pub use request::{decide_step, request_step, trace};
+pub use request::{decide_step, hold_step, request_step, trace};
 pub use send::{Emission, finish};
 pub use stash::claim_stash;
 
@@ -115,6 +115,8 @@ pub enum Next {
     GiveUp,
     /// The director answers with a 503, and the connection ends.
     Reject,
+    /// Keep a copy of the request until it is released.
+    Hold,
 }
 
 impl Next {
@@ -138,6 +140,7 @@ impl Next {
             14 => Self::Reopen,
             15 => Self::GiveUp,
             16 => Self::Reject,
+            17 => Self::Hold,
             _ => Self::Done,
         }
     }
@@ -175,6 +178,13 @@ fn requests<M: Maps, F: Frame>(
         if step.0 as u32 != Next::More as u32 || flow.request.chunked != 0 {
             break;
         }
+    }
+    if work.accepted == 0 && step.0 as u32 == Next::Hold as u32 {
+        return if frame.can_grow() {
+            frame.hold_step(maps, work, globals, flow)
+        } else {
+            (Next::Done, Verdict::NeedsGrowth)
+        };
     }
     if work.accepted == 0 || step.0 as u32 == Next::ToLeg as u32 {
         return step;

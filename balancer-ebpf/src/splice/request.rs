@@ -128,7 +128,7 @@ pub fn decide_step<M: Maps, F: Frame>(
         return (Next::Done, Verdict::RebindWaits);
     }
     if policy.hold_until > now.ms {
-        return hold(maps, frame, globals, flow, at, take, offset);
+        return (Next::Hold, Verdict::Held);
     }
     if flow.flags & STASH_HELD != 0 {
         // It was held, and comes again: what is kept of it is not needed any more.
@@ -288,25 +288,21 @@ pub fn decide_step<M: Maps, F: Frame>(
     (Next::ToLeg, Verdict::RequestSame)
 }
 
-/// Two versions must not run at once, and the old one has not finished (D10). Nobody acknowledges the request, so its client
-/// sends it again, whatever becomes of the daemon. Where the stash is free it keeps a copy, so that the request can go on in
-/// the very moment in which the hold ends, rather than when the client's timer says so.
+/// A request that is held. Two versions must not run at once, and the old one has not finished (D10). Nobody acknowledges the
+/// request, so its client sends it again, whatever becomes of the daemon. Where the stash is free it keeps a copy, so that the
+/// request can go on in the very moment in which the hold ends, rather than when the client's timer says so.
 #[inline(always)]
-fn hold<M: Maps, F: Frame>(
+pub fn hold_step<M: Maps, F: Frame>(
     maps: &M,
     frame: &mut F,
+    work: &mut Work,
     globals: &Globals,
     flow: &mut Flow,
-    at: u32,
-    take: u32,
-    offset: u32,
 ) -> Step {
+    let Extent { offset, at, take, .. } = extent(work, flow);
     let taken = flow.flags & (STASH_HELD | STASH_OWNED | STASH_HEAD | STASH_RESPONSE) != 0;
     if taken || flow.outstanding != 0 || flow.flags & RESPONSES_UNFRAMED != 0 || offset != 0 {
         return (Next::Done, Verdict::Held);
-    }
-    if !frame.can_grow() {
-        return (Next::Done, Verdict::NeedsGrowth);
     }
     if stash::stash(maps, frame, globals, flow, flow.request.next, at, take) {
         flow.stash_len = take;

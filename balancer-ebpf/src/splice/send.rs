@@ -110,7 +110,8 @@ pub fn finish<M: Maps, F: Frame>(
         | Next::Refused
         | Next::Reopen
         | Next::GiveUp
-        | Next::Reject => verdict,
+        | Next::Reject
+        | Next::Hold => verdict,
         Next::ToLeg | Next::ToClient | Next::ToClientFin => {
             let mut translation = if next as u32 == Next::ToLeg as u32 { to_leg(flow) } else { to_client(flow) };
             translation.fin = next as u32 == Next::ToClientFin as u32;
