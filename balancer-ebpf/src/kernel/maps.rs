@@ -312,7 +312,7 @@ impl Maps for Kernel {
     }
     #[inline(always)]
     fn keep_held(&self, slot: u32) {
-        if HELD.push(&slot, 0).is_err() {
+        if HELD.push(slot, 0).is_err() {
             count(Note::HeldForgotten.counter());
         }
     }
