@@ -46,6 +46,8 @@ const KEY: Key = Key { k0: 11, k1: 13 };
 const HOSTS: usize = 3;
 const LABELS: [&str; 6] = ["001", "002", "003", "004", "005", "006"];
 const IDS: usize = 60;
+/// Seconds.
+const PINNED_AGO: u64 = 1000;
 const VALUES: [&str; 4] = ["v0", "v1", "v2", "v3"];
 
 #[test]
@@ -203,7 +205,9 @@ impl<'a> Agreement<'a> {
             let passed_over = self.random.random_bool(0.15);
             self.pass_over(backend.id, passed_over)?;
         }
-        let (values, sources) = plan::pins(&self.state, 0, now().seconds.into());
+        // As if they had been written a while ago, so that those whose time is over are over in this second already: between what
+        // explain says and what the program does, the next one may begin.
+        let (values, sources) = plan::pins(&self.state, 0, u64::from(now().seconds).saturating_sub(PINNED_AGO));
         self.plane.set_pins(&values, &sources)?;
         self.plane.publish(service.id, plan::policy(&service, &self.config.services[0], &self.conditions))?;
         self.bind_some(service.id)
@@ -281,7 +285,7 @@ impl<'a> Agreement<'a> {
             carrier,
             hash,
             source: limited.then(|| network(bits, &mut self.random)),
-            // At second 0 of the wall clock that `plan::pins` is told: some have expired long ago.
+            // Of the wall clock, which is at 0 when the pins are written: some expire at once.
             expires: self.random.random_bool(0.5).then_some(if self.random.random_bool(0.3) { 0 } else { 100_000 }),
             trace: self.random.random_bool(0.2),
             note: None,
