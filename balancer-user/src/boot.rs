@@ -12,5 +12,10 @@ pub fn elapsed() -> Duration {
 
 /// The same in whole milliseconds.
 pub fn millis() -> u64 {
-    u64::try_from(elapsed().as_millis()).unwrap_or(u64::MAX)
+    whole_millis(elapsed())
+}
+
+/// A time in whole milliseconds.
+pub fn whole_millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -24,7 +24,7 @@ use balancer_ebpf::{
 };
 
 use crate::{
-    config,
+    boot, config,
     dataplane::Dataplane,
     exit::Failure,
     model,
@@ -72,6 +72,14 @@ impl Pins for Copies<'_> {
 pub struct Now {
     pub seconds: u32,
     pub milliseconds: u64,
+}
+
+impl Now {
+    /// This moment.
+    pub fn read() -> Self {
+        let elapsed = boot::elapsed();
+        Self { seconds: elapsed.as_secs() as u32, milliseconds: boot::whole_millis(elapsed) }
+    }
 }
 
 /// Explains a request to `service`.

@@ -88,7 +88,7 @@ impl Programs {
             .map_max_entries(map::SESSIONS, room.buckets);
         let mut ebpf = loader.load(&bytes).context("load the object and make its maps: this needs root")?;
         tc(&mut ebpf)?.load().context("load balancer_tc")?;
-        for name in [object::CLOSE, object::RELEASE] {
+        for name in object::ERRANDS {
             let classifier: &mut SchedClassifier =
                 ebpf.program_mut(name).with_context(|| format!("no program {name}"))?.try_into()?;
             classifier.load().with_context(|| format!("load {name}"))?;

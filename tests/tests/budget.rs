@@ -25,7 +25,7 @@ fn programs_stay_within_their_budget() -> Result<()> {
     let (series, budget) = column(&table, &release).context("tests/budget.toml is empty")?;
     let programs = Programs::load(Room { flows: 16, stashes: 16, buckets: 16 })?;
     let mut complaints = Vec::new();
-    for name in [object::TC, object::XDP, object::CLOSE, object::RELEASE] {
+    for name in [object::TC, object::XDP].into_iter().chain(object::ERRANDS) {
         let planned = *budget.get(name).with_context(|| format!("budget.toml has no {name} in [\"{series}\"]"))?;
         let spent = programs.info(name)?.verified_instruction_count();
         let spent =

@@ -34,7 +34,6 @@ use balancer_user::wire::{ExplainRequest, Explanation};
 use etherparse::{SlicedPacket, TransportSlice};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use rustix::time::{ClockId, clock_gettime};
 
 /// Services, and requests of each: 100,000 in all.
 const ROUNDS: usize = 200;
@@ -207,7 +206,7 @@ impl<'a> Agreement<'a> {
         }
         // As if they had been written a while ago, so that those whose time is over are over in this second already: between what
         // explain says and what the program does, the next one may begin.
-        let (values, sources) = plan::pins(&self.state, 0, u64::from(now().seconds).saturating_sub(PINNED_AGO));
+        let (values, sources) = plan::pins(&self.state, 0, u64::from(Now::read().seconds).saturating_sub(PINNED_AGO));
         self.plane.set_pins(&values, &sources)?;
         self.plane.publish(service.id, plan::policy(&service, &self.config.services[0], &self.conditions))?;
         self.bind_some(service.id)
@@ -220,7 +219,7 @@ impl<'a> Agreement<'a> {
             Map::Array(MapData::from_pin(self.pins.map(map::BACKENDS))?).try_into()?;
         let mut bytes = backends.get(&id.into(), 0)?;
         let (until, failures) = (std::mem::offset_of!(Backend, shunned_until), std::mem::offset_of!(Backend, failures));
-        let value = if passed_over { now().milliseconds + 3_600_000 } else { 0 };
+        let value = if passed_over { Now::read().milliseconds + 3_600_000 } else { 0 };
         bytes[until..until + 8].copy_from_slice(&value.to_ne_bytes());
         let failed: u64 = if passed_over { self.random.random_range(1..6) } else { 0 };
         bytes[failures..failures + 8].copy_from_slice(&failed.to_ne_bytes());
@@ -317,7 +316,7 @@ impl<'a> Agreement<'a> {
                 None => (self.random.random_range(0..16), 1, 0),
             };
             let binding = Binding::new(at, generation, backend, kind);
-            bind(&table, &globals, &hash, binding.0, term(now().seconds, 100_000), &Shelf::default());
+            bind(&table, &globals, &hash, binding.0, term(Now::read().seconds, 100_000), &Shelf::default());
         }
         Ok(())
     }
@@ -363,7 +362,7 @@ impl<'a> Agreement<'a> {
 
     fn explain(&self, asked: &Asked) -> Result<Explanation> {
         let service = self.state.service("shop").context("no service")?;
-        explain::explain(&self.plane, service, &self.config.services[0], &asked.request, now())
+        explain::explain(&self.plane, service, &self.config.services[0], &asked.request, Now::read())
             .map_err(|failure| anyhow::anyhow!("{failure}"))
     }
 
@@ -418,10 +417,4 @@ fn done(frame: &[u8]) -> Result<Done> {
 
 fn id(index: usize) -> String {
     format!("{index:032X}")
-}
-
-fn now() -> Now {
-    let time = clock_gettime(ClockId::Boottime);
-    let milliseconds = time.tv_sec.unsigned_abs() * 1000 + time.tv_nsec.unsigned_abs() / 1_000_000;
-    Now { seconds: time.tv_sec as u32, milliseconds }
 }

@@ -84,11 +84,7 @@ pub fn balancer_tc(ctx: TcContext) -> i32 {
 #[classifier]
 #[expect(unreachable_pub, reason = "the loader finds the program by its symbol")]
 pub fn balancer_close(ctx: TcContext) -> i32 {
-    let mut frame = Skb { skb: ctx.skb.skb, checksum: UNKNOWN };
-    let Some(work) = errand(&mut frame) else { return 0 };
-    let verdict = splice::close(&Kernel, &mut frame, work);
-    count(verdict as u32);
-    i32::from(matches!(verdict, Verdict::ClosedOutside))
+    errand(&ctx, splice::close, Verdict::ClosedOutside)
 }
 
 /// Never attached either: the daemon runs it for each flow whose request was held, when the hold has ended. The request comes in
@@ -96,21 +92,20 @@ pub fn balancer_close(ctx: TcContext) -> i32 {
 #[classifier]
 #[expect(unreachable_pub, reason = "the loader finds the program by its symbol")]
 pub fn balancer_release(ctx: TcContext) -> i32 {
-    let mut frame = Skb { skb: ctx.skb.skb, checksum: UNKNOWN };
-    let Some(work) = errand(&mut frame) else { return 0 };
-    let verdict = splice::release(&Kernel, &mut frame, work);
-    count(verdict as u32);
-    i32::from(matches!(verdict, Verdict::Released))
+    errand(&ctx, splice::release, Verdict::Released)
 }
 
-/// Reads what the daemon wrote into a frame.
+/// Reads what the daemon wrote into the frame, and does it. 1 if what came of it is `done`.
 #[inline(always)]
-fn errand(frame: &mut Skb) -> Option<&'static mut Work> {
+fn errand(ctx: &TcContext, run: impl FnOnce(&Kernel, &mut Skb, &mut Work) -> Verdict, done: Verdict) -> i32 {
     const END: usize = ERRAND_AT + Errand::BYTES;
-    let work = work()?;
-    let bytes = frame.window::<END>()?.last_chunk::<{ Errand::BYTES }>()?;
+    let mut frame = Skb { skb: ctx.skb.skb, checksum: UNKNOWN };
+    let (Some(work), Some(window)) = (work(), frame.window::<END>()) else { return 0 };
+    let Some(bytes) = window.last_chunk::<{ Errand::BYTES }>() else { return 0 };
     work.errand = Errand::from_bytes(bytes);
-    Some(work)
+    let verdict = run(&Kernel, &mut frame, work);
+    count(verdict as u32);
+    i32::from(verdict as u32 == done as u32)
 }
 
 impl Skb {

@@ -5,7 +5,7 @@
 //! out of all counts. And a request that was held is decided as it would be if its client sent it again now: that is what comes
 //! in, and the client's own copy, some time later, is one that comes twice.
 
-use super::{Emission, Next, Now, end, has_leg};
+use super::{Emission, Next, Now, Step, end, has_leg};
 use crate::host::Maps;
 use crate::layout::{CLIENT_TIMESTAMPS, EGRESS_COMES_IN, FLOW_OPENING, FLOW_SPLICED, Flow, NONE, STASH_HELD};
 use crate::net::{ACK, Draft, Egress, Frame, PSH};
@@ -28,12 +28,7 @@ pub fn close<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work) -> Ver
     }
     // By the function that gives up as well, whose stack is free again when the packets are made.
     let (next, _) = frame.open_step(maps, work, globals, &mut flow, Now::at(maps.now()), Next::GiveUp);
-    let verdict = frame.finish(maps, work, &mut flow, (next, Verdict::ClosedOutside));
-    // The program is run by itself, and nobody carries its packet out: both leave as copies.
-    if verdict as u32 == Verdict::ClosedOutside as u32 && !frame.send_copy(work.egress) {
-        maps.note(Note::CopyFailed.counter());
-    }
-    verdict
+    finish(maps, frame, work, &mut flow, (next, Verdict::ClosedOutside))
 }
 
 /// Lets the request come in again that the errand's flow holds. The frame is the paper that it is written on.
@@ -47,10 +42,17 @@ pub fn release<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work) -> V
     from_client(&mut work.draft, &flow);
     work.egress = Egress { interface: flow.client_hop.egress.interface, flags: EGRESS_COMES_IN };
     work.emission = Emission::of_stash(flow.stash_len, SEGMENT);
-    let verdict = frame.finish(maps, work, &mut flow, (Next::Emit, Verdict::Released));
+    let verdict = finish(maps, frame, work, &mut flow, (Next::Emit, Verdict::Released));
     // If it gets lost on its short way, the client's own copy is the next one.
     end::drop_stash(maps, &mut flow);
-    if verdict as u32 == Verdict::Released as u32 && !frame.send_copy(work.egress) {
+    verdict
+}
+
+/// The programs are run by themselves, and nobody carries their packet out: all of them leave as copies.
+#[inline(always)]
+fn finish<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &mut Flow, step: Step) -> Verdict {
+    let verdict = frame.finish(maps, work, flow, step);
+    if verdict as u32 == step.1 as u32 && !frame.send_copy(work.egress) {
         maps.note(Note::CopyFailed.counter());
     }
     verdict

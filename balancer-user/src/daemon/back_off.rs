@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use log::{info, warn};
 
 use super::Director;
-use crate::{boot, exit::Failure, model};
+use crate::{boot, exit::Failure};
 
 /// What was noted about a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,19 +33,19 @@ impl Director {
 
     /// Looks at what was noted, and ends what a check has refuted.
     pub(super) fn look_at_back_offs(&mut self) -> Result<(), Failure> {
-        let mut backends = Vec::new();
+        let mut found = Vec::new();
         for service in &self.state.services {
             for version in &service.versions {
-                let shown = |backend: &model::Backend| format!("{} of {}", backend.address, version.label);
-                backends.extend(version.backends.iter().map(|one| (service.name.clone(), one.id, shown(one))));
+                for backend in &version.backends {
+                    if let Some(noted) = self.noted(backend.id)? {
+                        let shown = format!("{} of {}", backend.address, version.label);
+                        found.push((service.name.clone(), backend.id, shown, noted));
+                    }
+                }
             }
         }
-        self.back_offs.retain(|id, _| backends.iter().any(|(_, other, _)| other == id));
-        for (service, id, shown) in backends {
-            let Some(noted) = self.noted(id)? else {
-                self.back_offs.remove(&id);
-                continue;
-            };
+        self.back_offs.retain(|id, _| found.iter().any(|(_, other, ..)| other == id));
+        for (service, id, shown, noted) in found {
             match self.back_offs.get(&id) {
                 // Nothing has failed since it was seen, and the check came after that.
                 Some((seen, at)) if *seen == noted => {

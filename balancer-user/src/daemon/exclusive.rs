@@ -15,7 +15,7 @@ const MARGIN: Duration = Duration::from_secs(2);
 impl Director {
     /// Holds the requests of a service for so long.
     pub fn hold(&mut self, name: &str, time: Duration) -> Result<(), Failure> {
-        let until = u64::try_from((boot::elapsed() + time + MARGIN).as_millis()).unwrap_or(u64::MAX);
+        let until = boot::whole_millis(boot::elapsed() + time + MARGIN);
         self.holds.insert(name.to_owned(), until);
         self.sync_service(name)
     }

@@ -6,7 +6,6 @@ use std::{
 };
 
 use balancer_ebpf::layout::{Binding, KIND_ADOPTED, KIND_ISSUED, KIND_RENAMED, Times};
-use rustix::time::{ClockId, clock_gettime};
 
 use super::{Director, counters};
 use crate::{
@@ -271,7 +270,7 @@ impl Director {
 
     /// Visits the bindings that count: of a present generation, and not expired.
     fn each_bound(&self, visit: &mut dyn FnMut(Bound)) {
-        let now = boot_clock().seconds;
+        let now = explain::Now::read().seconds;
         // By backend id, since an entry does not say its service.
         let mut services: BTreeMap<u32, (&model::Service, u32)> = BTreeMap::new();
         for service in &self.state.services {
@@ -300,7 +299,7 @@ impl Director {
         let Some(service) = self.state.service(name) else {
             return Err(Failure::other(format!("service `{name}` has no state"), ""));
         };
-        explain::explain(self.plane.as_ref(), service, config, request, boot_clock())
+        explain::explain(self.plane.as_ref(), service, config, request, explain::Now::read())
     }
 
     /// Whether a service has the version; a refusal that names the others if not.
@@ -344,11 +343,4 @@ fn kind(binding: Binding) -> &'static str {
         KIND_RENAMED => "renamed",
         _ => "presented",
     }
-}
-
-/// Now, on the clock of the session table.
-fn boot_clock() -> explain::Now {
-    let time = clock_gettime(ClockId::Boottime);
-    let milliseconds = time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000;
-    explain::Now { seconds: time.tv_sec as u32, milliseconds }
 }

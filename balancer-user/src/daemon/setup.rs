@@ -252,7 +252,7 @@ pub(super) fn attach(director: &mut Director, loaded: Loaded) -> Result<Option<L
             Ok(())
         })?;
     }
-    for name in [object::CLOSE, object::RELEASE] {
+    for name in object::ERRANDS {
         let classifier: &mut SchedClassifier =
             load::program(&mut ebpf, name)?.try_into().map_err(anyhow::Error::from)?;
         attach::pin_program(&pins, name, |path| classifier.pin(path))?;

@@ -70,7 +70,7 @@ pub fn same_program(pins: &Pins, name: &str, new: &ProgramInfo) -> bool {
 
 /// Lets the kernel verify the programs that are needed.
 pub fn verify(ebpf: &mut Ebpf, with_xdp: bool) -> anyhow::Result<()> {
-    for name in [object::TC, object::CLOSE, object::RELEASE] {
+    for name in [object::TC].into_iter().chain(object::ERRANDS) {
         let classifier: &mut SchedClassifier = program(ebpf, name)?.try_into()?;
         classifier.load().map_err(|error| explain_refusal(name, error))?;
     }

@@ -18,10 +18,12 @@ static EMBEDDED: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/
 /// Names of the programs in it.
 pub const TC: &str = "balancer_tc";
 pub const XDP: &str = "balancer_xdp";
-/// Never attached: it is run to close a flow.
+/// It is run to close a flow.
 pub const CLOSE: &str = "balancer_close";
-/// Never attached either: it is run to let a request go on that was held.
+/// It is run to let a request go on that was held.
 pub const RELEASE: &str = "balancer_release";
+/// Those that are never attached, but run by the daemon.
+pub const ERRANDS: [&str; 2] = [CLOSE, RELEASE];
 
 /// A map as the object wants it, sized by the config.
 #[derive(Clone, Debug, PartialEq, Eq)]

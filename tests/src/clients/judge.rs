@@ -34,20 +34,20 @@ pub struct Verdict {
 pub fn judge(visits: &[Visit], timeline: &Timeline) -> Result<Verdict> {
     let mut verdict = Verdict { periods: vec![0; timeline.periods()], ..Verdict::default() };
     let mut users: BTreeMap<usize, Vec<Answered>> = BTreeMap::new();
-    let mut lost: BTreeMap<usize, Vec<&Visit>> = BTreeMap::new();
+    let mut unanswered: BTreeMap<usize, Vec<&Visit>> = BTreeMap::new();
     let mut homes = BTreeSet::new();
     for visit in visits {
         if let Some(answer) = visit.answer() {
             users.entry(visit.user).or_default().push((visit, answer));
             homes.insert((answer.version.as_str(), answer.backend.as_str()));
         } else {
-            lost.entry(visit.user).or_default().push(visit);
+            unanswered.entry(visit.user).or_default().push(visit);
         }
     }
     for visit in visits {
         let visits = users.get(&visit.user).map_or(&[][..], Vec::as_slice);
-        let lost = lost.get(&visit.user).map_or(&[][..], Vec::as_slice);
-        let jars = if visit.keeps { jars(visits, lost, visit) } else { vec![None] };
+        let unanswered = unanswered.get(&visit.user).map_or(&[][..], Vec::as_slice);
+        let jars = if visit.keeps { jars(visits, unanswered, visit) } else { vec![None] };
         match &visit.outcome {
             Outcome::Error(error) => {
                 if !taken_along(timeline, &homes, &jars, visit) {
@@ -82,18 +82,19 @@ struct Jar<'a> {
     sent: f64,
     received: f64,
     /// Requests since then that got no answer. One of them may have moved the session: it is bound where its request goes.
-    lost: Vec<&'a Visit>,
+    unanswered: Vec<&'a Visit>,
 }
 
 impl<'a> Jar<'a> {
-    fn new((issued, last): Answered<'a>, visits: &[Answered], lost: &[&'a Visit], visit: &Visit) -> Self {
+    fn new((issued, last): Answered<'a>, visits: &[Answered], unanswered: &[&'a Visit], visit: &Visit) -> Self {
         let before =
             visits.iter().filter(|(other, answer)| answer.session == last.session && other.received < visit.sent);
         let (sent, received) = before.fold((issued.sent, issued.received), |(sent, received), (other, _)| {
             (sent.max(other.sent), received.max(other.received))
         });
-        let lost = lost.iter().copied().filter(|other| other.sent > sent && other.received < visit.sent).collect();
-        Self { last, sent, received, lost }
+        let unanswered =
+            unanswered.iter().copied().filter(|other| other.sent > sent && other.received < visit.sent).collect();
+        Self { last, sent, received, unanswered }
     }
 
     /// Whether the session may be taken away from its backend before `received`, by a flip or with the backend.
@@ -104,7 +105,7 @@ impl<'a> Jar<'a> {
     /// Whether a request without an answer may have bound the session to `version`.
     fn may_have_gone(&self, timeline: &Timeline, version: &str) -> bool {
         let active = |lost: &Visit| timeline.active(lost.sent, lost.received).any(|label| label == version);
-        self.lost.iter().any(|lost| self.may_go(timeline, lost.received) && active(lost))
+        self.unanswered.iter().any(|lost| self.may_go(timeline, lost.received) && active(lost))
     }
 
     fn lost(&self, timeline: &Timeline, received: f64) -> bool {
@@ -113,13 +114,13 @@ impl<'a> Jar<'a> {
 }
 
 /// What the jar may have held when the visit's request left: the last session that was issued before, or one that came meanwhile.
-fn jars<'a>(visits: &[Answered<'a>], lost: &[&'a Visit], visit: &Visit) -> Vec<Option<Jar<'a>>> {
+fn jars<'a>(visits: &[Answered<'a>], unanswered: &[&'a Visit], visit: &Visit) -> Vec<Option<Jar<'a>>> {
     let issued = || visits.iter().copied().filter(|(_, answer)| answer.new);
     let overwritten = |time: f64| issued().any(|(other, _)| time < other.sent && other.received < visit.sent);
     let possible = issued().filter(|(earlier, _)| earlier.sent < visit.received && !overwritten(earlier.received));
     let possible = possible.filter(|(earlier, _)| !std::ptr::eq(*earlier, visit));
     let empty = (!overwritten(f64::MIN)).then_some(None);
-    possible.map(|issued| Some(Jar::new(issued, visits, lost, visit))).chain(empty).collect()
+    possible.map(|issued| Some(Jar::new(issued, visits, unanswered, visit))).chain(empty).collect()
 }
 
 /// Whether the answer is one that a request with this session in its jar may get.
