@@ -82,6 +82,9 @@ pub const ANSWERED_LAST: u32 = 1 << 22;
 /// The director has answered in the backend's place (`splice/reject.rs`), and its answer was the last.
 pub const REJECTED: u32 = 1 << 23;
 
+/// The last request moved its session, which is bound to wherever that request goes.
+pub const SESSION_MOVED: u32 = 1 << 25;
+
 /// The stash holds a copy of a request that is held: nobody has acknowledged it, and its client sends it again as well.
 pub const STASH_HELD: u32 = 1 << 24;
 

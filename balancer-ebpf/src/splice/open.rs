@@ -4,11 +4,11 @@ use super::{
     Next, Now, Step, alone, count_flow, count_in_flight, count_leg, end, gateway, has_leg, join, joined, lookup, pool,
     request,
 };
-use crate::decide::{Choice, Decided};
+use crate::decide::{Choice, Decided, Why};
 use crate::host::{Cpu, Maps};
 use crate::layout::{
     BACKEND_UP, CLASS_MSS, CLIENT_FIN, CLIENT_SACK, CLIENT_TIMESTAMPS, EGRESS_RESOLVES, FLOW_OPENING, Flow, Globals,
-    LEG_REUSED, MAX_SOURCES, NONE, Place, RESPONSES_UNFRAMED, ServiceWord, TUNNEL, place,
+    LEG_REUSED, MAX_SOURCES, NONE, Place, RESPONSES_UNFRAMED, SESSION_MOVED, ServiceWord, TUNNEL, place,
 };
 use crate::net::{Frame, Hop, NO_SCALE, RST, SYN, Seq};
 use crate::sip::sip64;
@@ -296,6 +296,10 @@ fn turn<M: Maps>(maps: &M, work: &mut Work, globals: &Globals, flow: &mut Flow, 
             return false;
         }
     }
+    if flow.flags & SESSION_MOVED != 0 {
+        // This request has bound its session already, to a backend that does not answer.
+        work.choice.why = Why::Moved as u32;
+    }
     let choice = work.choice;
     if choice.version != flow.leg.version {
         let requests = u64::from(flow.outstanding);
@@ -303,7 +307,7 @@ fn turn<M: Maps>(maps: &M, work: &mut Work, globals: &Globals, flow: &mut Flow, 
         count_in_flight(maps, flow.service, flow.leg.version, requests.wrapping_neg());
         flow.tried = 0;
     }
-    // Where the policy changed meanwhile, the session stays where its request goes now.
+    // Where the policy changed meanwhile, or the session was moved by this request, it stays where that goes now.
     maps.conclude(globals, policy, &work.lookup, &choice, now.seconds());
     true
 }

@@ -5,15 +5,15 @@ use super::lookup::Lookup;
 use super::{
     Next, Now, Step, alone, body, count_in_flight, end, has_leg, joined, lookup, open, pool, send, stash, traffic,
 };
-use crate::decide::{Decided, Search};
+use crate::decide::{Decided, Search, Why};
 use crate::host::{Cpu, Maps};
 use crate::http::{
     HEAD_AUTH_CONNECTION, HEAD_CHUNKED, HEAD_UPGRADE, METHOD_CONNECT, METHOD_HEAD, METHOD_SAFE, Scanned,
 };
 use crate::layout::{
     BACKEND_FIN, BUFFER_BYTES, Buffer, FLOW_SPLICED, Flow, Globals, LEG_OWN, LEG_REUSED, NONE, PIN_TRACED,
-    POLICY_KEEP_UNFRAMED, REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, SAFE_REQUEST, STASH_HEAD, STASH_HELD, STASH_OWNED,
-    STASH_RESPONSE, ServiceWord, TUNNEL, UPGRADE_ASKED, owned_by,
+    POLICY_KEEP_UNFRAMED, REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, SAFE_REQUEST, SESSION_MOVED, STASH_HEAD, STASH_HELD,
+    STASH_OWNED, STASH_RESPONSE, ServiceWord, TUNNEL, UPGRADE_ASKED, owned_by,
 };
 use crate::net::{FIN, Frame, Seq};
 use crate::verdict::{Note, Verdict};
@@ -375,7 +375,10 @@ fn account<M: Maps>(maps: &M, work: &Work, flow: &mut Flow, version: u32, first:
         }
     }
     let head = work.scan.head.flags;
-    flow.flags &= !(SAFE_REQUEST | UPGRADE_ASKED);
+    flow.flags &= !(SAFE_REQUEST | UPGRADE_ASKED | SESSION_MOVED);
+    if work.choice.why == Why::Moved as u32 {
+        flow.flags |= SESSION_MOVED;
+    }
     if head & METHOD_SAFE != 0 {
         flow.flags |= SAFE_REQUEST;
     }

@@ -295,6 +295,29 @@ fn an_idle_leg_that_ends_is_replaced_unnoticed() {
     }
 }
 
+/// A forced flip has moved it, and the first backend that it is to go to refuses: it is bound to the one that answers, also when the
+/// first is back.
+#[test]
+fn a_session_that_is_moved_is_bound_where_its_request_went() {
+    for hook in HOOKS {
+        let mut rig = Rig::new(hook);
+        rig.connect();
+        bind(&rig, "moved", Binding::new(5, 3, 1, KIND_PRESENTED));
+        let first = rig.opens(0, &get("moved"), 0);
+        assert_eq!(binding(&rig, "moved").unwrap().backend(), u32::from(first));
+        rig.backend(first, Seg { from: -1, acked: 0, flags: RST | ACK, ..Seg::default() });
+        assert_eq!(rig.verdict, Verdict::BackendRefused);
+        assert_eq!(binding(&rig, "moved").unwrap().backend(), u32::from(1 - first));
+        // One that was bound before keeps its place, for when its backend is back.
+        let mut rig = Rig::new(hook);
+        rig.connect();
+        bind(&rig, "bound", Binding::new(0, 10, 1, KIND_PRESENTED));
+        assert_eq!(rig.opens(0, &get("bound"), 0), 1);
+        rig.backend(1, Seg { from: -1, acked: 0, flags: RST | ACK, ..Seg::default() });
+        assert_eq!((rig.verdict, binding(&rig, "bound").unwrap().backend()), (Verdict::BackendRefused, 1));
+    }
+}
+
 #[test]
 fn a_request_that_crossed_the_backends_end_is_decided_anew() {
     for hook in HOOKS {
