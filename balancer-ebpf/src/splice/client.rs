@@ -1,6 +1,6 @@
 //! Segments of a client: whose flow they are, whether they can belong to it, and who deals with them.
 
-use super::{Found, From, Next, Now, Step, alone, begin, client_key, end, has_leg, joined, reject, send};
+use super::{AHEAD, Found, From, Next, Now, Step, alone, begin, client_key, end, has_leg, joined, reject, send};
 use crate::cookie::Proof;
 use crate::host::Maps;
 use crate::layout::{FLOW_CLOSING, FLOW_OPENING, FLOW_SPLICED, FLOW_UNBOUND, Flow, Globals, LEG_RESET, REJECTED};
@@ -130,6 +130,9 @@ fn segment<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &m
     }
     if segment.has(SYN) || !segment.has(ACK) {
         return (Next::Done, Verdict::Malformed);
+    }
+    if segment.seq.after(flow.received.plus(AHEAD)) {
+        return (Next::Done, Verdict::BeyondStash);
     }
     if !segment.ack.after(flow.sent) && segment.ack.after(flow.acked) {
         flow.acked = segment.ack;

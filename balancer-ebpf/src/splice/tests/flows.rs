@@ -727,6 +727,27 @@ fn parts_of_heads_leave_stashes_for_whole_ones() {
 }
 
 /// N11.
+/// N8.
+#[test]
+fn what_lies_too_far_ahead_moves_nothing() {
+    for hook in HOOKS {
+        let (mut rig, index, client, director) = Rig::served(hook);
+        let request = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4000000000\r\n\r\n";
+        rig.says(client, request, director);
+        let (client, before) = (client + len(request), rig.flow().received);
+        assert_eq!(rig.says(client + (1 << 25), b"far", director), []);
+        assert_eq!((rig.verdict, rig.flow().received), (Verdict::BeyondStash, before));
+        let response = b"HTTP/1.1 200 OK\r\nContent-Length: 4000000000\r\n\r\n";
+        rig.answers(index, director, response, client);
+        let (director, before) = (director + len(response), rig.flow().sent);
+        assert_eq!(rig.answers(index, director + (1 << 25), b"far", client), []);
+        assert_eq!((rig.verdict, rig.flow().sent), (Verdict::BeyondResponseHead, before));
+        // What is in order goes on, either way.
+        assert_eq!(rig.answers(index, director, b"near", client).len(), 1);
+        assert_eq!(rig.says(client, b"near", director).len(), 1);
+    }
+}
+
 #[test]
 fn half_a_head_is_not_waited_for_as_long_as_a_silent_client() {
     for hook in HOOKS {
@@ -738,10 +759,10 @@ fn half_a_head_is_not_waited_for_as_long_as_a_silent_client() {
                 assert_eq!((rig.verdict, rig.stashes()), (Verdict::HeadPart, 1));
             }
             rig.wait(seconds * 1000);
-            let slots = rig.maps.flows.len();
-            let globals = rig.maps.globals;
-            (0..slots)
-                .for_each(|_| drop(crate::splice::claim_slot(&rig.maps, &globals, rig.maps.now.get() / 1_000_000)));
+            let (globals, now) = (rig.maps.globals, rig.maps.now.get() / 1_000_000);
+            for _ in 0..globals.flows {
+                crate::splice::claim_slot(&rig.maps, &globals, now);
+            }
             assert_eq!(rig.noted(Note::FlowCollected), collected, "{part:?} after {seconds} s");
             assert_eq!(rig.stashes(), usize::from(!part.is_empty() && collected == 0));
         }

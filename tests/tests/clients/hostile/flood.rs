@@ -12,11 +12,20 @@ use anyhow::{Context, Result, anyhow, ensure};
 use balancer_fuzz::mutate::Random;
 use balancer_tests::lab::Lab;
 use balancer_tests::progrun::World;
-use etherparse::PacketBuilder;
+use etherparse::{PacketBuilder, TcpOptionElement};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 /// Where the flood says that it comes from: a network for benchmarks (RFC 2544), which leads nowhere.
-pub(super) const SOURCES: &str = "198.18.0.0/15";
+const SOURCES: &str = "198.18.0.0/15";
+
+/// Those of a SYN of Linux.
+const OPTIONS: [TcpOptionElement; 5] = [
+    TcpOptionElement::MaximumSegmentSize(1460),
+    TcpOptionElement::SelectiveAcknowledgementPermitted,
+    TcpOptionElement::Timestamp(1, 0),
+    TcpOptionElement::Noop,
+    TcpOptionElement::WindowScale(7),
+];
 
 /// Packets of one system call.
 const BATCH: usize = 64;
@@ -24,7 +33,10 @@ const BATCH: usize = 64;
 /// What it consists of.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
+    /// As Linux sends them.
     Syn,
+    /// Without options: their answers need room, which only TC makes.
+    BareSyn,
     /// Acknowledgements of SYN-ACKs that nobody sent.
     Ack,
 }
@@ -36,9 +48,12 @@ pub(super) struct Flood {
 }
 
 impl Flood {
-    /// From the client's host.
+    /// From backend host 2, which is to serve nobody: it has a link of its own to the director, so that the answers to the flood do
+    /// not fill the clients' queues, which would prove nothing about the director.
     pub(super) fn start(lab: &Lab, kind: Kind) -> Result<Self> {
-        let (world, to, node) = (World::of(lab)?, lab.service(), lab.client().clone());
+        let (world, to, node) = (World::of(lab)?, lab.service(), lab.backend(2).clone());
+        let link = *world.backends.get(1).context("there is no host 2")?;
+        node.output("ip", &["route", "add", "blackhole", SOURCES])?;
         let stop = Arc::new(AtomicBool::new(false));
         let over = Arc::clone(&stop);
         let work = move || {
@@ -46,8 +61,7 @@ impl Flood {
             let mut cpus = CpuSet::new();
             cpus.set(0);
             sched_setaffinity(None, &cpus).context("stay on one core")?;
-            let macs = (world.client.peer_mac, world.client.mac);
-            send(kind, macs, (to.ip().octets(), to.port()), &over)
+            send(kind, (link.peer_mac, link.mac), (to.ip().octets(), to.port()), &over)
         };
         Ok(Self { stop, thread: Some(std::thread::spawn(work)) })
     }
@@ -91,14 +105,15 @@ fn frame(
     let tcp = PacketBuilder::ethernet2(from, to).ipv4(source.octets(), vip, 64).tcp(source_port, port, seq, 64_240);
     let mut bytes = Vec::with_capacity(64);
     match kind {
-        Kind::Syn => tcp.syn().write(&mut bytes, &[]),
+        Kind::Syn => tcp.syn().options(&OPTIONS).context("options")?.write(&mut bytes, &[]),
+        Kind::BareSyn => tcp.syn().write(&mut bytes, &[]),
         Kind::Ack => tcp.ack(ack).write(&mut bytes, &[]),
     }
     .context("make a packet")?;
     Ok(bytes)
 }
 
-/// A packet socket for the client's interface that sends past its queue.
+/// A packet socket for the host's interface that sends past its queue.
 fn socket() -> Result<OwnedFd> {
     // SAFETY: a system call that takes numbers.
     let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
@@ -112,7 +127,7 @@ fn socket() -> Result<OwnedFd> {
     address.sll_family = libc::AF_PACKET as u16;
     // SAFETY: the name ends in a zero.
     address.sll_ifindex = unsafe { libc::if_nametoindex(c"eth0".as_ptr()) }.cast_signed();
-    ensure!(address.sll_ifindex != 0, "the client has no eth0");
+    ensure!(address.sll_ifindex != 0, "the host has no eth0");
     // SAFETY: the address is of the size that is passed, and lives through the call.
     let bound =
         unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size_of::<libc::sockaddr_ll>() as u32) };
