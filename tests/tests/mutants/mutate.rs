@@ -1,5 +1,7 @@
 //! Frames as nobody should send them, made of frames as everybody does.
 
+#![expect(clippy::ptr_arg, reason = "all changes have one type, and some make frames longer")]
+
 use balancer_fuzz::mutate::{Random, mutate as mutate_text};
 
 /// Where things are in an Ethernet frame with IPv4 and TCP, all of them without anything optional.

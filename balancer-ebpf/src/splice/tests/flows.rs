@@ -726,7 +726,6 @@ fn parts_of_heads_leave_stashes_for_whole_ones() {
     }
 }
 
-/// N11.
 /// N8.
 #[test]
 fn what_lies_too_far_ahead_moves_nothing() {
@@ -748,6 +747,7 @@ fn what_lies_too_far_ahead_moves_nothing() {
     }
 }
 
+/// N11.
 #[test]
 fn half_a_head_is_not_waited_for_as_long_as_a_silent_client() {
     for hook in HOOKS {
