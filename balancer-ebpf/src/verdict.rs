@@ -115,7 +115,7 @@ verdicts! {
     ClientReset "client_reset" Send,
     /// The same, and there was no leg.
     ClientResetAlone "client_reset_no_leg" Drop,
-    /// A RST whose sequence number is not in the window.
+    /// A RST whose sequence number is not in the window, or not what the director expects where it has to judge alone.
     ForgedReset "drop_forged_reset" Drop,
     /// The SYN was sent to the same backend again.
     SynAgain "syn_again" Send,

@@ -334,6 +334,22 @@ fn resets_out_of_the_window_are_not_believed() {
     }
 }
 
+/// RFC 5961, section 3.2.
+#[test]
+fn a_reset_that_is_only_near_ends_no_flow() {
+    for hook in HOOKS {
+        let (mut rig, index, client, director) = Rig::served(hook);
+        for off in [-1000, -1, 2, 1000, 1 << 19] {
+            let out = rig.client(Seg { from: client + off, acked: director, flags: RST, ..Seg::default() });
+            assert_eq!((rig.verdict, out.len(), rig.flow().state), (Verdict::ToBackend, 1, FLOW_SPLICED), "{off}");
+        }
+        rig.says(client, &get(""), director);
+        assert_eq!((rig.verdict, rig.in_flight(0)), (Verdict::RequestSame, 1));
+        rig.answers(index, director, &response("", 0), client + len(&get("")));
+        assert_eq!(rig.in_flight(0), 0);
+    }
+}
+
 // Heads in pieces.
 
 #[test]
