@@ -6,7 +6,7 @@ mod visitors;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use balancer_tests::client::{Connection, Request};
+use balancer_tests::client::{Connection, Request, Whoami};
 use balancer_tests::lab::Hook;
 use balancer_tests::scene::{Scene, wait_until};
 use balancer_tests::stage::Stage;
@@ -18,6 +18,7 @@ under_both_hooks! {
     a_flood_of_syns_leaves_no_trace,
     a_flood_of_bare_syns_leaves_no_trace,
     a_flood_of_made_up_cookies_leaves_no_trace,
+    a_stranger_ends_no_connection,
     slow_heads_take_nothing_from_whole_ones,
 }
 
@@ -97,6 +98,37 @@ fn flooded(
         ensure!(flows <= honest + 2, "{flows} flows and legs of {honest}");
         ensure!(scene.counter("drop_flows_full")? == 0, "the table of flows was full");
         then(scene, sent, &before, &during)
+    })
+}
+
+/// Whoever knows the addresses and ports of a connection, but not its numbers, neither ends it nor says anything in its name. Of RSTs with
+/// random numbers, one in two thousand is near the right one.
+fn a_stranger_ends_no_connection(hook: Hook) -> Result<()> {
+    Stage::new(hook, "stranger").play(|scene| {
+        let mut connection = scene.connection()?;
+        let session: Whoami = connection.get("/whoami", None)?.json()?;
+        let client = (scene.lab.client().address().octets(), connection.local_port()?);
+        let flood = Flood::start(scene.lab, Kind::Forged { client })?;
+        let end = Instant::now() + SHORT;
+        let mut hits = session.hits;
+        while Instant::now() < end {
+            let answer: Whoami = connection.get("/whoami", Some(&session.session))?.json()?;
+            hits += 1;
+            let wanted = Whoami { known: true, new: false, hits, ..session.clone() };
+            ensure!(answer == wanted, "{answer:?} instead of {wanted:?}");
+        }
+        let sent = flood.finish()?;
+        let forged = scene.counter("drop_forged_reset")?;
+        println!(
+            "{hook:?}: {} answers beside {sent} forged segments, {forged} of them RSTs out of the window",
+            hits - session.hits
+        );
+        ensure!(forged > sent / 4, "of {sent} forged segments, {forged} were RSTs out of the window");
+        ensure!(hits > session.hits + 20, "only {} answers", hits - session.hits);
+        for reset in ["client_reset", "backend_reset", "client_reset_no_leg"] {
+            ensure!(scene.counter(reset)? == 0, "{reset} was counted");
+        }
+        scene.all_idle()
     })
 }
 

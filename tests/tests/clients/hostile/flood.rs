@@ -39,6 +39,8 @@ pub(super) enum Kind {
     BareSyn,
     /// Acknowledgements of SYN-ACKs that nobody sent.
     Ack,
+    /// RSTs and data in the name of a connection that there is, by somebody who does not know its numbers.
+    Forged { client: ([u8; 4], u16) },
 }
 
 /// A running flood.
@@ -101,13 +103,19 @@ fn frame(
 ) -> Result<Vec<u8>> {
     let source = Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 18, 0, 0)) | random.below(1 << 17) as u32);
     let source_port = 1024 + random.below(60_000) as u16;
+    let (source, source_port) = match kind {
+        Kind::Forged { client } => client,
+        Kind::Syn | Kind::BareSyn | Kind::Ack => (source.octets(), source_port),
+    };
     let (seq, ack) = (random.below(1 << 32) as u32, random.below(1 << 32) as u32);
-    let tcp = PacketBuilder::ethernet2(from, to).ipv4(source.octets(), vip, 64).tcp(source_port, port, seq, 64_240);
+    let tcp = PacketBuilder::ethernet2(from, to).ipv4(source, vip, 64).tcp(source_port, port, seq, 64_240);
     let mut bytes = Vec::with_capacity(64);
     match kind {
         Kind::Syn => tcp.syn().options(&OPTIONS).context("options")?.write(&mut bytes, &[]),
         Kind::BareSyn => tcp.syn().write(&mut bytes, &[]),
         Kind::Ack => tcp.ack(ack).write(&mut bytes, &[]),
+        Kind::Forged { .. } if random.below(2) == 0 => tcp.rst().write(&mut bytes, &[]),
+        Kind::Forged { .. } => tcp.ack(ack).write(&mut bytes, b"GET /forged HTTP/1.1\r\nHost: a\r\n\r\n"),
     }
     .context("make a packet")?;
     Ok(bytes)
