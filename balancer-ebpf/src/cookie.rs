@@ -4,7 +4,7 @@
 //!
 //! | bits | |
 //! |---|---|
-//! | 31–20 | proof *A*, of the connection's addresses and ports, the epoch and the data bits |
+//! | 31–20 | proof *A*, of the connection's addresses and ports and the data bits, by the epoch's key |
 //! | 19–8 | proof *B*, of all that and the client's initial sequence number |
 //! | 7–6 | index of the MSS |
 //! | 5–2 | the client's window scale, 15 for none |
@@ -14,10 +14,14 @@
 //! Timestamps need no bit: a client that negotiated them sends one in every segment (RFC 7323, section 3.2). A holds for
 //! *any* segment of a connection that has just begun, B only for the first: so a later segment that comes first is known
 //! for what it is, and neither begins a flow in the middle of a request nor gets a RST.
+//!
+//! The secret is another one in each epoch, derived from the daemon's key and the time since boot: so it rotates without the
+//! daemon, two CPUs agree about it without a word, and the key that lies on disk is never what a cookie was made with. Of the
+//! cookies that an attacker collects, those of one minute say nothing about the next one's.
 
 use crate::layout::{FlowKey, Key};
 use crate::net::Seq;
-use crate::sip::sip64;
+use crate::sip::{derive, sip64};
 
 /// An epoch is 64 s; a cookie is good in its own and the next.
 const EPOCH_SHIFT: u64 = 16;
@@ -52,7 +56,7 @@ fn word(bytes: [u8; 4], more: u32) -> u64 {
 #[inline(always)]
 fn hash(key: Key, flow: &FlowKey, epoch: u32, data: u32) -> u64 {
     let ports = u32::from(u16::from_be_bytes(flow.client_port)) << 16 | u32::from(u16::from_be_bytes(flow.port));
-    sip64(key, [word(flow.client, ports), word(flow.vip, epoch << 8 | data)])
+    sip64(derive(key, u64::from(epoch)), [word(flow.client, ports), word(flow.vip, data)])
 }
 
 /// Proof B, from a hash that nobody without the key knows. The client's number goes in as it is: so a later segment of the
@@ -158,6 +162,24 @@ mod tests {
         assert_ne!(late, Proof::First(OFFER));
     }
 
+    /// N9.
+    #[test]
+    fn each_epoch_has_a_secret_of_its_own() {
+        let at = |epoch: u64| epoch << EPOCH_SHIFT;
+        let mut seen = std::collections::HashSet::new();
+        for epoch in 0..512 {
+            let isn = make(KEY, &FLOW, Seq(77), OFFER, at(epoch));
+            for (later, good) in [(0, true), (1, true), (2, false), (3, false), (4, false), (1 << 20, false)] {
+                let proof = check(KEY, &FLOW, Seq(78), isn.plus(1), at(epoch + later));
+                assert_eq!(proof == Proof::First(OFFER), good, "{later} epochs after epoch {epoch}");
+            }
+            seen.insert(isn.0 >> 8);
+        }
+        // Everything else was the same: so it is the secret that changed. Two of 24 bits may happen to be equal.
+        assert!(seen.len() > 500, "only {} secrets in 512 epochs", seen.len());
+    }
+
+    /// N9.
     #[test]
     fn later_segments_and_strangers_are_told_apart() {
         let isn = make(KEY, &FLOW, Seq(77), OFFER, 9_000_000);

@@ -217,11 +217,11 @@ pub trait Maps: Backends + Table + Pins {
     }
     /// [`crate::splice::claim_stash`].
     #[inline(always)]
-    fn claim_stash(&self, globals: &Globals, owner: u64) -> u32
+    fn claim_stash(&self, owner: u64, among: u32) -> u32
     where
         Self: Sized,
     {
-        crate::splice::claim_stash(self, globals, owner)
+        crate::splice::claim_stash(self, owner, among)
     }
     /// [`crate::splice::claim_leg`].
     #[inline(always)]

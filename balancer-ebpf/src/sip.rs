@@ -23,6 +23,16 @@ pub fn sip64<const N: usize>(key: Key, words: [u64; N]) -> u64 {
     state.fold()
 }
 
+/// The key that belongs to `number` among those that `key` stands for: SipHash-2-4 with 128 bits of output over its eight
+/// little-endian bytes. Whoever finds out one of them knows neither `key` nor another.
+#[inline(always)]
+pub fn derive(key: Key, number: u64) -> Key {
+    let mut state = State::new128(key);
+    state.absorb(number);
+    let hash = state.finish128(0, 0);
+    Key { k0: hash.tag, k1: hash.bucket }
+}
+
 /// The hash of the session id that lies at `span` of `buffer`: SipHash-2-4 with 128 bits of output over the service (four
 /// little-endian bytes), four zero bytes and the id. The span lies
 /// within [`crate::http::HEAD_LIMIT`]; an id beyond [`MAX_ID`] is cut there.
@@ -177,6 +187,14 @@ mod tests {
                 oracle.write(&word.to_le_bytes());
             }
             prop_assert_eq!(sip64(Key { k0, k1 }, words), oracle.finish());
+        }
+
+        #[test]
+        fn keys_derive_as_the_oracle_says(k0: u64, k1: u64, number: u64) {
+            let mut oracle = SipHasher128::new_with_keys(k0, k1);
+            oracle.write(&number.to_le_bytes());
+            let expected = oracle.finish128();
+            prop_assert_eq!(derive(Key { k0, k1 }, number), Key { k0: expected.h1, k1: expected.h2 });
         }
 
         #[test]

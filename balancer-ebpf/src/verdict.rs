@@ -101,7 +101,7 @@ verdicts! {
     Undecided "drop_undecided" Drop,
     /// Client's data beyond a head that has not been seen.
     BeyondHead "drop_beyond_request_head" Drop,
-    /// Client's data that does not fit the stash.
+    /// Client's data that does not fit the stash, or lies further ahead of all that was seen than any window.
     BeyondStash "drop_beyond_stash" Drop,
     /// Client's data from before the present leg.
     BeforeLeg "drop_before_leg" Drop,
@@ -115,7 +115,7 @@ verdicts! {
     ClientReset "client_reset" Send,
     /// The same, and there was no leg.
     ClientResetAlone "client_reset_no_leg" Drop,
-    /// A RST whose sequence number is not in the window.
+    /// A RST whose sequence number is not in the window, or not what the director expects where it has to judge alone.
     ForgedReset "drop_forged_reset" Drop,
     /// The SYN was sent to the same backend again.
     SynAgain "syn_again" Send,
@@ -139,7 +139,7 @@ verdicts! {
     OldLeg "old_leg_reset" Send,
     /// The same, a RST: nothing to answer.
     OldLegReset "drop_old_leg" Drop,
-    /// Backend's data beyond a head that has not been seen.
+    /// Backend's data beyond a head that has not been seen, or further ahead than any window.
     BeyondResponseHead "drop_beyond_response_head" Drop,
     /// An idle backend's FIN before the client has acknowledged the response: it comes again.
     EndWaits "drop_end_waits" Drop,

@@ -5,6 +5,7 @@
 //! director's namespace of a lab ([`World`]). What a program sends by redirection is not sent in a test run, and comes back
 //! as the frame; what it sends as a copy really leaves, and is caught at the interface ([`Capture`]).
 
+mod books;
 mod capture;
 mod counters;
 pub mod frames;
@@ -14,6 +15,7 @@ mod setting;
 pub mod talk;
 mod world;
 
+pub use books::{Census, astray};
 pub use capture::{Capture, Caught};
 pub use counters::{Counters, counter_name};
 pub use maps::FlowBytes;

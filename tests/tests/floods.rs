@@ -16,6 +16,7 @@ const TEN_MILLION: usize = 10_000_000;
 const ROOM: Room = Room { flows: 1024, stashes: 64, buckets: 4096 };
 const SESSIONS: usize = 8 * 4096 / 4;
 
+/// N17.
 #[test]
 fn d13_a_flood_without_cookies_evicts_nobody_who_came_back() -> Result<()> {
     without_cookies(FLOOD)

@@ -227,9 +227,8 @@ pub(super) extern "C" fn balancer_claim_slot(globals: *const Globals, now: u64) 
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(super) extern "C" fn balancer_claim_stash(globals: *const Globals, owner: u64) -> u32 {
-    references!(NONE; globals;);
-    claim_stash(&Kernel, globals, owner)
+pub(super) extern "C" fn balancer_claim_stash(owner: u64, among: u32) -> u32 {
+    claim_stash(&Kernel, owner, among)
 }
 
 #[unsafe(no_mangle)]

@@ -393,8 +393,8 @@ impl Maps for Kernel {
         functions::balancer_claim_slot(globals, now)
     }
     #[inline(always)]
-    fn claim_stash(&self, globals: &Globals, owner: u64) -> u32 {
-        functions::balancer_claim_stash(globals, owner)
+    fn claim_stash(&self, owner: u64, among: u32) -> u32 {
+        functions::balancer_claim_stash(owner, among)
     }
     #[inline(always)]
     fn claim_leg(&self, globals: &Globals, flow: u32) -> u32 {

@@ -45,14 +45,11 @@ pub fn balancer_tc(ctx: TcContext) -> i32 {
     let mut frame = Skb { skb: ctx.skb.skb, checksum: UNKNOWN };
     // Headers may lie outside the linear part; nearly always they do not.
     if frame.window::<HEADERS_TS>().is_none() {
-        let len = frame.len();
-        if len < HEADERS as u32 {
-            return TC_ACT_UNSPEC;
-        }
-        let wanted = len.min(HEADERS_TS as u32);
+        let wanted = frame.len().min(HEADERS_TS as u32);
         // SAFETY: the context is the program's own.
         if unsafe { bpf_skb_pull_data(frame.skb, wanted) } != 0 {
-            return TC_ACT_UNSPEC;
+            count(Verdict::Unwritable as u32);
+            return TC_ACT_SHOT;
         }
     }
     let Some(work) = work() else { return TC_ACT_UNSPEC };

@@ -23,7 +23,7 @@ pub struct Key {
 pub struct Globals {
     /// For session ids.
     pub session_key: Key,
-    /// For SYN cookies.
+    /// For SYN cookies: not their secret, but what that of each epoch is derived from ([`crate::cookie`]).
     pub cookie_key: Key,
     /// For the legs' initial sequence numbers (RFC 6528).
     pub isn_key: Key,

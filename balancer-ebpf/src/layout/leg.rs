@@ -154,6 +154,7 @@ pub const fn slot(place: Place) -> Option<u32> {
 mod tests {
     use super::*;
 
+    /// N14.
     #[test]
     fn a_slot_and_its_place_are_one() {
         for index in [0, 1, PORTS_PER_SOURCE - 1, PORTS_PER_SOURCE, 262_143] {

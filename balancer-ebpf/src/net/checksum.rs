@@ -66,6 +66,7 @@ mod tests {
     }
 
     proptest::proptest! {
+        /// N1.
         #[test]
         fn an_update_equals_a_new_sum(mut bytes in proptest::collection::vec(0u8..=255, 40), new in 0u32..) {
             bytes[10] = 1; // an all-zero packet has two representations of its sum

@@ -1,6 +1,6 @@
 //! Segments of a backend: the leg's handshake, its end, and its data.
 
-use super::{Found, From, Next, Now, Step, begin, body, end, framed, has_leg, join, last, open, response, send};
+use super::{AHEAD, Found, From, Next, Now, Step, begin, body, end, framed, has_leg, join, last, open, response, send};
 use crate::host::{Cpu, Maps};
 use crate::layout::{
     BACKEND_FIN, CLIENT_FIN, CLIENT_TIMESTAMPS, EGRESS_RESOLVES, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_SPLICED,
@@ -199,6 +199,9 @@ fn joined<M: Maps, F: Frame>(
         flow.leg.tsval = segment.tsval;
     }
     let from = segment.seq.plus(flow.leg.to_client);
+    if from.after(flow.sent.plus(AHEAD)) && !segment.has(RST) {
+        return (Next::Done, Verdict::BeyondResponseHead);
+    }
     if segment.payload != 0 && from.before(flow.leg.begins) {
         // Of a response that another flow had from this leg: its client has it, and the next acknowledgement says so.
         return (Next::Done, Verdict::BeforeFlow);

@@ -1,6 +1,6 @@
 //! Segments of a client: whose flow they are, whether they can belong to it, and who deals with them.
 
-use super::{Found, From, Next, Now, Step, alone, begin, client_key, end, has_leg, joined, reject, send};
+use super::{AHEAD, Found, From, Next, Now, Step, alone, begin, client_key, end, has_leg, joined, reject, send};
 use crate::cookie::Proof;
 use crate::host::Maps;
 use crate::layout::{FLOW_CLOSING, FLOW_OPENING, FLOW_SPLICED, FLOW_UNBOUND, Flow, Globals, LEG_RESET, REJECTED};
@@ -131,6 +131,9 @@ fn segment<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &m
     if segment.has(SYN) || !segment.has(ACK) {
         return (Next::Done, Verdict::Malformed);
     }
+    if segment.seq.after(flow.received.plus(AHEAD)) {
+        return (Next::Done, Verdict::BeyondStash);
+    }
     if !segment.ack.after(flow.sent) && segment.ack.after(flow.acked) {
         flow.acked = segment.ack;
     }
@@ -153,7 +156,9 @@ fn segment<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &m
     }
 }
 
-/// A RST is believed if its number is near what is expected next; the backend checks it exactly (RFC 5961, section 3).
+/// A RST is believed if its number is exactly one that is expected next (RFC 5961, section 3). Of one that is only near, the backend is to
+/// judge: it challenges the client, and one that has really gone answers with the number exactly. Where there is no backend yet, a
+/// client that has gone is found out by its silence.
 #[inline(always)]
 fn reset<M: Maps>(maps: &M, work: &Work, flow: &mut Flow) -> Step {
     // Not where the next request begins: the cursor of a long body, or of a flow that is not framed, is far ahead.
@@ -162,6 +167,12 @@ fn reset<M: Maps>(maps: &M, work: &Work, flow: &mut Flow) -> Step {
         return (Next::Done, Verdict::ForgedReset);
     }
     let joined = has_leg(flow) && flow.state != FLOW_OPENING;
+    let seq = work.segment.seq;
+    // Behind a FIN, one more.
+    let exact = seq.since(expected) <= 1 || seq == flow.upstream_acked || seq == joined::expected(flow);
+    if !exact {
+        return if joined { (Next::ToLeg, Verdict::ToBackend) } else { (Next::Done, Verdict::ForgedReset) };
+    }
     end::close(maps, flow);
     if joined { (Next::ToLeg, Verdict::ClientReset) } else { (Next::Done, Verdict::ClientResetAlone) }
 }

@@ -3,15 +3,15 @@
 use super::{count_flow, count_in_flight, count_leg, gateway, has_leg};
 use crate::host::{Cpu, Maps};
 use crate::layout::{
-    BACKEND_FIN, CLIENT_FIN, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, Flow, FlowKey, Globals, LegSlot, NONE, STASH_HEAD,
-    STASH_HELD, STASH_OWNED, STASH_RESPONSE, owned_by,
+    BACKEND_FIN, CLIENT_FIN, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_UNBOUND, Flow, FlowKey, Globals, LegSlot, NONE,
+    STASH_HEAD, STASH_HELD, STASH_OWNED, STASH_RESPONSE, owned_by,
 };
 use crate::verdict::Note;
 
 /// Milliseconds for which a closed flow still translates what is on its way. Longer silence frees the slot when a new
 /// flow wants it.
 const LINGER: u64 = 2_000;
-/// Milliseconds after which a leg that never came up frees the slot.
+/// Milliseconds after which a leg that never came up frees the slot, and a head that never came as a whole.
 const OPENING_PATIENCE: u64 = 60_000;
 
 /// Whether a slot may be given to a new flow.
@@ -28,6 +28,7 @@ pub(super) fn collectable(flow: &Flow, globals: &Globals, now: u64) -> bool {
         }
         FLOW_CLOSING => LINGER,
         FLOW_OPENING => OPENING_PATIENCE,
+        FLOW_UNBOUND if flow.flags & STASH_HEAD != 0 => OPENING_PATIENCE,
         _ => u64::from(globals.flow_idle_seconds) * 1000,
     };
     flow.state == FLOW_FREE || silent > patience

@@ -194,6 +194,10 @@ fn requests<M: Maps, F: Frame>(
     send::trimmed(maps, frame, work, flow, len)
 }
 
+/// How far ahead of all that was seen of a side its next segment may be. More was never lost in one go; and whoever moved a flow's
+/// numbers by half of their circle would make it take a new connection on the same port for a part of itself.
+const AHEAD: u32 = 1 << 24;
+
 /// Carries out what the step of a packet wants done with its flow.
 #[inline(always)]
 fn carry_out<M: Maps, F: Frame>(

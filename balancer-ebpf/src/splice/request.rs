@@ -219,7 +219,7 @@ pub fn decide_step<M: Maps, F: Frame>(
     }
     if !same {
         // Before the flow changes: without a stash the segment has to come again to a flow that knows nothing of it.
-        if !stashed && !stash::stash(maps, frame, globals, flow, first, at, keep) {
+        if !stashed && !stash::stash(maps, frame, stash::for_whole(globals), flow, first, at, keep) {
             count_in_flight(maps, flow.service, version, u64::MAX);
             withdraw(maps, work, flow, first, leg);
             return (Next::Done, Verdict::StashesFull);
@@ -304,7 +304,7 @@ pub fn hold_step<M: Maps, F: Frame>(
     if taken || flow.outstanding != 0 || flow.flags & RESPONSES_UNFRAMED != 0 || offset != 0 {
         return (Next::Done, Verdict::Held);
     }
-    if stash::stash(maps, frame, globals, flow, flow.request.next, at, take) {
+    if stash::stash(maps, frame, stash::for_whole(globals), flow, flow.request.next, at, take) {
         flow.stash_len = take;
         flow.flags |= STASH_HELD;
         maps.keep_held(flow.slot);
@@ -429,7 +429,8 @@ fn part<M: Maps, F: Frame>(
         // The stash still answers for the previous request.
         return (Next::Done, Verdict::BeyondStash);
     }
-    if !joined::head_in_stash(flow) && !stash::stash(maps, frame, globals, flow, flow.request.next, at, have) {
+    let among = stash::for_parts(globals);
+    if !joined::head_in_stash(flow) && !stash::stash(maps, frame, among, flow, flow.request.next, at, have) {
         return (Next::Done, Verdict::StashesFull);
     }
     flow.stash_len = have;

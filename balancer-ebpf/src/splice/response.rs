@@ -1,6 +1,6 @@
 //! Response heads, and where responses end. What they say of sessions is `learn`'s.
 
-use super::{Next, Now, Step, backend, body, count_in_flight, learn, open, send};
+use super::{Next, Now, Step, backend, body, count_in_flight, learn, open, send, stash};
 use crate::host::Maps;
 use crate::http::{Body, HEAD_AUTH_CONNECTION, HEAD_CLOSE, Scan, Scanned};
 use crate::layout::{
@@ -269,7 +269,8 @@ fn part<M: Maps, F: Frame>(
         }
         // A request's stash has done its duty: the backend answers it.
         super::end::drop_stash(maps, flow);
-        if !super::stash::stash(maps, frame, globals, flow, flow.response.next, at, have) {
+        let among = stash::for_whole(globals);
+        if !stash::stash(maps, frame, among, flow, flow.response.next, at, have) {
             return Some((Next::Done, Verdict::StashesFull));
         }
         flow.flags |= STASH_RESPONSE;

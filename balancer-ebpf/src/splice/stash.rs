@@ -10,6 +10,22 @@ use crate::work::Work;
 
 /// Stashes looked at for a free one.
 const PROBES: u32 = 16;
+/// From one stash that is looked at to the next: so far that those which are taken for long, and lie side by side, are not all in the
+/// way of one search. A prime, and so coprime to their number, which is smaller.
+const LEAP: u32 = 2_654_435_761;
+
+/// How many of the stashes a request may have that is there as a whole, and the response to it: any.
+#[inline(always)]
+pub(super) fn for_whole(globals: &Globals) -> u32 {
+    globals.stashes
+}
+
+/// The same for a request of which a part is there. Whoever sends a head byte by byte decides how long its stash is taken, and may
+/// be many: what is left is out of their reach.
+#[inline(always)]
+pub(super) fn for_parts(globals: &Globals) -> u32 {
+    globals.stashes / 2
+}
 
 /// More of a request whose leg is being opened: its body, as far as there is room.
 #[inline(always)]
@@ -44,8 +60,8 @@ pub(super) fn append_body<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut
 
 struct Claim<'a, M: Maps> {
     maps: &'a M,
-    globals: &'a Globals,
     owner: u64,
+    among: u32,
     index: u32,
 }
 
@@ -56,7 +72,7 @@ impl<M: Maps> LoopStep<Claim<'_, M>> for Probe {
     fn step(claim: &mut Claim<'_, M>) -> bool {
         let Some(hands) = claim.maps.hands() else { return false };
         let hand = M::Cpu::fetch_add(&hands.stash, 1) as u32;
-        let Some(index) = hand.checked_rem(claim.globals.stashes) else { return false };
+        let Some(index) = hand.wrapping_mul(LEAP).checked_rem(claim.among) else { return false };
         let Some(stash) = claim.maps.stash(index) else { return true };
         if M::Cpu::compare_exchange(&stash.owner, 0, claim.owner) {
             claim.index = index;
@@ -66,27 +82,28 @@ impl<M: Maps> LoopStep<Claim<'_, M>> for Probe {
     }
 }
 
-/// Finds a free stash and takes it. [`NONE`] if there is none.
+/// Finds a free stash among the first `among` and takes it. [`NONE`] if there is none.
 #[inline(always)]
-pub fn claim_stash<M: Maps>(maps: &M, globals: &Globals, owner: u64) -> u32 {
-    let mut claim = Claim { maps, globals, owner, index: NONE };
+pub fn claim_stash<M: Maps>(maps: &M, owner: u64, among: u32) -> u32 {
+    let mut claim = Claim { maps, owner, among, index: NONE };
     M::Cpu::repeat::<_, Probe>(&mut claim, PROBES);
     claim.index
 }
 
-/// Takes a stash and puts `len` bytes of the frame from `at` on into it, the first of which has the number `first`.
+/// Takes a stash, one of the first `among`, and puts `len` bytes of the frame from `at` on into it, the first of which has the number
+/// `first`.
 #[inline(always)]
 pub(super) fn stash<M: Maps, F: Frame>(
     maps: &M,
     frame: &mut F,
-    globals: &Globals,
+    among: u32,
     flow: &mut Flow,
     first: Seq,
     at: u32,
     len: u32,
 ) -> bool {
     if flow.stash == NONE {
-        flow.stash = maps.claim_stash(globals, u64::from(flow.slot) + 1);
+        flow.stash = maps.claim_stash(u64::from(flow.slot) + 1, among);
         if flow.stash == NONE {
             return false;
         }

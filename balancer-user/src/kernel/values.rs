@@ -8,7 +8,8 @@
 use std::{mem::size_of, ptr};
 
 use balancer_ebpf::layout::{
-    Backend, FlowKey, FlowSlot, Globals, Listener, ListenerKey, Pin, PinEvent, PinKey, Policy, SourceKey, Traffic,
+    Backend, FlowKey, FlowSlot, Globals, LegSlot, Listener, ListenerKey, Pin, PinEvent, PinKey, Policy, SourceKey,
+    Traffic,
 };
 
 /// A type of the layout.
@@ -26,6 +27,8 @@ unsafe impl Layout for FlowKey {}
 unsafe impl Layout for FlowSlot {}
 // SAFETY: as above.
 unsafe impl Layout for Globals {}
+// SAFETY: as above.
+unsafe impl Layout for LegSlot {}
 // SAFETY: as above.
 unsafe impl Layout for Listener {}
 // SAFETY: as above.

@@ -3,6 +3,8 @@
 mod audit;
 mod mutate;
 
+pub use audit::audit;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 

@@ -34,6 +34,7 @@ mod tally;
 mod trace;
 mod world;
 
+pub use director::audit;
 pub use edge::Mutation;
 pub use report::Report;
 pub use tally::{Feature, Tally};

@@ -32,6 +32,7 @@ fn many(seeds: u64, mutation: Mutation, enough: impl Fn(&Outcome) -> bool + Sync
     outcomes.into_inner().expect("no thread has panicked")
 }
 
+/// N6, N8, N12.
 #[test]
 fn a_hundred_seeds_have_no_violation() {
     let mut report = Report::default();

@@ -4,6 +4,8 @@ use anyhow::{Context, Result, bail};
 use etherparse::TransportSlice;
 use etherparse::{EtherType, Ethernet2Header, IpNumber, Ipv4Header, SlicedPacket, TcpHeader, TcpOptionElement};
 
+use balancer_ebpf::net::{ACK, FIN, PSH, SYN};
+
 use super::Link;
 
 /// One direction of a connection.
@@ -28,26 +30,31 @@ pub fn greeting(way: &Way, at: Numbers) -> Result<Vec<u8>> {
     use TcpOptionElement::{MaximumSegmentSize, Noop, SelectiveAcknowledgementPermitted, Timestamp, WindowScale};
     let stamp = Timestamp(at.tsval, at.tsecr);
     let options = [MaximumSegmentSize(1460), SelectiveAcknowledgementPermitted, stamp, Noop, WindowScale(7)];
-    build(way, at, true, at.ack != 0, &options, &[])
+    build(way, at, if at.ack == 0 { SYN } else { SYN | ACK }, &options, &[])
 }
 
 /// A segment as nearly all are: with a timestamp.
 pub fn segment(way: &Way, at: Numbers, payload: &[u8]) -> Result<Vec<u8>> {
-    use TcpOptionElement::{Noop, Timestamp};
-    build(way, at, false, true, &[Noop, Noop, Timestamp(at.tsval, at.tsecr)], payload)
+    let flags = if payload.is_empty() { ACK } else { PSH | ACK };
+    build(way, at, flags, &stamp(at), payload)
 }
 
-fn build(
-    way: &Way,
-    at: Numbers,
-    syn: bool,
-    ack: bool,
-    options: &[TcpOptionElement],
-    payload: &[u8],
-) -> Result<Vec<u8>> {
+/// The segment that says that nothing more will come.
+pub fn ending(way: &Way, at: Numbers) -> Result<Vec<u8>> {
+    build(way, at, FIN | ACK, &stamp(at), &[])
+}
+
+fn stamp(at: Numbers) -> [TcpOptionElement; 3] {
+    use TcpOptionElement::{Noop, Timestamp};
+    [Noop, Noop, Timestamp(at.tsval, at.tsecr)]
+}
+
+fn build(way: &Way, at: Numbers, flags: u8, options: &[TcpOptionElement], payload: &[u8]) -> Result<Vec<u8>> {
     let ((source, source_port), (destination, destination_port)) = (way.from, way.to);
     let mut tcp = TcpHeader::new(source_port, destination_port, at.seq, 500);
-    (tcp.syn, tcp.ack, tcp.psh, tcp.acknowledgment_number) = (syn, ack, !payload.is_empty(), at.ack);
+    let has = |flag: u8| flags & flag != 0;
+    (tcp.fin, tcp.syn, tcp.psh, tcp.ack) = (has(FIN), has(SYN), has(PSH), has(ACK));
+    tcp.acknowledgment_number = at.ack;
     tcp.set_options(options).context("TCP options")?;
     let len = tcp.header_len_u16() + payload.len() as u16;
     let mut ip = Ipv4Header::new(len, 64, IpNumber::TCP, source, destination).context("IPv4 header")?;

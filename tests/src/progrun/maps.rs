@@ -9,7 +9,7 @@ use balancer_ebpf::layout::{
     Backend, Binding, Bucket, FlowKey, FlowSlot, Globals, Listener, ListenerKey, MAX_VERSIONS, Policy, ServiceWord,
     Times, Traffic, map,
 };
-use balancer_user::kernel::values::to_bytes;
+use balancer_user::kernel::values::{from_bytes, to_bytes};
 
 use super::{Counters, Programs, SERVICE, Setting};
 
@@ -50,6 +50,18 @@ impl Programs {
     pub fn refresh_backends(&mut self, setting: &Setting) -> Result<()> {
         let mut backends: Array<_, [u8; size_of::<Backend>()]> = self.array(map::BACKENDS)?;
         for (index, backend) in (0..).zip(setting.backends()) {
+            backends.set(index, to_bytes(&backend), 0)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets that backends refused or were silent, and nothing else.
+    pub fn forgive_backends(&mut self, setting: &Setting) -> Result<()> {
+        let mut backends: Array<_, [u8; size_of::<Backend>()]> = self.array(map::BACKENDS)?;
+        for index in 0..setting.backends().len() as u32 {
+            let backend: Backend = from_bytes(&backends.get(&index, 0).context("read BACKENDS")?);
+            backend.shunned_until.set(0);
+            backend.failures.set(0);
             backends.set(index, to_bytes(&backend), 0)?;
         }
         Ok(())

@@ -3,10 +3,23 @@
 use anyhow::{Context, Result, ensure};
 use balancer_ebpf::layout::FlowKey;
 
-use super::frames::{Numbers, Way, greeting, read, segment};
-use super::{FlowBytes, Program, Programs, Setting, World};
+use super::frames::{Numbers, Way, ending, greeting, read, segment};
+use super::{FlowBytes, Link, Program, Programs, Setting, World};
+
+/// What the packets of a conversation go through.
+pub trait Road {
+    /// What became of a packet that came in over the link.
+    fn carry(&self, link: &Link, frame: &[u8]) -> Result<Vec<u8>>;
+}
+
+impl Road for Programs {
+    fn carry(&self, link: &Link, frame: &[u8]) -> Result<Vec<u8>> {
+        Ok(self.run(Program::Tc, link.interface, frame)?.frame)
+    }
+}
 
 /// Both ends of a connection, as far as the director's answers have told them about each other.
+#[derive(Clone, Debug)]
 pub struct Talk {
     pub client: Way,
     pub backend: Way,
@@ -42,6 +55,12 @@ impl Talk {
         }
     }
 
+    /// The same with another initial sequence number of the client's.
+    #[must_use]
+    pub fn beginning(self, client_next: u32) -> Self {
+        Self { client_next, ..self }
+    }
+
     pub fn key(&self) -> FlowKey {
         let ((client, client_port), (vip, port)) = (self.client.from, self.client.to);
         FlowKey { client, vip, client_port: client_port.to_be_bytes(), port: port.to_be_bytes() }
@@ -55,42 +74,38 @@ impl Talk {
         Numbers { seq: self.backend_next, ack: self.leg_next, tsval: self.backend_clock, tsecr: self.leg_clock }
     }
 
-    fn run(&self, programs: &Programs, way: &Way, frame: &[u8]) -> Result<Vec<u8>> {
-        Ok(programs.run(Program::Tc, way.link.interface, frame)?.frame)
-    }
-
     /// SYN, SYN-ACK.
-    pub fn greet(&mut self, programs: &Programs) -> Result<()> {
+    pub fn greet(&mut self, road: &impl Road) -> Result<()> {
         let at = Numbers { ack: 0, tsecr: 0, ..self.client_at() };
-        let (answer, _) = read(&self.run(programs, &self.client, &greeting(&self.client, at)?)?)?;
+        let (answer, _) = read(&road.carry(&self.client.link, &greeting(&self.client, at)?)?)?;
         (self.client_next, self.seen_next, self.seen_clock) = (answer.ack, answer.seq.wrapping_add(1), answer.tsval);
         Ok(())
     }
 
     /// From the SYN to the request's delivery.
-    pub fn open(&mut self, programs: &Programs, request: &[u8]) -> Result<()> {
-        self.greet(programs)?;
-        self.run(programs, &self.client, &segment(&self.client, self.client_at(), &[])?)?;
-        let syn = self.run(programs, &self.client, &segment(&self.client, self.client_at(), request)?)?;
+    pub fn open(&mut self, road: &impl Road, request: &[u8]) -> Result<()> {
+        self.greet(road)?;
+        road.carry(&self.client.link, &segment(&self.client, self.client_at(), &[])?)?;
+        let syn = road.carry(&self.client.link, &segment(&self.client, self.client_at(), request)?)?;
         let (syn, port) = read(&syn)?;
         ensure!(port != self.client.from.1, "the request opened no leg");
         self.backend.to.1 = port;
         (self.leg_next, self.leg_clock) = (syn.seq.wrapping_add(1), syn.tsval);
         let syn_ack = greeting(&self.backend, self.backend_at())?;
         self.backend_next = self.backend_next.wrapping_add(1);
-        let delivered = self.run(programs, &self.backend, &syn_ack)?;
+        let delivered = road.carry(&self.backend.link, &syn_ack)?;
         ensure!(delivered.ends_with(request), "the request did not go out");
         let len = request.len() as u32;
         (self.client_next, self.leg_next) = (self.client_next.wrapping_add(len), self.leg_next.wrapping_add(len));
         // The backend's ACK, which shows the client the leg's clock.
-        let ack = self.run(programs, &self.backend, &segment(&self.backend, self.backend_at(), &[])?)?;
+        let ack = road.carry(&self.backend.link, &segment(&self.backend, self.backend_at(), &[])?)?;
         self.seen_clock = read(&ack)?.0.tsval;
         Ok(())
     }
 
     /// Another request on the leg that is there.
-    pub fn ask(&mut self, programs: &Programs, request: &[u8]) -> Result<()> {
-        let out = self.run(programs, &self.client, &segment(&self.client, self.client_at(), request)?)?;
+    pub fn ask(&mut self, road: &impl Road, request: &[u8]) -> Result<()> {
+        let out = road.carry(&self.client.link, &segment(&self.client, self.client_at(), request)?)?;
         ensure!(out.ends_with(request), "the request did not go out");
         let len = request.len() as u32;
         (self.client_next, self.leg_next) = (self.client_next.wrapping_add(len), self.leg_next.wrapping_add(len));
@@ -98,12 +113,24 @@ impl Talk {
     }
 
     /// The response, acknowledged.
-    pub fn answer(&mut self, programs: &Programs, response: &[u8]) -> Result<()> {
-        let out = self.run(programs, &self.backend, &segment(&self.backend, self.backend_at(), response)?)?;
+    pub fn answer(&mut self, road: &impl Road, response: &[u8]) -> Result<()> {
+        let out = road.carry(&self.backend.link, &segment(&self.backend, self.backend_at(), response)?)?;
         ensure!(out.ends_with(response), "the response did not go out");
         let len = response.len() as u32;
         (self.backend_next, self.seen_next) = (self.backend_next.wrapping_add(len), self.seen_next.wrapping_add(len));
-        self.run(programs, &self.client, &segment(&self.client, self.client_at(), &[])?)?;
+        road.carry(&self.client.link, &segment(&self.client, self.client_at(), &[])?)?;
+        Ok(())
+    }
+
+    /// Both ends close, the client first.
+    pub fn close(&mut self, road: &impl Road) -> Result<()> {
+        let fin = road.carry(&self.client.link, &ending(&self.client, self.client_at())?)?;
+        ensure!(read(&fin)?.1 == self.backend.to.1, "the client's FIN did not reach the backend");
+        (self.client_next, self.leg_next) = (self.client_next.wrapping_add(1), self.leg_next.wrapping_add(1));
+        let fin = road.carry(&self.backend.link, &ending(&self.backend, self.backend_at())?)?;
+        ensure!(read(&fin)?.1 == self.client.to.1, "the backend's FIN did not reach the client");
+        (self.backend_next, self.seen_next) = (self.backend_next.wrapping_add(1), self.seen_next.wrapping_add(1));
+        road.carry(&self.client.link, &segment(&self.client, self.client_at(), &[])?)?;
         Ok(())
     }
 

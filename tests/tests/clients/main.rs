@@ -7,6 +7,7 @@ extern crate balancer_tests;
 
 mod attack;
 mod flips;
+mod hostile;
 mod odd;
 mod rollouts;
 mod short;

@@ -25,6 +25,7 @@ const FLOWS: u32 = 131_072;
 const VERSIONS: [(&str, &[usize]); 2] = [("001", &[1, 2]), ("002", &[3, 4])];
 
 /// As in the full run, for some seconds.
+/// N15.
 fn short_connections_share_few_legs(hook: Hook) -> Result<()> {
     play(hook, 40_000)
 }

@@ -20,6 +20,7 @@ under_both_hooks! {
 const UPLOAD: usize = 1 << 20;
 const DOWNLOAD: usize = 20 << 20;
 
+/// N1, N2.
 fn eight_uploads_and_downloads_at_once(hook: Hook) -> Result<()> {
     Stage::new(hook, "bodies").versions(&[("001", &[1, 2])]).play(|scene| {
         let connections: Vec<_> = (0..8).map(|_| scene.connection()).collect::<Result<_>>()?;

@@ -118,6 +118,7 @@ fn restarts_under_load_break_nothing(hook: Hook) -> Result<()> {
 
 /// The daemon's health checks keep the kernel's neighbours fresh. Without them, a link that was down for a moment must
 /// not be the end.
+/// N19.
 fn neighbours_that_move_while_nobody_looks_are_found(hook: Hook) -> Result<()> {
     Stage::new(hook, "neighbours").play(|scene| {
         let mut anna = scene.browser();

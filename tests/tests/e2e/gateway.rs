@@ -24,6 +24,7 @@ under_both_hooks! {
     an_operator_sees_how_it_is,
 }
 
+/// N22.
 fn backends_see_the_clients(hook: Hook) -> Result<()> {
     Stage::new(hook, "gwpeers").clients(3).gateway().versions(&TWO_BACKENDS).play(|scene| {
         for client in 0..3 {
@@ -57,6 +58,7 @@ fn one_connection_for_three_sessions(hook: Hook) -> Result<()> {
     })
 }
 
+/// N22.
 fn bodies_of_both_directions(hook: Hook) -> Result<()> {
     Stage::new(hook, "gwbodies").gateway().play(|scene| {
         upload_and_download(&mut scene.connection()?, 5, 1 << 20, 10 << 20)?;
@@ -89,6 +91,7 @@ fn flips_under_load_break_nothing(hook: Hook) -> Result<()> {
     })
 }
 
+/// N3.
 fn an_operator_sees_how_it_is(hook: Hook) -> Result<()> {
     Stage::new(hook, "gwdoctor").gateway().play(|scene| {
         begins_on(&mut scene.browser(), "001")?;

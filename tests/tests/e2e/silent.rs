@@ -24,6 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// On an open leg only the health checks tell a dead host from lost acknowledgements: 3 s, and the client's next two attempts.
 const UNTIL_FOUND_OUT: Duration = Duration::from_secs(9);
 
+/// N16.
 fn a_firewall_drops(hook: Hook) -> Result<()> {
     silent(hook, "drops", |scene, host| {
         let rules = "add table ip t; add chain ip t in { type filter hook input priority 0; }; \

@@ -58,6 +58,7 @@ fn draft() -> Draft {
     }
 }
 
+/// N1.
 #[test]
 fn every_combination_of_options() {
     for bits in 0..16u32 {

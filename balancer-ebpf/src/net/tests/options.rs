@@ -71,6 +71,7 @@ fn a_scale_beyond_fourteen_is_fourteen() {
     }
 }
 
+/// N7.
 #[test]
 fn timestamps_and_sack_blocks_of_every_layout() {
     let sack = |blocks: usize| {

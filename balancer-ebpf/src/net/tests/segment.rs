@@ -83,6 +83,7 @@ fn set_total(bytes: &mut [u8], total: u16) {
     bytes[16..18].copy_from_slice(&total.to_be_bytes());
 }
 
+/// N21.
 #[test]
 fn frames_are_told_apart() {
     for (what, change, expected) in FRAMES {

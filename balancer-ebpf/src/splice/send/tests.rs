@@ -34,6 +34,7 @@ fn translated(tcp: &Tcp, to: &Translation) -> Tcp {
     Tcp::read(&frame.bytes)
 }
 
+/// N5.
 #[test]
 fn windows_shift_and_saturate() {
     for (window, shift, expected) in [

@@ -76,6 +76,7 @@ fn a_session_is_bound_before_its_response_leaves() {
     }
 }
 
+/// N8.
 #[test]
 fn a_session_of_another_version_is_rebound_when_the_response_is_complete_and_acknowledged() {
     for hook in HOOKS {
@@ -217,6 +218,7 @@ fn a_refusal_turns_to_the_next_backend_and_behind_the_last_one_the_director_answ
     }
 }
 
+/// N16.
 #[test]
 fn a_silent_backend_is_given_up_at_the_second_retransmission() {
     for hook in HOOKS {
@@ -255,6 +257,7 @@ fn a_backend_who_answers_is_passed_over_no_longer() {
     }
 }
 
+/// N18.
 #[test]
 fn a_body_that_waits_for_its_leg_is_kept_as_far_as_it_goes() {
     for hook in HOOKS {
@@ -392,6 +395,22 @@ fn resets_out_of_the_window_are_not_believed() {
     }
 }
 
+/// RFC 5961, section 3.2.
+#[test]
+fn a_reset_that_is_only_near_ends_no_flow() {
+    for hook in HOOKS {
+        let (mut rig, index, client, director) = Rig::served(hook);
+        for off in [-1000, -1, 2, 1000, 1 << 19] {
+            let out = rig.client(Seg { from: client + off, acked: director, flags: RST, ..Seg::default() });
+            assert_eq!((rig.verdict, out.len(), rig.flow().state), (Verdict::ToBackend, 1, FLOW_SPLICED), "{off}");
+        }
+        rig.says(client, &get(""), director);
+        assert_eq!((rig.verdict, rig.in_flight(0)), (Verdict::RequestSame, 1));
+        rig.answers(index, director, &response("", 0), client + len(&get("")));
+        assert_eq!(rig.in_flight(0), 0);
+    }
+}
+
 // Heads in pieces.
 
 #[test]
@@ -449,6 +468,7 @@ fn the_clients_end_in_the_middle_of_a_head_ends_the_flow() {
     }
 }
 
+/// N6.
 #[test]
 fn an_acknowledgement_of_the_directors_own_does_not_overtake_the_backends_clock() {
     for hook in HOOKS {
@@ -685,6 +705,7 @@ fn a_backend_does_not_wait_for_a_client_that_has_gone() {
     }
 }
 
+/// N15.
 #[test]
 fn an_old_connection_that_answers_the_syn_is_reset() {
     for hook in HOOKS {
@@ -750,6 +771,7 @@ fn d7_d9_flips_on_an_open_connection() {
 
 // What is full.
 
+/// N18.
 #[test]
 fn without_a_stash_nothing_has_happened() {
     for hook in HOOKS {
@@ -766,6 +788,65 @@ fn without_a_stash_nothing_has_happened() {
     }
 }
 
+/// N18.
+#[test]
+fn parts_of_heads_leave_stashes_for_whole_ones() {
+    for hook in HOOKS {
+        let mut rig = Rig::new(hook);
+        rig.connect();
+        let half = rig.maps.stashes.len() / 2;
+        rig.maps.stashes[..half].iter().for_each(|stash| stash.borrow().owner.set(99));
+        assert_eq!(rig.says(0, b"GET / HT", 0), []);
+        assert_eq!(rig.verdict, Verdict::StashesFull);
+        rig.opens(0, &get(""), 0);
+        assert!(rig.flow().stash as usize >= half);
+    }
+}
+
+/// N8.
+#[test]
+fn what_lies_too_far_ahead_moves_nothing() {
+    for hook in HOOKS {
+        let (mut rig, index, client, director) = Rig::served(hook);
+        let request = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4000000000\r\n\r\n";
+        rig.says(client, request, director);
+        let (client, before) = (client + len(request), rig.flow().received);
+        assert_eq!(rig.says(client + (1 << 25), b"far", director), []);
+        assert_eq!((rig.verdict, rig.flow().received), (Verdict::BeyondStash, before));
+        let response = b"HTTP/1.1 200 OK\r\nContent-Length: 4000000000\r\n\r\n";
+        rig.answers(index, director, response, client);
+        let (director, before) = (director + len(response), rig.flow().sent);
+        assert_eq!(rig.answers(index, director + (1 << 25), b"far", client), []);
+        assert_eq!((rig.verdict, rig.flow().sent), (Verdict::BeyondResponseHead, before));
+        // What is in order goes on, either way.
+        assert_eq!(rig.answers(index, director, b"near", client).len(), 1);
+        assert_eq!(rig.says(client, b"near", director).len(), 1);
+    }
+}
+
+/// N11.
+#[test]
+fn half_a_head_is_not_waited_for_as_long_as_a_silent_client() {
+    for hook in HOOKS {
+        for (part, seconds, collected) in [("", 61, 0), ("GET / HT", 59, 0), ("GET / HT", 61, 1)] {
+            let mut rig = Rig::new(hook);
+            rig.connect();
+            if !part.is_empty() {
+                rig.says(0, part.as_bytes(), 0);
+                assert_eq!((rig.verdict, rig.stashes()), (Verdict::HeadPart, 1));
+            }
+            rig.wait(seconds * 1000);
+            let (globals, now) = (rig.maps.globals, rig.maps.now.get() / 1_000_000);
+            for _ in 0..globals.flows {
+                crate::splice::claim_slot(&rig.maps, &globals, now);
+            }
+            assert_eq!(rig.noted(Note::FlowCollected), collected, "{part:?} after {seconds} s");
+            assert_eq!(rig.stashes(), usize::from(!part.is_empty() && collected == 0));
+        }
+    }
+}
+
+/// N17.
 #[test]
 fn without_a_slot_the_client_comes_again() {
     for hook in HOOKS {

@@ -4,15 +4,12 @@ use balancer_ebpf::layout::{
     FLOW_CLOSING, FLOW_FREE, FLOW_UNBOUND, LEG_CLASSES, LEG_DEAD, LEG_IDLE, MAX_VERSIONS, NONE, PoolWord,
 };
 
-use super::Director;
 use crate::edge::SimMaps;
 
-impl Director {
-    /// Looks through all maps.
-    pub(crate) fn audit(&self) -> Result<(), String> {
-        flows(&self.maps)?;
-        legs(&self.maps)
-    }
+/// Looks through all maps: the simulation's, or a copy of the kernel's.
+pub fn audit(maps: &SimMaps) -> Result<(), String> {
+    flows(maps)?;
+    legs(maps)
 }
 
 /// Versions and backends count the flows that they have, and every stash belongs to the flow that holds it.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use balancer_ebpf::layout::FLOW_CLOSING;
 
 use super::{IDLE, World};
-use crate::director::{FRONT, VIP, VIP_PORT};
+use crate::director::{FRONT, VIP, VIP_PORT, audit};
 use crate::packet::View;
 
 impl World {
@@ -42,7 +42,7 @@ impl World {
         if let Some(slot) = maps.flows.iter().position(|flow| flow.borrow().state == FLOW_CLOSING) {
             return Err(format!("slot {slot} cannot be collected"));
         }
-        self.director.audit()?;
+        audit(&self.director.maps)?;
         if maps.traffic.iter().any(|traffic| traffic.flows.get() != 0 || traffic.in_flight.get() != 0) {
             return Err("flows or requests in flight are left".into());
         }

@@ -18,6 +18,7 @@ const FLOWS: u32 = 64;
 /// With room for few, others come and go all the time. What is silent no longer than the configuration promises is there when it is
 /// used. After that its room is somebody else's: a client that had answers is told so at once, and connects again. One
 /// that never sent anything does not notice: its first segment still proves, by the cookie, that it is one.
+/// N11.
 fn a_pre_connect_is_kept_as_long_as_is_promised(hook: Hook) -> Result<()> {
     Stage::new(hook, "preconnect").flows(FLOWS, "3s").play(|scene| {
         let [mut early, mut late] = [scene.connection()?, scene.connection()?];
