@@ -87,6 +87,8 @@ impl Blueprint<'_> {
         for (node, index) in backends.iter().zip(1..) {
             run_batch(node.command("ip"), &self.backend(index)).context("set up a backend's interface")?;
         }
+        // Before its offloads are set: veth takes frames that XDP redirects if GRO came on while it was up.
+        relay.map_or(Ok(()), |node| run_batch(node.command("ip"), &format!("link set {NEAR} up\nlink set {FAR} up\n")))?;
         if self.offloads == Offloads::Off {
             turn_offloads_off(client, &self.client_end())?;
             for interface in [CLIENT_INTERFACE.to_owned()].into_iter().chain((1..=self.backends).map(backend_end)) {
@@ -95,8 +97,9 @@ impl Blueprint<'_> {
             for node in backends {
                 turn_offloads_off(node, "eth0")?;
             }
-            for interface in relay.iter().flat_map(|_| [NEAR, FAR]) {
-                relay.map_or(Ok(()), |node| turn_offloads_off(node, interface))?;
+            for node in relay {
+                turn_offloads_off(node, NEAR)?;
+                turn_offloads_off(node, FAR)?;
             }
         }
         if self.hook == Hook::Xdp {
@@ -107,16 +110,11 @@ impl Blueprint<'_> {
             // The other end of the director's link is the relay's then.
             relay.map_or(Ok(()), |node| set_offloads_for_xdp(node, FAR))?;
         }
-        let relay = relay.map(|node| self.start_relay(node)).transpose().context("start the relay")?;
+        let relay = relay.map(|node| Relay::start(node, node.address())).transpose().context("start the relay")?;
         let clients = (0..self.client_addresses).map(|index| self.addresses.client_nth(index));
         let neighbours: Vec<_> = backends.iter().map(Node::address).chain(clients).collect();
         director.run(|| meet(&neighbours)).context("resolve the director's neighbours")?;
         Ok(relay)
-    }
-
-    fn start_relay(&self, node: &Node) -> Result<Relay> {
-        run_batch(node.command("ip"), &format!("link set {NEAR} up\nlink set {FAR} up\n"))?;
-        Relay::start(node, node.address())
     }
 
     fn links(&self) -> String {

@@ -12,8 +12,7 @@ use super::fate::{Fate, Fates};
 /// Bytes of `struct virtio_net_hdr` (include/uapi/linux/virtio_net.h): flags, kind, then header length, segment size, start and
 /// offset of the checksum, of 16 bits each, in the machine's byte order.
 pub(super) const NOTE: usize = 10;
-/// The flag that the checksum is to be completed, and the kind of frame that stands for several TCP segments.
-const NEEDS_CHECKSUM: u8 = 1;
+/// The kind of frame that stands for several TCP segments. The kernel has the checksum of each still to be completed.
 const MERGED_TCP: u8 = 1;
 /// Another kind's bit: the first of them has CWR set.
 const WITH_CWR: u8 = 0x80;

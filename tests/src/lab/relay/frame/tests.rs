@@ -8,6 +8,8 @@ use etherparse::{Icmpv4Type, NetSlice, PacketBuilder, SlicedPacket, TransportSli
 use super::super::fate::Link;
 use super::*;
 
+/// The flag that the checksum is to be completed.
+const NEEDS_CHECKSUM: u8 = 1;
 const SIZE: usize = 1000;
 const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 60, 0, 250);
 
