@@ -26,30 +26,37 @@ fn congestion_controls() -> Result<Vec<&'static str>> {
     Ok(found)
 }
 
-/// By the routes, since another namespace's default may only be an algorithm that everybody is allowed.
-fn use_everywhere(scene: &Scene, name: &str) -> Result<()> {
+/// By its route: another namespace's default may only be an algorithm that everybody is allowed.
+fn client_uses(scene: &Scene, name: &str) -> Result<()> {
     let addresses = scene.lab.addresses();
     let director = addresses.director().to_string();
-    let client = ["route", "replace", &addresses.prefix(), "via", &director, "congctl", name];
-    scene.lab.client().output("ip", &client)?;
-    for (node, index) in scene.lab.backends().iter().zip(1..) {
-        let gateway = addresses.gateway(index).to_string();
-        node.output("ip", &["route", "replace", "default", "via", &gateway, "congctl", name])?;
-    }
-    Ok(())
+    let route = ["route", "replace", &addresses.prefix(), "via", &director, "congctl", name];
+    scene.lab.client().output("ip", &route).map(drop)
+}
+
+fn backend_uses(scene: &Scene, index: usize, name: &str) -> Result<()> {
+    let gateway = scene.lab.addresses().gateway(index).to_string();
+    scene.lab.backend(index).output("ip", &["route", "replace", "default", "via", &gateway, "congctl", name]).map(drop)
 }
 
 fn play(hook: Hook, label: &str, offloads: Offloads) -> Result<()> {
     stage(hook, label, RelayPlace::Client).offloads(offloads).play(|scene| {
+        let names = congestion_controls()?;
+        let backends: Vec<_> = (1..=scene.lab.backends().len()).zip(names.iter().cycle()).collect();
+        for (index, name) in &backends {
+            backend_uses(scene, *index, name)?;
+        }
         let sessions = sessions(scene)?;
-        for name in congestion_controls()? {
-            use_everywhere(scene, name)?;
+        for name in &names {
+            client_uses(scene, name)?;
             scene.lab.relay()?.become_link(Link::lossy(1.0, 2));
-            let took = LOAD.run(scene, &sessions).with_context(|| name.to_owned())?;
-            // Legs in their pools tell.
-            let legs = scene.lab.backend(1).output("ss", &["-tin", "state", "established"])?;
-            ensure!(legs.contains(name), "no leg has {name}: {legs}");
-            println!("{name}: {took:?}, {:?}", scene.lab.relay()?.tally()?);
+            let took = LOAD.run(scene, &sessions).with_context(|| format!("{name} at the client"))?;
+            println!("{name} at the client: {took:?}, {:?}", scene.lab.relay()?.tally()?);
+        }
+        for (index, name) in backends {
+            // Legs in their pools tell what the responses went by.
+            let legs = scene.lab.backend(index).output("ss", &["-tin", "state", "established"])?;
+            ensure!(legs.contains(name), "backend {index} has no leg with {name}: {legs}");
         }
         scene.all_idle()
     })
