@@ -97,7 +97,7 @@ impl Blueprint<'_> {
             for node in backends {
                 turn_offloads_off(node, "eth0")?;
             }
-            for node in relay {
+            if let Some(node) = relay {
                 turn_offloads_off(node, NEAR)?;
                 turn_offloads_off(node, FAR)?;
             }
