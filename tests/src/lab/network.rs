@@ -88,7 +88,9 @@ impl Blueprint<'_> {
             run_batch(node.command("ip"), &self.backend(index)).context("set up a backend's interface")?;
         }
         // Before its offloads are set: veth takes frames that XDP redirects if GRO came on while it was up.
-        relay.map_or(Ok(()), |node| run_batch(node.command("ip"), &format!("link set {NEAR} up\nlink set {FAR} up\n")))?;
+        relay.map_or(Ok(()), |node| {
+            run_batch(node.command("ip"), &format!("link set {NEAR} up\nlink set {FAR} up\n"))
+        })?;
         if self.offloads == Offloads::Off {
             turn_offloads_off(client, &self.client_end())?;
             for interface in [CLIENT_INTERFACE.to_owned()].into_iter().chain((1..=self.backends).map(backend_end)) {
@@ -134,9 +136,8 @@ impl Blueprint<'_> {
     /// The director's link to a host, by way of the relay if that is its place.
     fn link(&self, end: &str, host: &str, place: RelayPlace) -> String {
         let (director, mtu) = (self.namespace("director"), self.mtu);
-        let pair = |one: &str, other: &str| {
-            format!("link add name {one} mtu {mtu} type veth peer name {other} mtu {mtu}\n")
-        };
+        let pair =
+            |one: &str, other: &str| format!("link add name {one} mtu {mtu} type veth peer name {other} mtu {mtu}\n");
         let end = format!("{end} netns {director}");
         if self.relay != Some(place) {
             return pair(&end, host);

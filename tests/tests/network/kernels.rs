@@ -15,7 +15,7 @@ under_both_hooks! {
 const LOAD: Load = Load { connections: 4, requests: 4, bytes: 300_000 };
 
 /// Those that are asked for and that this kernel has. It always has one: the one that is in use.
-fn congestion_controls() -> Result<Vec<&'static str>> {
+pub(crate) fn congestion_controls() -> Result<Vec<&'static str>> {
     let there = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_available_congestion_control")?;
     let (found, missing): (Vec<_>, Vec<_>) =
         ["cubic", "bbr"].into_iter().partition(|wanted| there.split_whitespace().any(|name| name == *wanted));
@@ -27,14 +27,14 @@ fn congestion_controls() -> Result<Vec<&'static str>> {
 }
 
 /// By its route: another namespace's default may only be an algorithm that everybody is allowed.
-fn client_uses(scene: &Scene, name: &str) -> Result<()> {
+pub(crate) fn client_uses(scene: &Scene, name: &str) -> Result<()> {
     let addresses = scene.lab.addresses();
     let director = addresses.director().to_string();
     let route = ["route", "replace", &addresses.prefix(), "via", &director, "congctl", name];
     scene.lab.client().output("ip", &route).map(drop)
 }
 
-fn backend_uses(scene: &Scene, index: usize, name: &str) -> Result<()> {
+pub(crate) fn backend_uses(scene: &Scene, index: usize, name: &str) -> Result<()> {
     let gateway = scene.lab.addresses().gateway(index).to_string();
     scene.lab.backend(index).output("ip", &["route", "replace", "default", "via", &gateway, "congctl", name]).map(drop)
 }

@@ -19,11 +19,11 @@ fn links() -> [(Link, Load); 6] {
     let load = |connections, requests, bytes| Load { connections, requests, bytes };
     let disorder = Link { held: 5.0, hold: Duration::from_millis(3), doubled: 2.0, ..Link::lossy(0.0, 2) };
     [
-        (Link::lossy(1.0, 2), load(4, 8, 300_000)),
-        (Link::lossy(5.0, 2), load(4, 8, 60_000)),
-        (Link::lossy(1.0, 50), load(4, 2, 100_000)),
+        (Link::lossy(1.0, 2), load(4, 8, 150_000)),
+        (Link::lossy(5.0, 2), load(4, 8, 30_000)),
+        (Link::lossy(1.0, 50), load(4, 2, 60_000)),
         (Link::lossy(5.0, 50), load(4, 2, 20_000)),
-        (disorder, load(4, 8, 300_000)),
+        (disorder, load(4, 8, 150_000)),
         (Link { loss: 1.0, seed: 2, ..disorder }, load(4, 8, 100_000)),
     ]
 }
@@ -34,7 +34,9 @@ fn play(hook: Hook, label: &str, place: RelayPlace, gateway: bool) -> Result<()>
     stage.play(|scene| {
         let sessions = sessions(scene)?;
         let relay = scene.lab.relay()?;
-        for (link, load) in links() {
+        // What is different behind a gateway is how legs are found, which no delay changes.
+        let links = links().into_iter().filter(|(link, _)| !gateway || link.delay < Duration::from_millis(50));
+        for (link, load) in links {
             let before = relay.tally()?;
             relay.become_link(link);
             let took = load.run(scene, &sessions).with_context(|| format!("{link:?}"))?;
@@ -46,7 +48,7 @@ fn play(hook: Hook, label: &str, place: RelayPlace, gateway: bool) -> Result<()>
         }
         relay.become_link(Link::PERFECT);
         let rebound = scene.counter("request_rebound")? + scene.counter("request_pooled_leg")?;
-        ensure!(rebound > 50, "only {rebound} requests changed the backend on an open connection");
+        ensure!(rebound > 40, "only {rebound} requests changed the backend on an open connection");
         scene.all_idle()
     })
 }

@@ -9,7 +9,6 @@ use crate::transfer::{Load, sessions, stage};
 under_both_hooks! {
     a_small_mtu_on_the_way_to_the_clients,
     a_small_mtu_on_the_way_to_a_backend,
-    a_small_mtu_on_the_way_to_the_clients_of_a_gateway,
     a_small_mtu_on_the_way_to_a_backend_of_a_gateway,
 }
 
@@ -42,10 +41,6 @@ fn a_small_mtu_on_the_way_to_a_backend(hook: Hook) -> Result<()> {
     play(hook, "mtubackend", RelayPlace::Backend(2), false)
 }
 
-fn a_small_mtu_on_the_way_to_the_clients_of_a_gateway(hook: Hook) -> Result<()> {
-    play(hook, "mtugwclient", RelayPlace::Client, true)
-}
-
 fn a_small_mtu_on_the_way_to_a_backend_of_a_gateway(hook: Hook) -> Result<()> {
     play(hook, "mtugwbackend", RelayPlace::Backend(2), true)
 }
@@ -53,10 +48,9 @@ fn a_small_mtu_on_the_way_to_a_backend_of_a_gateway(hook: Hook) -> Result<()> {
 /// TC only: the kernel takes no XDP program on a veth whose MTU is more than a page holds.
 #[test]
 fn jumbo_frames() -> Result<()> {
-    for (label, mtu, link) in [
-        ("jumbo", 9000, Link::lossy(1.0, 2)),
-        ("jumbosmall", 9000, Link { mtu: Some(1280), ..Link::lossy(0.5, 2) }),
-    ] {
+    for (label, mtu, link) in
+        [("jumbo", 9000, Link::lossy(1.0, 2)), ("jumbosmall", 9000, Link { mtu: Some(1280), ..Link::lossy(0.5, 2) })]
+    {
         stage(Hook::Tc, label, RelayPlace::Client).mtu(mtu).play(|scene| {
             let sessions = sessions(scene)?;
             scene.lab.relay()?.become_link(link);

@@ -83,7 +83,8 @@ fn mix(connection: &mut Connection, sessions: &[Whoami], load: Load, seed: u64) 
         let body = pattern::bytes(seed * 1000 + number, load.bytes);
         // What goes up comes down again.
         let request = Request::post("/echo", body.clone()).session(&session.session);
-        let answer = connection.request(&request).with_context(|| format!("request {number} of {}", session.version))?;
+        let answer =
+            connection.request(&request).with_context(|| format!("request {number} of {}", session.version))?;
         ensure!(answer.status == 200, "status {} for request {number}", answer.status);
         ensure!(answer.version() == session.version, "{} answered {}", answer.version(), session.version);
         ensure!(answer.body == body, "{} of {} bytes, or others", answer.body.len(), body.len());

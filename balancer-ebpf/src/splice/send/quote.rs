@@ -81,5 +81,6 @@ pub(in crate::splice) fn send_on<F: Frame>(frame: &mut F, quoted: &Segment, to: 
     let ([s0, s1, s2, s3], [d0, d1, d2, d3]) = (to.source, to.destination);
     let ([sp0, sp1], [dp0, dp1]) = (to.source_port, to.destination_port);
     let [q0, q1, q2, q3] = seq.0.to_be_bytes();
-    frame.store8(ADDRESSES, [s0, s1, s2, s3, d0, d1, d2, d3]) && frame.store8(PORTS, [sp0, sp1, dp0, dp1, q0, q1, q2, q3])
+    frame.store8(ADDRESSES, [s0, s1, s2, s3, d0, d1, d2, d3])
+        && frame.store8(PORTS, [sp0, sp1, dp0, dp1, q0, q1, q2, q3])
 }

@@ -46,7 +46,8 @@ pub(super) fn read(bytes: &[u8]) -> Told {
     let outer = ip.header().to_header();
     assert_eq!(outer.header_checksum, outer.calc_header_checksum(), "the outer IPv4 header's checksum");
     assert_eq!(icmp.header().checksum, icmp.header().icmp_type.calc_checksum(icmp.payload()), "the ICMP checksum");
-    let Icmpv4Type::DestinationUnreachable(DestUnreachableHeader::FragmentationNeeded { next_hop_mtu }) = icmp.icmp_type()
+    let Icmpv4Type::DestinationUnreachable(DestUnreachableHeader::FragmentationNeeded { next_hop_mtu }) =
+        icmp.icmp_type()
     else {
         panic!("another message: {:?}", icmp.icmp_type())
     };

@@ -24,15 +24,8 @@ pub struct Link {
 
 impl Link {
     /// A wire.
-    pub const PERFECT: Self = Self {
-        loss: 0.0,
-        doubled: 0.0,
-        held: 0.0,
-        hold: Duration::ZERO,
-        delay: Duration::ZERO,
-        mtu: None,
-        seed: 1,
-    };
+    pub const PERFECT: Self =
+        Self { loss: 0.0, doubled: 0.0, held: 0.0, hold: Duration::ZERO, delay: Duration::ZERO, mtu: None, seed: 1 };
 
     /// A link that loses so many of a hundred segments, and whose other end is so many milliseconds away.
     #[must_use]
