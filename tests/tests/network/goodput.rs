@@ -87,7 +87,11 @@ fn by_session(load: Load, sessions: &[Whoami], to: impl Fn(usize) -> SocketAddrV
             let connections = seeds.map(open).collect::<Result<Vec<_>>>()?;
             threads.push(scope.spawn(move || load.over(connections, std::slice::from_ref(session))));
         }
-        threads.into_iter().try_for_each(|thread| thread.join().expect("the thread lives").map(drop))
+        threads.into_iter().try_for_each(|thread| {
+            let (_, diverted) = thread.join().expect("the thread lives")?;
+            ensure!(diverted == 0, "{diverted} answers were of other versions than the sessions are");
+            Ok(())
+        })
     })?;
     Ok(began.elapsed())
 }

@@ -36,10 +36,22 @@ fn play(hook: Hook, label: &str, place: RelayPlace, gateway: bool) -> Result<()>
         let relay = scene.lab.relay()?;
         // What is different behind a gateway is how legs are found, which no delay changes.
         let links = links().into_iter().filter(|(link, _)| !gateway || link.delay < Duration::from_millis(50));
+        let mut all_diverted = 0;
         for (link, load) in links {
             let before = relay.tally()?;
             relay.become_link(link);
-            let took = load.run(scene, &sessions).with_context(|| format!("{link:?}"))?;
+            let (took, diverted) = load.run_diverted(scene, &sessions).with_context(|| format!("{link:?}"))?;
+            // A backend that leaves two SYNs in a row unanswered is passed over, and the only one of a version takes that with it: also
+            // if it was the link that lost them. It is known, and counted.
+            let (silent, down) = (scene.counter("backend_silent")?, scene.counter("version_down")?);
+            all_diverted += diverted;
+            ensure!(
+                all_diverted == 0 || place != RelayPlace::Client && silent > 0 && all_diverted <= down,
+                "{all_diverted} answers of other versions, {silent} silent backends, {down} times without a version"
+            );
+            if diverted > 0 {
+                println!("{diverted} answers were of another version, since the link lost two SYNs in a row");
+            }
             let after = relay.tally()?;
             println!("{link:?}: {took:?}, {:?}", after);
             ensure!((after.lost > before.lost) == (link.loss > 0.0), "{link:?} lost nothing: {after:?}");
