@@ -190,6 +190,12 @@ verdicts! {
     RejectedAck "answered_unavailable_ack" Send,
     /// A request that cannot be framed: from here on the flow stays where it is.
     Unframed "request_unframed" Send,
+    /// A router on the way to a client does not let packets of this size pass: the backend is told.
+    TooBigToClient "too_big_told_backend" Send,
+    /// The same on the way to a backend: the client is told.
+    TooBigToBackend "too_big_told_client" Send,
+    /// A router speaks of a packet that is not under way: a late word, or a forged one.
+    TooBigStray "drop_too_big_stray" Drop,
 }
 
 macro_rules! notes {

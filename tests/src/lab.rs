@@ -14,6 +14,7 @@ pub mod config;
 pub mod node;
 pub mod process;
 pub mod registry;
+pub mod relay;
 
 mod network;
 mod remains;
@@ -26,11 +27,12 @@ use anyhow::{Context, Result};
 
 use addresses::Addresses;
 use builder::Builder;
-pub use builder::{ClientPlace, Hook};
+pub use builder::{ClientPlace, Hook, Offloads, RelayPlace};
 use config::APPLICATION_PORT;
 use network::CLIENT_INTERFACE;
 use node::Node;
 use registry::Claim;
+use relay::Relay;
 
 /// A running lab. Dropping it takes everything away that it made.
 #[derive(Debug)]
@@ -39,6 +41,8 @@ pub struct Lab {
     director: Node,
     backends: Vec<Node>,
     hook: Hook,
+    /// Before the remains: its threads end before the namespaces go.
+    relay: Option<Relay>,
     remains: Remains,
 }
 
@@ -81,6 +85,11 @@ impl Lab {
     /// All backend hosts.
     pub fn backends(&self) -> &[Node] {
         &self.backends
+    }
+
+    /// The relay, in a lab that was built with one.
+    pub fn relay(&self) -> Result<&Relay> {
+        self.relay.as_ref().context("this lab has no relay")
     }
 
     /// Where the application on backend host `index` listens.

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::balancer::Balancer;
 use crate::lab::config::{ReturnPath, Select, Shop};
-use crate::lab::{Hook, Lab};
+use crate::lab::{Hook, Lab, Offloads, RelayPlace};
 use anyhow::Result;
 
 use crate::programs;
@@ -17,13 +17,26 @@ pub struct Stage<'a> {
     kind: Kind,
     hosts: usize,
     clients: u8,
+    relay: Option<RelayPlace>,
+    offloads: Offloads,
+    mtu: u16,
     shop: Shop<'a>,
 }
 
 impl<'a> Stage<'a> {
     /// Two hosts, the first with 001 of the demo; new sessions get the highest version.
     pub fn new(hook: Hook, label: &'a str) -> Self {
-        Self { hook, label, kind: Kind::Demo, hosts: 2, clients: 1, shop: Shop::new(&[("001", &[1])]) }
+        Self {
+            hook,
+            label,
+            kind: Kind::Demo,
+            hosts: 2,
+            clients: 1,
+            relay: None,
+            offloads: Offloads::On,
+            mtu: 1500,
+            shop: Shop::new(&[("001", &[1])]),
+        }
     }
 
     /// Which application.
@@ -39,6 +52,21 @@ impl<'a> Stage<'a> {
     /// How many addresses the client has.
     pub fn clients(self, clients: u8) -> Self {
         Self { clients, ..self }
+    }
+
+    /// A relay in a link, which is a wire until the story makes a bad one of it.
+    pub fn relay(self, place: RelayPlace) -> Self {
+        Self { relay: Some(place), ..self }
+    }
+
+    /// Whether hosts have offloads.
+    pub fn offloads(self, offloads: Offloads) -> Self {
+        Self { offloads, ..self }
+    }
+
+    /// The MTU of all interfaces.
+    pub fn mtu(self, mtu: u16) -> Self {
+        Self { mtu, ..self }
     }
 
     /// Backends see the clients' own addresses.
@@ -88,8 +116,12 @@ impl<'a> Stage<'a> {
 
     /// Tells the story.
     pub fn play(self, story: impl FnOnce(&mut Scene) -> Result<()>) -> Result<()> {
-        let lab =
-            Lab::builder(self.label).hook(self.hook).backends(self.hosts).client_addresses(self.clients).build()?;
+        let builder = Lab::builder(self.label).hook(self.hook).backends(self.hosts).client_addresses(self.clients);
+        let builder = builder.offloads(self.offloads).mtu(self.mtu);
+        let lab = match self.relay {
+            Some(place) => builder.relay(place).build()?,
+            None => builder.build()?,
+        };
         let running =
             self.shop.versions.iter().flat_map(|(label, hosts)| hosts.iter().map(move |host| (*host, *label)));
         let applications = self.kind.start_all(&lab, &running.collect::<Vec<_>>())?;

@@ -62,6 +62,13 @@ macro_rules! global_steps {
             splice::idle_step(&Kernel, &mut $frame, work, slot) as u32
         }
 
+        #[unsafe(export_name = concat!("balancer_", $hook, "_too_big"))]
+        #[inline(never)]
+        extern "C" fn step_too_big($pointer: *mut $context) -> u32 {
+            let Some(work) = work() else { return Verdict::NoConfig as u32 };
+            splice::too_big(&Kernel, &mut $frame, work) as u32
+        }
+
         #[unsafe(export_name = concat!("balancer_", $hook, "_arrival"))]
         #[inline(never)]
         extern "C" fn step_arrival($pointer: *mut $context, ns: u64) -> u64 {
@@ -110,6 +117,11 @@ macro_rules! step_methods {
         #[inline(always)]
         fn hold_step<M: Maps>(&mut self, _: &M, _: &mut Work, _: &Globals, flow: &mut Flow) -> Step {
             functions::stepped(step_hold(self.$context, flow))
+        }
+
+        #[inline(always)]
+        fn too_big<M: Maps>(&mut self, _: &M, _: &mut Work) -> Verdict {
+            Verdict::from_number(step_too_big(self.$context))
         }
 
         #[inline(always)]

@@ -170,6 +170,15 @@ pub trait Frame {
         crate::splice::idle_step(maps, self, work, slot)
     }
 
+    /// [`crate::splice::too_big`].
+    #[inline(always)]
+    fn too_big<M: Maps>(&mut self, maps: &M, work: &mut Work) -> Verdict
+    where
+        Self: Sized,
+    {
+        crate::splice::too_big(maps, self, work)
+    }
+
     /// [`crate::splice::finish`].
     #[inline(always)]
     fn finish<M: Maps>(&mut self, maps: &M, work: &mut Work, flow: &mut Flow, step: Step) -> Verdict

@@ -25,6 +25,7 @@
 //! | `reject` | answers in the backend's place |
 //! | `last` | how connections end that cannot be followed |
 //! | `outside` | how an operator ends flows |
+//! | `too_big` | routers that say that packets have to be smaller |
 //! | `end` | how flows end and slots are collected |
 //! | `send` | translation and new packets |
 
@@ -51,6 +52,7 @@ mod send;
 mod stash;
 #[cfg(test)]
 mod tests;
+mod too_big;
 
 pub use backend::backend_step;
 pub use begin::claim_slot;
@@ -67,6 +69,7 @@ pub use reject::reject;
 pub use request::{decide_step, hold_step, request_step, trace};
 pub use send::{Emission, finish};
 pub use stash::claim_stash;
+pub use too_big::too_big;
 
 use crate::host::Maps;
 use crate::layout::{
@@ -262,7 +265,9 @@ impl Now {
 #[inline(always)]
 pub fn direct<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work) -> Verdict {
     let Some(headers) = frame.headers() else { return Verdict::NotOurs };
-    let Some(address) = destination(headers) else { return Verdict::NotOurs };
+    let Some(address) = destination(headers) else {
+        return if too_big::is_said(headers) { frame.too_big(maps, work) } else { Verdict::NotOurs };
+    };
     let role = maps.role(address).unwrap_or(0) & (ROLE_LISTENER | ROLE_SOURCE | ROLE_INDEX);
     // Or perhaps a backend answers a client's own address.
     let answers = role == 0 && maps.role(source(headers)).unwrap_or(0) & ROLE_BACKEND != 0;

@@ -1,5 +1,9 @@
 //! The one place that writes packets: translation, headers made anew, and segments out of a buffer.
 
+mod quote;
+
+pub(super) use quote::{as_backend_sent, as_client_sent, send_on};
+
 use super::{Next, Step};
 use crate::host::{Cpu as _, Maps, Step as LoopStep};
 use crate::layout::{Buffer, CLIENT_TIMESTAMPS, Flow, LEG_OWN, NONE};

@@ -11,6 +11,7 @@ pub const SOURCES: u8 = 4;
 /// |---|---|
 /// | `10.N.0.0/24` | the link of client (`.2` and up) and director (`.1`) |
 /// | `10.N.i.0/24` | the link of backend `i` (`.2`) and director (`.1`) |
+/// | `10.N.i.250` | the relay on a link (client: `i` = 0), where it speaks for itself |
 /// | `10.N.254.1` … `.4` | source addresses of legs, on the director's `lo` |
 /// | `10.N.255.1` | the virtual address, on the director's `lo` |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +71,11 @@ impl Addresses {
     /// The director's end of the link to backend host `index`.
     pub fn gateway(self, index: usize) -> Ipv4Addr {
         self.at(link(index), 1)
+    }
+
+    /// Who refuses packets that are too big for the relay on the link of backend host `index`, or 0 for the client's.
+    pub fn relay(self, index: usize) -> Ipv4Addr {
+        self.at(if index == 0 { 0 } else { link(index) }, 250)
     }
 
     fn at(self, third: u8, fourth: u8) -> Ipv4Addr {

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 
-use super::network::Blueprint;
+use super::network::{Blueprint, ETHERNET_MTU, RELAY};
 use super::node::Node;
 use super::registry::{self, Claim};
 use super::{Lab, Remains};
@@ -38,6 +38,24 @@ impl Hook {
     }
 }
 
+/// Whose link the relay makes a bad one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RelayPlace {
+    /// The client's.
+    Client,
+    /// That of this backend host, counted from 1.
+    Backend(usize),
+}
+
+/// Whether hosts leave checksums and the cutting of segments to their network cards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offloads {
+    /// As the kernel and the hook have it.
+    On,
+    /// On no end of any link.
+    Off,
+}
+
 /// What a lab is to be like.
 #[derive(Clone, Debug)]
 pub struct Builder {
@@ -46,6 +64,9 @@ pub struct Builder {
     client: ClientPlace,
     client_addresses: u8,
     hook: Hook,
+    relay: Option<RelayPlace>,
+    offloads: Offloads,
+    mtu: u16,
 }
 
 impl Builder {
@@ -56,6 +77,9 @@ impl Builder {
             client: ClientPlace::Namespace,
             client_addresses: 1,
             hook: Hook::Tc,
+            relay: None,
+            offloads: Offloads::On,
+            mtu: ETHERNET_MTU,
         }
     }
 
@@ -83,6 +107,24 @@ impl Builder {
         Self { hook, ..self }
     }
 
+    /// Puts a relay into a link; it is a wire until it is told otherwise.
+    #[must_use]
+    pub fn relay(self, place: RelayPlace) -> Self {
+        Self { relay: Some(place), ..self }
+    }
+
+    /// Whether offloads are on, which they are unless told.
+    #[must_use]
+    pub fn offloads(self, offloads: Offloads) -> Self {
+        Self { offloads, ..self }
+    }
+
+    /// The MTU of all interfaces, 1500 unless told.
+    #[must_use]
+    pub fn mtu(self, mtu: u16) -> Self {
+        Self { mtu, ..self }
+    }
+
     /// Builds it: about a tenth of a second.
     pub fn build(self) -> Result<Lab> {
         ensure!((1..=200).contains(&self.backends), "a lab has 1 to 200 backends, not {}", self.backends);
@@ -97,6 +139,9 @@ impl Builder {
             client: self.client,
             client_addresses: self.client_addresses,
             hook: self.hook,
+            relay: self.relay,
+            offloads: self.offloads,
+            mtu: self.mtu,
         };
         blueprint.make_namespaces()?;
         let named = |role: &str, address| Node::named(&blueprint.namespace(role), role, address, directory);
@@ -108,7 +153,14 @@ impl Builder {
         let backends = (1..=self.backends)
             .map(|index| named(&format!("b{index}"), addresses.backend(index)))
             .collect::<Result<Vec<_>>>()?;
-        blueprint.join(&client, &director, &backends).with_context(|| format!("build the lab {name}"))?;
-        Ok(Lab { client, director, backends, hook: self.hook, remains })
+        let relay = match self.relay {
+            Some(RelayPlace::Client) => Some(named(RELAY, addresses.relay(0))?),
+            Some(RelayPlace::Backend(index)) => Some(named(RELAY, addresses.relay(index))?),
+            None => None,
+        };
+        let relay = blueprint
+            .join(&client, &director, relay.as_ref(), &backends)
+            .with_context(|| format!("build the lab {name}"))?;
+        Ok(Lab { client, director, backends, hook: self.hook, relay, remains })
     }
 }

@@ -7,12 +7,16 @@ use anyhow::{Context, Result, bail};
 
 use super::addresses::Addresses;
 use super::node::Node;
+use super::relay::{FAR, NEAR, Relay};
 use super::remains::host_interface;
-use super::settings::{meet, set_offloads_for_xdp, settings_of_router, write_setting};
-use super::{ClientPlace, Hook};
+use super::settings::{meet, set_offloads_for_xdp, settings_of_router, turn_offloads_off, write_setting};
+use super::{ClientPlace, Hook, Offloads, RelayPlace};
 
 /// The director's interface towards the client.
 pub(crate) const CLIENT_INTERFACE: &str = "client0";
+
+/// The relay's name among the hosts.
+pub(crate) const RELAY: &str = "relay";
 
 /// What is to be built.
 pub(crate) struct Blueprint<'a> {
@@ -22,7 +26,13 @@ pub(crate) struct Blueprint<'a> {
     pub(crate) client: ClientPlace,
     pub(crate) client_addresses: u8,
     pub(crate) hook: Hook,
+    pub(crate) relay: Option<RelayPlace>,
+    pub(crate) offloads: Offloads,
+    pub(crate) mtu: u16,
 }
+
+/// MTU of an interface that nobody has told otherwise.
+pub(crate) const ETHERNET_MTU: u16 = 1500;
 
 impl Blueprint<'_> {
     /// The name of a role's namespace.
@@ -49,13 +59,20 @@ impl Blueprint<'_> {
 
     fn roles(&self) -> Vec<String> {
         let client = (self.client == ClientPlace::Namespace).then(|| "client".to_owned());
-        let backends = (1..=self.backends).map(|index| format!("b{index}"));
-        client.into_iter().chain(["director".to_owned()]).chain(backends).collect()
+        let relay = self.relay.map(|_| RELAY.to_owned());
+        let backends = (1..=self.backends).map(backend_end);
+        client.into_iter().chain(["director".to_owned()]).chain(relay).chain(backends).collect()
     }
 
-    /// Joins the hosts and gives them addresses and routes.
-    pub(crate) fn join(&self, client: &Node, director: &Node, backends: &[Node]) -> Result<()> {
-        for node in backends.iter().chain([director]) {
+    /// Joins the hosts and gives them addresses and routes; and starts the relay, if there is one.
+    pub(crate) fn join(
+        &self,
+        client: &Node,
+        director: &Node,
+        relay: Option<&Node>,
+        backends: &[Node],
+    ) -> Result<Option<Relay>> {
+        for node in backends.iter().chain([director]).chain(relay) {
             node.run(settings_of_router).with_context(|| format!("set up {}", node.role()))?;
         }
         if self.client == ClientPlace::Namespace {
@@ -70,32 +87,63 @@ impl Blueprint<'_> {
         for (node, index) in backends.iter().zip(1..) {
             run_batch(node.command("ip"), &self.backend(index)).context("set up a backend's interface")?;
         }
+        // Before its offloads are set: veth takes frames that XDP redirects if GRO came on while it was up.
+        relay.map_or(Ok(()), |node| {
+            run_batch(node.command("ip"), &format!("link set {NEAR} up\nlink set {FAR} up\n"))
+        })?;
+        if self.offloads == Offloads::Off {
+            turn_offloads_off(client, &self.client_end())?;
+            for interface in [CLIENT_INTERFACE.to_owned()].into_iter().chain((1..=self.backends).map(backend_end)) {
+                turn_offloads_off(director, &interface)?;
+            }
+            for node in backends {
+                turn_offloads_off(node, "eth0")?;
+            }
+            if let Some(node) = relay {
+                turn_offloads_off(node, NEAR)?;
+                turn_offloads_off(node, FAR)?;
+            }
+        }
         if self.hook == Hook::Xdp {
             set_offloads_for_xdp(client, &self.client_end())?;
             for node in backends {
                 set_offloads_for_xdp(node, "eth0")?;
             }
+            // The other end of the director's link is the relay's then.
+            relay.map_or(Ok(()), |node| set_offloads_for_xdp(node, FAR))?;
         }
+        let relay = relay.map(|node| Relay::start(node, node.address())).transpose().context("start the relay")?;
         let clients = (0..self.client_addresses).map(|index| self.addresses.client_nth(index));
         let neighbours: Vec<_> = backends.iter().map(Node::address).chain(clients).collect();
-        director.run(|| meet(&neighbours)).context("resolve the director's neighbours")
+        director.run(|| meet(&neighbours)).context("resolve the director's neighbours")?;
+        Ok(relay)
     }
 
     fn links(&self) -> String {
-        let director = self.namespace("director");
-        let place = match self.client {
-            ClientPlace::Host => String::new(),
-            ClientPlace::Namespace => format!("netns {}", self.namespace("client")),
+        let client = match self.client {
+            ClientPlace::Host => self.client_end(),
+            ClientPlace::Namespace => format!("{} netns {}", self.client_end(), self.namespace("client")),
         };
-        let mut batch = format!(
-            "link add name {CLIENT_INTERFACE} netns {director} type veth peer name {} {place}\n",
-            self.client_end()
-        );
+        let mut batch = self.link(CLIENT_INTERFACE, &client, RelayPlace::Client);
         for index in 1..=self.backends {
-            let backend = self.namespace(&format!("b{index}"));
-            batch += &format!("link add name b{index} netns {director} type veth peer name eth0 netns {backend}\n");
+            let end = backend_end(index);
+            let backend = format!("eth0 netns {}", self.namespace(&end));
+            batch += &self.link(&end, &backend, RelayPlace::Backend(index));
         }
         batch
+    }
+
+    /// The director's link to a host, by way of the relay if that is its place.
+    fn link(&self, end: &str, host: &str, place: RelayPlace) -> String {
+        let (director, mtu) = (self.namespace("director"), self.mtu);
+        let pair =
+            |one: &str, other: &str| format!("link add name {one} mtu {mtu} type veth peer name {other} mtu {mtu}\n");
+        let end = format!("{end} netns {director}");
+        if self.relay != Some(place) {
+            return pair(&end, host);
+        }
+        let relay = self.namespace(RELAY);
+        pair(&end, &format!("{FAR} netns {relay}")) + &pair(&format!("{NEAR} netns {relay}"), host)
     }
 
     fn director(&self) -> String {
@@ -129,6 +177,11 @@ impl Blueprint<'_> {
             addresses.gateway(index)
         )
     }
+}
+
+/// The director's interface towards backend host `index`, which is the host's name too.
+fn backend_end(index: usize) -> String {
+    format!("b{index}")
 }
 
 /// Runs many `ip` commands in one process.

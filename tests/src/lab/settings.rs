@@ -38,6 +38,12 @@ pub(super) fn set_offloads_for_xdp(node: &Node, interface: &str) -> Result<()> {
     node.output("ethtool", &["-K", interface, "tx", "off", "gro", "on"]).map(drop)
 }
 
+/// Every frame is then one packet with its checksum, as on the wire of a plain network card.
+pub(super) fn turn_offloads_off(node: &Node, interface: &str) -> Result<()> {
+    let offloads = ["-K", interface, "tx", "off", "tso", "off", "gso", "off", "gro", "off"];
+    node.output("ethtool", &offloads).map(drop)
+}
+
 /// Has the kernel resolve each neighbour, inside the director: `bpf_fib_lookup` reports one that is unknown, but does
 /// not ask for it.
 pub(super) fn meet(neighbours: &[Ipv4Addr]) -> Result<()> {

@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 
 use super::books;
+use super::too_big::{self, Told};
 
 use crate::layout::*;
 use crate::net::*;
@@ -237,6 +238,43 @@ impl Rig {
     pub(super) fn comes_in(&mut self, frames: &[Vec<u8>]) -> Vec<Out> {
         let came: Vec<Tcp> = frames.iter().flat_map(|frame| self.put(&Tcp::read(frame))).collect();
         self.relative(came)
+    }
+
+    /// A router on the present client's side lets nothing larger than `mtu` pass, and says so of the director's byte `of`. What the one
+    /// who is told gets.
+    pub(super) fn too_big_for_client(&mut self, of: i64, mtu: u16) -> Option<Told> {
+        let seq = self.clients[&self.client_port].director.wrapping_add(of as u32);
+        self.route((VIP, 80), (CLIENTS, self.client_port), seq, mtu)
+    }
+
+    /// The same on the way to the backend of the present leg, of the client's byte `of`.
+    pub(super) fn too_big_for_backend(&mut self, index: u8, of: i64, mtu: u16) -> Option<Told> {
+        let seq = self.legs[&self.leg_port].client.wrapping_add(of as u32);
+        self.route((SOURCE, self.leg_port), ([10, 0, 2, index], 8080), seq, mtu)
+    }
+
+    /// Numbers of both ends as they lie on the wire: the client's of its own byte, and the backend's of its own.
+    pub(super) fn wire(&self, client: i64, backend: i64) -> (u32, u32) {
+        let (client_end, leg) = (&self.clients[&self.client_port], &self.legs[&self.leg_port]);
+        (client_end.client.wrapping_add(client as u32), leg.director.wrapping_add(backend as u32))
+    }
+
+    fn route(&mut self, source: ([u8; 4], u16), destination: ([u8; 4], u16), seq: u32, mtu: u16) -> Option<Told> {
+        let tcp = Tcp { source, destination, seq, flags: ACK, payload: vec![b'x'; 900], ..Tcp::default() };
+        let mut frame = VecFrame::new(too_big::message(&tcp, mtu));
+        frame.can_grow = self.hook == Hook::Tc;
+        self.verdict = direct(&self.maps, &mut frame, &mut self.work);
+        books::balance(&self.maps);
+        (self.verdict.action() == crate::verdict::Action::Send).then(|| too_big::read(&frame.bytes))
+    }
+
+    /// What becomes of a frame that is not to be changed.
+    pub(super) fn verdict_of(&mut self, bytes: Vec<u8>) -> Verdict {
+        let mut frame = VecFrame::new(bytes.clone());
+        frame.can_grow = self.hook == Hook::Tc;
+        let verdict = direct(&self.maps, &mut frame, &mut self.work);
+        assert_eq!(frame.bytes, bytes);
+        verdict
     }
 
     /// In relative numbers, as each one's receiver has them.

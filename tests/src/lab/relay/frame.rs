@@ -1,0 +1,182 @@
+//! Frames as a packet socket gives them, with what hardware would be told of them in front: whether the checksum is still to be
+//! completed, and how many segments the frame stands for.
+//!
+//! A merged frame of 64 KiB is as many packets on a wire, and each has a fate of its own. So frames are cut into the runs of
+//! segments that share one, and stay merged inside these.
+
+use std::net::Ipv4Addr;
+use std::ops::Range;
+
+use super::fate::{Fate, Fates};
+
+/// Bytes of `struct virtio_net_hdr` (include/uapi/linux/virtio_net.h): flags, kind, then header length, segment size, start and
+/// offset of the checksum, of 16 bits each, in the machine's byte order.
+pub(super) const NOTE: usize = 10;
+/// The kind of frame that stands for several TCP segments. The kernel has the checksum of each still to be completed.
+const MERGED_TCP: u8 = 1;
+/// Another kind's bit: the first of them has CWR set.
+const WITH_CWR: u8 = 0x80;
+
+const ETHERNET: usize = 14;
+const IPV4: [u8; 2] = [0x08, 0x00];
+const FIN_AND_PSH: u8 = 0x09;
+const CWR: u8 = 0x80;
+/// The flag in the IP header that forbids cutting the packet into fragments (RFC 791, section 3.1).
+const DONT_FRAGMENT: u8 = 0x40;
+/// What an ICMP error may be long at most (RFC 1812, section 4.3.2.3).
+const ICMP_ROOM: usize = 576;
+
+/// A frame, with its note in front.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Frame(pub(super) Vec<u8>);
+
+impl Frame {
+    fn bytes(&self) -> &[u8] {
+        &self.0[NOTE..]
+    }
+
+    fn noted(&self, at: usize) -> usize {
+        usize::from(u16::from_ne_bytes([self.0[at], self.0[at + 1]]))
+    }
+
+    /// Whether it is one that the link treats badly. ARP passes: a lost question costs a second, and is not what is tested.
+    pub(super) fn is_ipv4(&self) -> bool {
+        self.bytes().len() >= ETHERNET + 20 && self.bytes()[12..14] == IPV4
+    }
+
+    /// Bytes of the headers, and of each segment's payload, of a merged frame.
+    fn merged(&self) -> Option<(usize, usize)> {
+        let size = self.noted(4);
+        if self.0[1] & !WITH_CWR != MERGED_TCP || size == 0 {
+            return None;
+        }
+        let tcp = self.transport();
+        Some((tcp + usize::from(self.bytes()[tcp + 12] >> 4) * 4, size))
+    }
+
+    fn transport(&self) -> usize {
+        ETHERNET + usize::from(self.bytes()[ETHERNET] & 0xf) * 4
+    }
+
+    /// How many packets it is on a wire.
+    pub(super) fn segments(&self) -> usize {
+        self.merged().map_or(1, |(headers, size)| (self.bytes().len() - headers).div_ceil(size).max(1))
+    }
+
+    /// Bytes of the largest IP packet that it is on a wire.
+    fn longest(&self) -> usize {
+        let longest = self.merged().map_or(usize::MAX, |(headers, size)| headers + size);
+        longest.min(self.bytes().len()) - ETHERNET
+    }
+
+    /// The segments of a range as a frame of their own.
+    pub(super) fn run(&self, range: Range<usize>) -> Self {
+        let all = self.segments();
+        let Some((headers, size)) = self.merged().filter(|_| range != (0..all)) else { return self.clone() };
+        let last = range.end == all;
+        let end = if last { self.bytes().len() } else { headers + range.end * size };
+        let payload = &self.bytes()[headers + range.start * size..end];
+        let mut run = Self([&self.0[..NOTE + headers], payload].concat());
+        if range.len() == 1 {
+            // One segment is an ordinary frame, whose checksum is to be completed as before.
+            run.0[1..6].fill(0);
+        }
+        let tcp = self.transport();
+        let bytes = &mut run.0[NOTE..];
+        let total = bytes.len() - ETHERNET;
+        put(bytes, ETHERNET + 2, total as u16);
+        let number = get(bytes, ETHERNET + 4).wrapping_add(range.start as u16);
+        put(bytes, ETHERNET + 4, number);
+        put(bytes, ETHERNET + 10, 0);
+        let check = !sum(&bytes[ETHERNET..tcp]);
+        put(bytes, ETHERNET + 10, check);
+        let first = u32::from(get(bytes, tcp + 4)) << 16 | u32::from(get(bytes, tcp + 6));
+        let first = first.wrapping_add((range.start * size) as u32);
+        bytes[tcp + 4..tcp + 8].copy_from_slice(&first.to_be_bytes());
+        if !last {
+            bytes[tcp + 13] &= !FIN_AND_PSH;
+        }
+        if range.start != 0 {
+            bytes[tcp + 13] &= !CWR;
+        }
+        // What a checksum that is to be completed holds meanwhile: the sum of the pseudo-header.
+        let length = (bytes.len() - tcp) as u16;
+        let pseudo = [&bytes[ETHERNET + 12..ETHERNET + 20], &[0, 6], &length.to_be_bytes()].concat();
+        let check = sum(&pseudo);
+        put(bytes, tcp + 16, check);
+        run
+    }
+
+    /// Cuts the frame where its segments' fates part; the lost ones are left out, and how many those were is the second answer.
+    pub(super) fn part(self, fates: &mut Fates) -> (Vec<(Self, Fate)>, usize) {
+        let all: Vec<_> = (0..self.segments()).map(|_| fates.next()).collect();
+        let lost = all.iter().filter(|fate| **fate == Fate::Lost).count();
+        if all.iter().all(|fate| *fate == all[0]) {
+            return (if lost == 0 { vec![(self, all[0])] } else { Vec::new() }, lost);
+        }
+        let mut runs = Vec::new();
+        let mut first = 0;
+        for same in all.chunk_by(PartialEq::eq) {
+            let range = first..first + same.len();
+            first = range.end;
+            if same[0] != Fate::Lost {
+                runs.push((self.run(range), same[0]));
+            }
+        }
+        (runs, lost)
+    }
+
+    /// What a router with this address answers if the packet is larger than its next link takes; `None` if it is not.
+    pub(super) fn too_big(&self, mtu: u16, router: Ipv4Addr) -> Option<Refusal> {
+        if self.longest() <= usize::from(mtu) {
+            return None;
+        }
+        let first = self.run(0..1);
+        let packet = &first.bytes()[ETHERNET..];
+        if packet[6] & DONT_FRAGMENT == 0 {
+            return Some(Refusal::Silent);
+        }
+        let quoted = &packet[..packet.len().min(ICMP_ROOM - 28)];
+        // Destination unreachable, fragmentation needed, and the MTU of the next link (RFC 1191, section 4).
+        let mut icmp = [&[3, 4, 0, 0, 0, 0][..], &mtu.to_be_bytes(), quoted].concat();
+        let check = !sum(&icmp);
+        put(&mut icmp, 2, check);
+        let mut ip = [0x45, 0xc0, 0, 0, 0, 0, 0, 0, 64, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        put(&mut ip, 2, (20 + icmp.len()) as u16);
+        ip[12..16].copy_from_slice(&router.octets());
+        ip[16..].copy_from_slice(&packet[12..16]);
+        let check = !sum(&ip);
+        put(&mut ip, 10, check);
+        let ethernet = self.bytes();
+        let ethernet = [&ethernet[6..12], &ethernet[..6], &IPV4].concat();
+        Some(Refusal::Answer(Self([&[0; NOTE][..], &ethernet, &ip, &icmp].concat())))
+    }
+}
+
+/// What becomes of a packet that is too big.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// It is dropped, and its sender told.
+    Answer(Frame),
+    /// It might be cut into fragments, which nothing here does: it is dropped.
+    Silent,
+}
+
+fn get(bytes: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes([bytes[at], bytes[at + 1]])
+}
+
+fn put(bytes: &mut [u8], at: usize, value: u16) {
+    bytes[at..at + 2].copy_from_slice(&value.to_be_bytes());
+}
+
+/// The one's complement sum of RFC 1071.
+fn sum(bytes: &[u8]) -> u16 {
+    let words = bytes.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], *pair.get(1).unwrap_or(&0)])));
+    let sum: u32 = words.sum();
+    let sum = (sum >> 16) + (sum & 0xffff);
+    ((sum >> 16) + (sum & 0xffff)) as u16
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! etherparse says whether what is cut out of a merged frame is what a network card would make of it.
+
+use std::time::Duration;
+
+use etherparse::icmpv4::DestUnreachableHeader;
+use etherparse::{Icmpv4Type, NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
+
+use super::super::fate::Link;
+use super::*;
+
+/// The flag that the checksum is to be completed.
+const NEEDS_CHECKSUM: u8 = 1;
+const SIZE: usize = 1000;
+const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 60, 0, 250);
+
+/// A frame of `length` bytes of payload, merged of segments of 1000 if it is longer.
+fn frame(length: usize) -> Frame {
+    let builder = PacketBuilder::ethernet2([1; 6], [2; 6])
+        .ipv4([10, 60, 0, 2], [10, 60, 255, 1], 64)
+        .tcp(40_000, 80, 0xffff_ff00, 500)
+        .ack(7)
+        .psh()
+        .fin()
+        .cwr()
+        .options_raw(&[1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2])
+        .unwrap();
+    let payload: Vec<u8> = (0..length).map(|at| (at / 7) as u8).collect();
+    let mut bytes = vec![NEEDS_CHECKSUM, 0, 0, 0, 0, 0, 34, 0, 16, 0];
+    if length > SIZE {
+        bytes[1] = MERGED_TCP;
+        bytes[4..6].copy_from_slice(&(SIZE as u16).to_ne_bytes());
+    }
+    builder.write(&mut bytes, &payload).unwrap();
+    bytes[NOTE + 20] |= DONT_FRAGMENT;
+    put(&mut bytes[NOTE..], 24, 0);
+    let check = !sum(&bytes[NOTE + 14..NOTE + 34]);
+    put(&mut bytes[NOTE..], 24, check);
+    let check = pseudo(&bytes[NOTE..]);
+    put(&mut bytes[NOTE..], 50, check);
+    Frame(bytes)
+}
+
+/// What a checksum that is to be completed holds.
+fn pseudo(frame: &[u8]) -> u16 {
+    sum(&[&frame[26..34], &[0, 6], &((frame.len() - 34) as u16).to_be_bytes()].concat())
+}
+
+/// Sequence number, payload, and FIN, PSH and CWR.
+fn read(frame: &Frame) -> (u32, Vec<u8>, [bool; 3]) {
+    let packet = SlicedPacket::from_ethernet(frame.bytes()).unwrap();
+    let Some(NetSlice::Ipv4(ip)) = &packet.net else { panic!("no IPv4") };
+    assert_eq!(ip.header().header_checksum(), ip.header().to_header().calc_header_checksum());
+    let Some(TransportSlice::Tcp(tcp)) = &packet.transport else { panic!("no TCP") };
+    assert_eq!(tcp.checksum(), pseudo(frame.bytes()));
+    (tcp.sequence_number(), tcp.payload().to_vec(), [tcp.fin(), tcp.psh(), tcp.cwr()])
+}
+
+#[test]
+fn runs_of_a_merged_frame_are_its_bytes() {
+    let whole = frame(5500);
+    assert_eq!(whole.segments(), 6);
+    let bytes = whole.bytes()[66..].to_vec();
+    for (range, payload, flags) in [
+        (0..1, 0..1000, [false, false, true]),
+        (0..3, 0..3000, [false, false, true]),
+        (2..4, 2000..4000, [false, false, false]),
+        (5..6, 5000..5500, [true, true, false]),
+        (3..6, 3000..5500, [true, true, false]),
+    ] {
+        let run = whole.run(range.clone());
+        let seq = 0xffff_ff00_u32.wrapping_add(payload.start as u32);
+        assert_eq!(read(&run), (seq, bytes[payload].to_vec(), flags), "{range:?}");
+        assert_eq!(run.segments(), range.len());
+        assert_eq!(run.0[0], NEEDS_CHECKSUM);
+    }
+    assert_eq!(whole.run(0..6), whole);
+}
+
+#[test]
+fn fates_part_a_frame() {
+    let mut fates = Fates::new(Link { held: 30.0, hold: Duration::from_millis(1), ..Link::lossy(30.0, 2) }, 0);
+    let mut seen = 0;
+    for _ in 0..200 {
+        let whole = frame(8000);
+        let (first, _, _) = read(&whole);
+        let bytes = whole.bytes()[66..].to_vec();
+        let (runs, lost) = whole.part(&mut fates);
+        let mut arrived = 0;
+        for (run, fate) in &runs {
+            assert_ne!(*fate, Fate::Lost);
+            let (seq, payload, _) = read(run);
+            let at = seq.wrapping_sub(first) as usize;
+            assert_eq!(payload, bytes[at..at + payload.len()]);
+            arrived += payload.len();
+        }
+        assert_eq!(arrived + lost * SIZE, bytes.len());
+        seen += usize::from(runs.len() > 1);
+    }
+    assert!(seen > 100, "only {seen} frames were cut");
+}
+
+#[test]
+fn a_router_says_what_fits() {
+    assert_eq!(frame(1000).too_big(1052, ROUTER), None);
+    assert_eq!(frame(5000).too_big(1052, ROUTER), None);
+    for (length, mtu) in [(1000, 1051), (5000, 1051)] {
+        let Some(Refusal::Answer(answer)) = frame(length).too_big(mtu, ROUTER) else { panic!("it fits") };
+        let packet = SlicedPacket::from_ethernet(answer.bytes()).unwrap();
+        let Some(NetSlice::Ipv4(ip)) = &packet.net else { panic!("no IPv4") };
+        assert_eq!((ip.header().source_addr(), ip.header().destination_addr()), (ROUTER, Ipv4Addr::new(10, 60, 0, 2)));
+        assert_eq!(ip.header().header_checksum(), ip.header().to_header().calc_header_checksum());
+        let Some(TransportSlice::Icmpv4(icmp)) = &packet.transport else { panic!("no ICMP") };
+        let unreachable = DestUnreachableHeader::FragmentationNeeded { next_hop_mtu: mtu };
+        assert_eq!(icmp.icmp_type(), Icmpv4Type::DestinationUnreachable(unreachable));
+        assert_eq!(sum(icmp.slice()), 0xffff);
+        assert_eq!(icmp.payload()[..20][12..20], [10, 60, 0, 2, 10, 60, 255, 1]);
+        assert_eq!(icmp.payload()[24..28], 0xffff_ff00_u32.to_be_bytes());
+    }
+    let mut may_be_cut = frame(1000);
+    may_be_cut.0[NOTE + 20] = 0;
+    assert_eq!(may_be_cut.too_big(1051, ROUTER), Some(Refusal::Silent));
+}
