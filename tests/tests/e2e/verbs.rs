@@ -325,6 +325,43 @@ const TABLE: &[Row] = &[
         refuses: &[("shoe", REFUSED, &["no service `shoe`", "shop"])],
         ..ROW
     },
+    // It asks nobody, so nobody can refuse.
+    Row {
+        verb: "config check",
+        asks: Asks::NobodyElse,
+        bad: &[
+            ("", &["<FILE>"]),
+            ("{broken}", &["broken.toml:", "unknown key `sauces`", "fix:", "sources"]),
+            ("/no/such.toml", &["/no/such.toml", "cannot be read", "fix:"]),
+        ],
+        does: Does::Prints("{config}", &["{config} is a good config", "shop"]),
+        ..ROW
+    },
+    // Comparing changes nothing, so there is nothing to refuse.
+    Row {
+        verb: "config diff",
+        bad: &[
+            ("{config} {config}", &["unexpected argument"]),
+            ("{broken}", &["broken.toml:", "unknown key `sauces`", "fix:"]),
+            ("/no/such.toml", &["/no/such.toml", "cannot be read"]),
+        ],
+        does: Does::Prints("{elsewhere}", &["refuse:  interfaces ", "nosuch0", "restart the daemon", "003"]),
+        ..ROW
+    },
+    // What it refuses is in the file, and has stories of its own (`config.rs`).
+    Row {
+        verb: "config reload",
+        bad: &[("{config}", &["unexpected argument"]), ("--reason", &["--reason <TEXT>"])],
+        does: Does::Prints("--reason test", &["will:    nothing", "nothing changed"]),
+        ..ROW
+    },
+    // It only tells.
+    Row {
+        verb: "config export",
+        bad: &[("shop", &["'shop'"]), ("--frob", &["--frob"])],
+        does: Does::Prints("", &["name = \"shop\"", "active = \"001\"", "label = \"002\"", "{1}", "weight = 50"]),
+        ..ROW
+    },
     // Nothing makes it refuse, but that nobody is there who could write.
     Row {
         verb: "snapshot",
