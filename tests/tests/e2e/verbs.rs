@@ -555,7 +555,7 @@ fn everything(scene: &Scene) -> Result<(Option<i32>, String, Value)> {
     let history = balancer(scene, "history --json --limit 100000")?;
     let pins = balancer(scene, "pin ls --json")?;
     let mut pins: Value = serde_json::from_slice(&pins.stdout).unwrap_or_default();
-    for pin in pins.as_array_mut().into_iter().flatten() {
+    for pin in pins["pins"].as_array_mut().into_iter().flatten() {
         pin["seconds_left"].take();
     }
     Ok((history.status.code(), String::from_utf8_lossy(&history.stdout).into_owned(), pins))
