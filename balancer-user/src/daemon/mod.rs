@@ -60,6 +60,8 @@ const FIRST_ROUND: Duration = Duration::from_secs(3);
 
 /// Runs until a signal or `detach`.
 pub async fn run(options: Options) -> Result<(), Failure> {
+    // Heard from the beginning: one that comes during the start would end the daemon otherwise.
+    let mut hangup = signal(SignalKind::hangup()).map_err(anyhow::Error::from)?;
     let mut config = Config::load(&options.config)?;
     if let Some(socket) = &options.socket {
         config.socket.clone_from(socket);
@@ -102,7 +104,6 @@ pub async fn run(options: Options) -> Result<(), Failure> {
 
     let mut terminate = signal(SignalKind::terminate()).map_err(anyhow::Error::from)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(anyhow::Error::from)?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(anyhow::Error::from)?;
     let mut ticks = tokio::time::interval(tick::EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut ears = tokio::time::interval(tick::LISTEN);

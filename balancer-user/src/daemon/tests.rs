@@ -48,6 +48,8 @@ struct Memory {
     told: Vec<PinEvent>,
     /// Requests in flight, on every version.
     in_flight: u64,
+    /// How often the whole session table was read.
+    reads: u32,
 }
 
 #[derive(Clone, Default)]
@@ -65,6 +67,7 @@ impl Fake {
 
 impl SessionTable for Fake {
     fn each(&self, visit: &mut dyn FnMut(Image)) {
+        self.0.lock().unwrap().reads += 1;
         for [tag, binding, times, bucket_hash] in self.0.lock().unwrap().buckets.values().flatten().copied() {
             visit(Image { tag, binding, times, bucket_hash });
         }
@@ -1112,6 +1115,21 @@ fn a_reload_listens_first() {
     drop(taken);
     bench.reload(&change, &Terms::default()).unwrap();
     assert_eq!(bench.policy().idle_seconds, 300);
+}
+
+/// However often somebody scrapes, the table is read as seldom as for `status`.
+#[test]
+fn scrapes_do_not_read_the_table_each_time() {
+    let mut bench = bench();
+    bench.attach();
+    let before = bench.fake.0.lock().unwrap().reads;
+    for _ in 0..50 {
+        bench.director.sample().unwrap();
+        bench.director.readiness().unwrap();
+    }
+    // Two, if a second ended meanwhile.
+    let reads = bench.fake.0.lock().unwrap().reads - before;
+    assert!((1..=2).contains(&reads), "{reads}");
 }
 
 /// What is counted is what was done.

@@ -345,7 +345,15 @@ const TABLE: &[Row] = &[
             ("{broken}", &["broken.toml:", "unknown key `sauces`", "fix:"]),
             ("/no/such.toml", &["/no/such.toml", "cannot be read"]),
         ],
-        does: Does::Prints("{elsewhere}", &["refuse:  interfaces ", "nosuch0", "restart the daemon", "003"]),
+        does: Does::Prints(
+            "{elsewhere}",
+            &[
+                "refuse:  interfaces ",
+                "nosuch0",
+                "restart the daemon",
+                "stays:   shop: version 001 {1},weight=50 -> {1}",
+            ],
+        ),
         ..ROW
     },
     // What it refuses is in the file, and has stories of its own (`config.rs`).
