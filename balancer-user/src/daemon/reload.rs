@@ -43,7 +43,8 @@ impl Director {
     /// Reads the config again, and makes what is different; or says what it would do. Writes down what came of it.
     pub fn reload(&mut self, caller: &Actor, terms: &Terms) -> Result<Done, Failure> {
         let result = self.try_reload(caller, terms);
-        if !terms.dry_run {
+        // The command line asks for the plan first: one that is refused ends there, and one that can be made is no reload yet.
+        if !terms.dry_run || result.is_err() {
             let tally = if result.is_ok() { &mut self.tallies.reloads.0 } else { &mut self.tallies.reloads.1 };
             *tally += 1;
             self.tallies.last_reload = Some(result.is_ok());
@@ -92,7 +93,10 @@ impl Director {
         let (stays, made): (Vec<_>, Vec<_>) = all.into_iter().partition(|difference| difference.how == How::FirstStart);
         let mut done = Done {
             will: made.iter().map(|difference| format!("{difference}: {}", difference.what)).collect(),
-            warnings: stays.iter().map(|stays| format!("{stays}: {}; to have it: {}", stays.what, stays.fix)).collect(),
+            warnings: stays
+                .iter()
+                .map(|stays| format!("{stays}: {}; for what the file says: {}", stays.what, stays.fix))
+                .collect(),
             ..Done::default()
         };
         if made.is_empty() {
@@ -102,18 +106,17 @@ impl Director {
             return Ok((done, made));
         }
         self.take_config(new, &made, caller, terms)?;
-        let name = self.config.name.clone();
-        let lines: Vec<String> = match made.is_empty() {
-            true => vec![format!("{name}: the config is as it was; nothing changed")],
-            false => made.iter().map(|difference| format!("{name}: {difference}")).collect(),
-        };
-        for (line, made) in lines.iter().zip(made.iter().map(Some).chain([None])) {
-            info!("{line} ({})", caller.name);
-            if let Some(made) = made {
-                self.journal.add(made.service.as_deref(), "change", format!("{VERB}: {made} ({})", caller.name));
-            }
+        for difference in &made {
+            info!("{difference} ({})", caller.name);
+            let text = format!("{VERB}: {difference} ({})", caller.name);
+            self.journal.add(difference.service.as_deref(), "change", text);
         }
-        done.did = lines;
+        done.did = made.iter().map(ToString::to_string).collect();
+        if made.is_empty() {
+            let text = "the config is as it was; nothing changed";
+            info!("{text} ({})", caller.name);
+            done.did.push(text.to_owned());
+        }
         Ok((done, made))
     }
 

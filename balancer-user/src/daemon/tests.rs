@@ -1016,7 +1016,7 @@ fn a_reload_is_made_and_written_down() {
     let before = bench.director.generation("shop");
     let reason = Terms { reason: Some("shorter".to_owned()), ..Terms::default() };
     let done = bench.reload(&change, &reason).unwrap();
-    assert_eq!(done.did, ["lab: shop: idle 30m -> 5m"]);
+    assert_eq!(done.did, ["shop: idle 30m -> 5m"]);
     assert_eq!(bench.policy().idle_seconds, 300);
     assert_eq!(bench.director.generation("shop"), before + 1);
     let history = bench.director.history().changes;
