@@ -100,7 +100,7 @@ impl Director {
             ..Done::default()
         };
         if made.is_empty() {
-            done.will.push(format!("nothing: the director runs with what {} says", self.file.path.display()));
+            done.will.push(format!("nothing: all that a reload takes from {} is so already", self.file.path.display()));
         }
         if terms.dry_run {
             return Ok((done, made));
@@ -141,6 +141,8 @@ impl Director {
 
     /// Who is on each service.
     fn users(&mut self) -> Result<BTreeMap<String, Users>, Failure> {
+        // Counted now, whatever was counted a moment ago.
+        self.counted = None;
         self.count_sessions();
         let mut all = BTreeMap::new();
         for service in &self.state.services {
