@@ -75,6 +75,9 @@ pub struct Line<'a> {
     pub generation: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'a str>,
+    /// What was changed, where the verb does not say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub details: Option<&'a str>,
     pub force: bool,
     /// Only the plan was asked for.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -136,6 +139,7 @@ mod tests {
             to: Some(label.clone()),
             generation: 3,
             reason: Some("CVE"),
+            details: None,
             force: false,
             result: Verdict::Done,
             error: None,

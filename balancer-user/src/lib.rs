@@ -4,7 +4,7 @@
 //! its own, and is tested as tables. So is what is said to an operator beforehand: [`explain`] asks the core's own functions,
 //! on copies of the maps. What touches the world is thin: [`kernel`] (maps, pins, links) behind the trait of [`dataplane`],
 //! [`store`] (the state file), [`snapshot`] (the sessions, for a reboot), [`audit`] (who asked for what), [`health`] (checks),
-//! [`api`] (the socket; [`wire`] is what goes over it), [`cli`] (one file a verb, which ends as [`exit`] says). [`daemon`] ties
+//! [`api`] (the socket; [`wire`] is what goes over it), [`metrics`] (for Prometheus), [`cli`] (one file a verb, which ends as [`exit`] says). [`daemon`] ties
 //! them together. No request of a client passes through any of it.
 
 #![deny(unsafe_code)]
@@ -24,9 +24,11 @@ pub mod host;
 pub mod kernel;
 pub mod label;
 pub mod logging;
+pub mod metrics;
 pub mod model;
 pub mod order;
 pub mod plan;
+pub mod reload;
 pub mod sizes;
 pub mod snapshot;
 pub mod store;

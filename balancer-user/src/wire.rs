@@ -173,6 +173,9 @@ pub struct VersionStatus {
     pub requests: u64,
     /// Sessions that its backends issued, ever.
     pub issued: u64,
+    /// Of those, the new ones: not another id of a session that was known.
+    #[serde(default)]
+    pub born: u64,
 }
 
 /// Bindings that count.
@@ -202,6 +205,9 @@ pub struct BackendStatus {
     pub legs_busy: u64,
     /// Legs to it that wait for a request of any flow.
     pub legs_idle: u64,
+    /// For how long requests still pass it over, because it did not answer some.
+    #[serde(default)]
+    pub passed_over_seconds: Option<u64>,
 }
 
 /// A version's state, as shown.
@@ -484,4 +490,65 @@ pub struct History {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Detached {
     pub removed: Vec<String>,
+}
+
+/// `POST /v1/config/diff`, the body optional.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DiffConfig {
+    /// A config to compare with; `None`: what the daemon's own file says now.
+    pub text: Option<String>,
+}
+
+/// What is different between what runs and a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigDiff {
+    /// The daemon's own file.
+    pub file: PathBuf,
+    pub differences: Vec<Difference>,
+}
+
+/// A key whose value is another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// `None`: the director as a whole.
+    pub service: Option<String>,
+    pub key: String,
+    /// What runs.
+    pub from: String,
+    /// What the file says.
+    pub to: String,
+    pub how: How,
+    /// What a reload would mean, or why there is none.
+    pub what: String,
+    /// What to do instead; empty if nothing has to be.
+    pub fix: String,
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { service, key, from, to, .. } = self;
+        service.iter().try_for_each(|service| write!(f, "{service}: "))?;
+        write!(f, "{key} {from} -> {to}")
+    }
+}
+
+/// What a reload makes of a difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum How {
+    /// It is made.
+    Live,
+    /// It is made if somebody insists; else the reload is refused.
+    Force,
+    /// The reload is refused.
+    Restart,
+    /// Nothing: the state decides that.
+    FirstStart,
+}
+
+/// `GET /v1/config/export`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exported {
+    pub config: String,
 }

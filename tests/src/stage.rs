@@ -104,6 +104,11 @@ impl<'a> Stage<'a> {
         Self { shop: Shop { health_timeout: timeout, ..self.shop }, ..self }
     }
 
+    /// More lines of the director's config.
+    pub fn director_lines(self, director_lines: &'a str) -> Self {
+        Self { shop: Shop { director_lines, ..self.shop }, ..self }
+    }
+
     /// More lines of the service's config.
     pub fn service_lines(self, service_lines: &'a str) -> Self {
         Self { shop: Shop { service_lines, ..self.shop }, ..self }

@@ -3,8 +3,8 @@
 use super::{count_flow, count_in_flight, count_leg, gateway, has_leg};
 use crate::host::{Cpu, Maps};
 use crate::layout::{
-    BACKEND_FIN, CLIENT_FIN, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_UNBOUND, Flow, FlowKey, Globals, LegSlot, NONE,
-    STASH_HEAD, STASH_HELD, STASH_OWNED, STASH_RESPONSE, owned_by,
+    BACKEND_FIN, CLIENT_FIN, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_UNBOUND, Flow, FlowKey, Globals, LegSlot,
+    NONE, STASH_HEAD, STASH_HELD, STASH_OWNED, STASH_RESPONSE, owned_by,
 };
 use crate::verdict::Note;
 

@@ -22,6 +22,9 @@
 //! | `DELETE /v1/services/S/pins/N` | `pin rm` |
 //! | `GET /v1/events[?since=N][&wait=SECONDS][&service=S][&limit=N]` | `events` |
 //! | `GET /v1/history` | changes, oldest first |
+//! | `POST /v1/config/diff` | `config diff` |
+//! | `POST /v1/config/reload` | `config reload` |
+//! | `GET /v1/config/export` | `config export` |
 //! | `POST /v1/snapshot` | `snapshot` |
 //! | `POST /v1/detach` | `detach`; the daemon ends |
 //!

@@ -16,8 +16,8 @@ use crate::{
     model::{Condition, Drainage, Entrance, Mode, Verb},
     terms::split,
     wire::{
-        Abort, AddVersion, Adopt, Detached, Done, DrainVersion, ExplainRequest, Flip, FlipMode, Nothing, PinList,
-        Rollback, Terms, Weigh,
+        Abort, AddVersion, Adopt, Detached, DiffConfig, Done, DrainVersion, ExplainRequest, Flip, FlipMode, Nothing,
+        PinList, Rollback, Terms, Weigh,
     },
 };
 
@@ -123,6 +123,18 @@ pub(super) async fn answer(route: Route, body: &[u8], caller: &Actor, context: &
             let (Rollback { sessions }, terms) = split(body)?;
             value(director.change(&service, &Verb::Rollback { sessions }, caller, &terms)?)
         }
+        Route::ConfigDiff => {
+            let DiffConfig { text } = if body.is_empty() { DiffConfig::default() } else { required(body)? };
+            value(director.config_diff(text.as_deref())?)
+        }
+        Route::ConfigReload => {
+            let (Nothing {}, terms) = split(body)?;
+            let done = director.reload(caller, &terms)?;
+            // Others are to be checked now, or in another way.
+            context.changed.notify_one();
+            value(done)
+        }
+        Route::ConfigExport => value(director.export()),
         Route::Snapshot => {
             let keeper = director.keeper();
             drop(director);

@@ -29,7 +29,8 @@ pub(super) async fn run(client: &Client, args: Args) -> Result<(), Failure> {
         rows.add_row([
             change.at.clone(),
             change.who.clone(),
-            change.service.clone(),
+            // The director as a whole has no name here.
+            if change.service.is_empty() { "-".to_owned() } else { change.service.clone() },
             change.generation.to_string(),
             format!("{}{about}{mode}", change.verb),
             if from == to { to } else { format!("{from} -> {to}") },

@@ -6,6 +6,7 @@ mod backend;
 mod canary;
 mod client;
 mod completions;
+mod config;
 mod detach;
 mod doctor;
 mod drain;
@@ -90,6 +91,9 @@ enum Command {
     Events(events::Args),
     /// Show what was changed, when and by whom.
     History(history::Args),
+    /// Check, compare, reload or write down a config.
+    #[command(subcommand)]
+    Config(config::Verb),
     /// Check this host.
     Doctor(doctor::Args),
     /// Take everything out of the kernel: traffic is no longer steered.
@@ -149,6 +153,9 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Snapshot => snapshot::run(&client()?).await,
             Command::Explain(args) => explain::run(&client()?, args).await,
             Command::History(args) => history::run(&client()?, args).await,
+            // Nobody has to run for it, nor need one be chosen of several.
+            Command::Config(config::Verb::Check { file }) => config::check(file, format),
+            Command::Config(verb) => config::run(&client()?, verb).await,
             Command::Doctor(args) => doctor::run(args, format).await,
             Command::Detach(args) => detach::run(args, socket, format).await,
             Command::Completions(args) => completions::run(args),

@@ -17,6 +17,9 @@ const EXAMPLE: &str = r#"A small balancer.toml:
     [snapshot]
     every = "10s"                   # how often sessions are written to disk, for a reboot; or "never"
 
+    [metrics]                       # not there: no metrics
+    listen = "127.0.0.1:9114"       # /metrics, /healthz and /readyz; other hosts only with allow_remote = true
+
     [[service]]
     name = "shop"
     listen = "10.60.255.1:80"

@@ -1,6 +1,6 @@
 //! What the values have to do with each other, and the defaults.
 
-use std::{collections::BTreeSet, ops::Range, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, ops::Range, path::PathBuf, time::Duration};
 
 use balancer_ebpf::layout::{MAX_NAME, MAX_SERVICES, MAX_SOURCES, MAX_VERSIONS, VERSION_BACKENDS};
 use toml::Spanned;
@@ -81,6 +81,8 @@ pub(super) fn check(text: &str, raw: raw::Config) -> Result<Config, ConfigError>
         services.push(service);
     }
 
+    let metrics = raw.metrics.map(|metrics| check_metrics(text, metrics, &sources, &services)).transpose()?;
+
     Ok(Config {
         socket: raw.socket.unwrap_or_else(|| PathBuf::from(format!("/run/balancer/{name}.sock"))),
         state: raw.state.unwrap_or_else(|| PathBuf::from(format!("/var/lib/balancer/{name}"))),
@@ -93,8 +95,31 @@ pub(super) fn check(text: &str, raw: raw::Config) -> Result<Config, ConfigError>
         sessions,
         flow_idle,
         snapshot_every,
+        metrics,
         services,
     })
+}
+
+/// Whoever reads metrics is not asked who he is: so nobody else's host does, unless that is said.
+fn check_metrics(
+    text: &str,
+    raw: raw::Metrics,
+    sources: &[std::net::Ipv4Addr],
+    services: &[Service],
+) -> Result<SocketAddr, ConfigError> {
+    let (span, listen) = (raw.listen.span(), raw.listen.into_inner().0);
+    if !listen.ip().is_loopback() && !raw.allow_remote {
+        let what =
+            format!("`listen` = {listen} can be reached from other hosts, and nobody is asked for a password there");
+        let fix = format!("write \"127.0.0.1:{}\", or add allow_remote = true", listen.port());
+        return Err(ConfigError::at(text, span, what, fix));
+    }
+    let taken = sources.iter().any(|source| listen.ip() == std::net::IpAddr::V4(*source));
+    if taken || services.iter().any(|service| listen == SocketAddr::V4(service.listen)) {
+        let what = format!("`listen` = {listen} is the programs' own: no packet for it reaches the daemon");
+        return Err(ConfigError::at(text, span, what, "write another address, for example \"127.0.0.1:9114\""));
+    }
+    Ok(listen)
 }
 
 fn check_service(text: &str, raw: raw::Service) -> Result<Service, ConfigError> {
@@ -138,9 +163,16 @@ fn check_service(text: &str, raw: raw::Service) -> Result<Service, ConfigError> 
         }
         versions.push(Version { label, backends });
     }
-    if let Some(adopt) = raw.adopt.as_ref().filter(|adopt| !labels.contains(adopt.as_ref())) {
-        let what = format!("`adopt` names the version `{}`, which service `{name}` does not have", adopt.as_ref());
-        return Err(ConfigError::at(text, adopt.span(), what, "name one of its versions, or remove `adopt`"));
+    for (key, label) in [("active", &raw.active), ("adopt", &raw.adopt)] {
+        if let Some(label) = label.as_ref().filter(|label| !labels.contains(label.as_ref())) {
+            let what = format!("`{key}` names the version `{}`, which service `{name}` does not have", label.as_ref());
+            return Err(ConfigError::at(
+                text,
+                label.span(),
+                what,
+                format!("name one of its versions, or remove `{key}`"),
+            ));
+        }
     }
 
     Ok(Service {
@@ -156,6 +188,7 @@ fn check_service(text: &str, raw: raw::Service) -> Result<Service, ConfigError> 
         pool_legs,
         on_unframed: raw.on_unframed,
         rename_grace,
+        active: raw.active.map(Spanned::into_inner),
         adopt: raw.adopt.map(Spanned::into_inner),
         on_backend_restart: raw.on_backend_restart,
         missing_version: raw.missing_version,

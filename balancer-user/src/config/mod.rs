@@ -11,19 +11,20 @@
 
 mod check;
 mod error;
+mod export;
 mod raw;
 mod value;
 
 use std::{
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 
-pub use self::error::ConfigError;
 pub(crate) use self::value::parse_socket;
+pub use self::{error::ConfigError, export::export};
 use crate::{endpoint::Endpoint, label::Label, order::Order};
 
 /// A checked configuration.
@@ -45,6 +46,8 @@ pub struct Config {
     pub flow_idle: Duration,
     /// How often the sessions are written to the state directory; `None`: only when the daemon ends, and when asked.
     pub snapshot_every: Option<Duration>,
+    /// Where metrics are served; `None`: nowhere. That others than this host may read them was said in the file.
+    pub metrics: Option<SocketAddr>,
     pub services: Vec<Service>,
 }
 
@@ -67,6 +70,8 @@ pub struct Service {
     pub on_unframed: OnUnframed,
     /// For this time the former id of a renamed session stays where it is (C34).
     pub rename_grace: Duration,
+    /// The version that new sessions get first, for a director without a state; `None`: what rules and health choose.
+    pub active: Option<Label>,
     /// The version that ids known nowhere are adopted into (C9), for a director without a state.
     pub adopt: Option<Label>,
     pub on_backend_restart: OnRestart,

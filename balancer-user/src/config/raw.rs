@@ -8,7 +8,7 @@ use toml::Spanned;
 pub(super) use super::value::Backend;
 use super::{
     Hook, MissingVersion, OnRestart, OnUnframed, Pool, Retire, ReturnPath, Select,
-    value::{Duration, Every, Listen, Name, Path, Source},
+    value::{Duration, Every, Listen, Name, Path, Socket, Source},
 };
 use crate::{label::Label, order::Order};
 
@@ -28,6 +28,7 @@ pub(super) struct Config {
     pub(super) flow_idle: Option<Spanned<Duration>>,
     #[serde(default)]
     pub(super) snapshot: Snapshot,
+    pub(super) metrics: Option<Metrics>,
     #[serde(default)]
     pub(super) service: Vec<Spanned<Service>>,
 }
@@ -36,6 +37,14 @@ pub(super) struct Config {
 #[serde(deny_unknown_fields)]
 pub(super) struct Snapshot {
     pub(super) every: Option<Spanned<Every>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Metrics {
+    pub(super) listen: Spanned<Socket>,
+    #[serde(default)]
+    pub(super) allow_remote: bool,
 }
 
 #[derive(Deserialize)]
@@ -57,6 +66,7 @@ pub(super) struct Service {
     #[serde(default)]
     pub(super) on_unframed: OnUnframed,
     pub(super) rename_grace: Option<Spanned<Duration>>,
+    pub(super) active: Option<Spanned<Label>>,
     pub(super) adopt: Option<Spanned<Label>>,
     #[serde(default)]
     pub(super) on_backend_restart: OnRestart,

@@ -113,6 +113,36 @@ fn errors_name_the_key_the_line_and_the_fix() {
         ("[[service]]", "[snapshot]\nevery = \"often\"\n[[service]]", 7, "`often` is not a time", "or \"never\""),
         ("[[service]]", "[snapshot]\nevery = \"9ms\"\n[[service]]", 7, "`every` is below 100ms", "at least"),
         ("[[service]]", "[snapshot]\nfile = \"x\"\n[[service]]", 7, "unknown key `file`", "every"),
+        (
+            "[[service]]",
+            "[metrics]\nlisten = \"0.0.0.0:9114\"\n[[service]]",
+            7,
+            "can be reached from other hosts",
+            "allow_remote = true",
+        ),
+        ("[[service]]", "[metrics]\nlisten = \"127.0.0.1\"\n[[service]]", 7, "has no port", "127.0.0.1:9114"),
+        (
+            "[[service]]",
+            "[metrics]\nlisten = \"here:1\"\n[[service]]",
+            7,
+            "`here:1` is not an address",
+            "127.0.0.1:9114",
+        ),
+        ("[[service]]", "[metrics]\n[[service]]", 6, "the key `listen` is missing", "add `listen"),
+        (
+            "[[service]]",
+            "[metrics]\nlisten = \"10.60.254.1:9114\"\nallow_remote = true\n[[service]]",
+            7,
+            "the programs' own",
+            "another address",
+        ),
+        (
+            "name = \"shop\"",
+            "name = \"shop\"\nactive = \"009\"",
+            8,
+            "`active` names the version `009`, which service `shop` does not have",
+            "or remove `active`",
+        ),
         ("name = \"shop\"", "name = \"shop\"\nrename_grace = \"0s\"", 8, "`0s` is not a time", "a unit"),
         (
             "name = \"shop\"",
@@ -170,6 +200,18 @@ fn snapshots_can_be_left_to_the_end() {
     };
     assert_eq!(every("1m"), Some(Duration::from_secs(60)));
     assert_eq!(every("never"), None);
+}
+
+#[test]
+fn metrics_are_for_this_host_unless_more_is_said() {
+    let listen = |lines: &str| {
+        let text = GOOD.replace("[[service]]", &format!("[metrics]\n{lines}\n[[service]]"));
+        Config::parse(&text).unwrap().metrics.unwrap().to_string()
+    };
+    assert_eq!(Config::parse(GOOD).unwrap().metrics, None);
+    assert_eq!(listen("listen = \"127.0.0.1:9114\""), "127.0.0.1:9114");
+    assert_eq!(listen("listen = \"[::1]:9114\""), "[::1]:9114");
+    assert_eq!(listen("listen = \"0.0.0.0:9114\"\nallow_remote = true"), "0.0.0.0:9114");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
 };
 
 use serde::{
@@ -104,6 +104,25 @@ impl TryFrom<String> for Listen {
 
     fn try_from(text: String) -> Result<Self, String> {
         parse_socket(&text, "80").map(Self)
+    }
+}
+
+/// An address and port of the host itself, for a socket that it listens on.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Socket(pub(super) SocketAddr);
+
+impl TryFrom<String> for Socket {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Err(format!("`{text}` has no port: write \"{}\"", SocketAddr::new(address, 9114)));
+        }
+        match text.parse::<SocketAddr>() {
+            Ok(address) if address.port() != 0 && !address.ip().is_multicast() => Ok(Self(address)),
+            _ => Err(format!("`{text}` is not an address and a port: write both, for example \"127.0.0.1:9114\"")),
+        }
     }
 }
 

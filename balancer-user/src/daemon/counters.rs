@@ -5,10 +5,20 @@ use balancer_ebpf::{
     verdict::{Note, Verdict},
 };
 
+use crate::metrics::What;
+
 /// The name of the counter at `index`.
 pub(super) fn name(index: usize) -> String {
     let named = Verdict::NAMES.iter().chain(Note::NAMES).nth(index);
     named.map_or_else(|| reason(index - Verdict::NAMES.len() - Note::NAMES.len()), |name| (*name).to_owned())
+}
+
+/// All counters that have a name: index, what it counts, and the name; of reasons without their beginning.
+pub(super) fn all() -> impl Iterator<Item = (usize, What, &'static str)> {
+    let of = |what: What, names: &'static [&'static str]| names.iter().map(move |name| (what, *name));
+    let named =
+        of(What::Verdict, Verdict::NAMES).chain(of(What::Note, Note::NAMES)).chain(of(What::Unframed, Scanned::NAMES));
+    named.enumerate().map(|(index, (what, name))| (index, what, name))
 }
 
 fn reason(number: usize) -> String {
@@ -32,5 +42,9 @@ mod tests {
         assert_eq!(name(notes), Note::NAMES[0]);
         assert_eq!(name(unframed(Scanned::LengthAndCoding) as usize), "unframed_length_and_coding");
         assert_eq!(name(reasons + 31), "unframed_31");
+        for (index, what, one) in all() {
+            let named = if what == What::Unframed { format!("unframed_{one}") } else { one.to_owned() };
+            assert_eq!(name(index), named);
+        }
     }
 }

@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddrV4,
+    path::PathBuf,
     sync::Arc,
     time::{Instant, SystemTime},
 };
@@ -21,9 +22,10 @@ use crate::{
     exit::{Code, Failure},
     health::{Passed, Report, Target},
     label::Label,
+    metrics::{Exporter, Tallies},
     model::{
-        self, Change, Circumstances, Condition, Conditions, Entrance, Insistence, Left, Outcome, Rules, State, Table,
-        Verb, reselect,
+        self, Change, Circumstances, Condition, Conditions, Insistence, Left, Outcome, Rules, State, Table, Verb,
+        reselect,
     },
     plan::Offers,
     snapshot::Keeper,
@@ -42,7 +44,7 @@ pub struct Director {
     pub(super) learned: BTreeMap<u16, Offers>,
     pub(super) plane: Box<dyn Dataplane>,
     store: Store,
-    audit: audit::Log,
+    pub(super) audit: audit::Log,
     keeper: Arc<Keeper>,
     /// Nothing is written before the programs are attached: a first start that fails leaves no state that would win over
     /// the corrected config.
@@ -67,6 +69,19 @@ pub struct Director {
     /// Sessions that found no place in the table, as of the last look; and when it was last seen that some did not.
     pub(super) turned_away: Option<u64>,
     pub(super) full_since: Option<Instant>,
+    pub(super) tallies: Tallies,
+    /// Where the config came from.
+    pub(super) file: File,
+    /// Whom to tell that metrics are to be served elsewhere; not there before the start is over.
+    pub(super) exporter: Option<Exporter>,
+}
+
+/// Where a config comes from.
+#[derive(Clone, Debug, Default)]
+pub struct File {
+    pub path: PathBuf,
+    /// Another socket than the file says.
+    pub socket: Option<PathBuf>,
 }
 
 /// What was computed at the start.
@@ -118,6 +133,9 @@ impl Director {
             holds: BTreeMap::new(),
             turned_away: None,
             full_since: None,
+            tallies: Tallies::default(),
+            file: File::default(),
+            exporter: None,
         })
     }
 
@@ -128,34 +146,9 @@ impl Director {
                 self.check_against_config(&config);
                 continue;
             }
-            self.state.ensure_service(&config.name)?;
-            for version in &config.versions {
-                let verb = Verb::Add {
-                    label: version.label.clone(),
-                    backends: version.backends.clone(),
-                    entrance: Entrance::Normal,
-                };
-                let outcome = model::apply(
-                    &mut self.state,
-                    &config.name,
-                    &Circumstances::new(rules(&config), &self.conditions),
-                    &verb,
-                )?;
-                for warning in outcome.warnings {
-                    warn!("{}: {warning}", config.name);
-                }
-            }
-            // The config's versions are there from the beginning: which is active is chosen when their health is known, and
-            // there is nothing before it to go back to.
-            if let Some(service) = self.state.service_mut(&config.name) {
-                service.adopt.clone_from(&config.adopt);
-                service.active = None;
-                service.past.clear();
-                for version in &mut service.versions {
-                    version.was_active = false;
-                    // They may all have users from before the director was there.
-                    version.routed = true;
-                }
+            let given = Circumstances::new(rules(&config), &self.conditions);
+            for warning in model::begin(&mut self.state, &config, &given)? {
+                warn!("{}: {warning}", config.name);
             }
         }
         Ok(())
@@ -242,6 +235,7 @@ impl Director {
             to: self.active(name),
             generation: self.generation(name),
             reason: terms.reason.as_deref(),
+            details: None,
             force: terms.force,
             dry_run: terms.dry_run,
             result: verdict,
@@ -287,6 +281,7 @@ impl Director {
                 generation: 0,
             });
             self.commit(state, name)?;
+            self.tally(name, verb);
             for line in &outcome.did {
                 info!("{line} ({})", caller.name);
                 self.journal.add(Some(name), "change", format!("{line} ({})", caller.name));
@@ -354,11 +349,20 @@ impl Director {
         self.state.service(name).map_or(0, |service| service.generation)
     }
 
+    /// Writes a state to disk, once there is anything to write.
+    pub(super) fn save(&self, state: &State) -> anyhow::Result<()> {
+        if self.saves { self.store.save(state) } else { Ok(()) }
+    }
+
+    /// Says where the config came from, and whom to tell where metrics are served: what a reload needs.
+    pub fn started_from(&mut self, file: File, exporter: Exporter) {
+        self.file = file;
+        self.exporter = Some(exporter);
+    }
+
     /// Makes a planned state the present one: on disk, then in the kernel.
     fn commit(&mut self, state: State, service: &str) -> Result<(), Failure> {
-        if self.saves {
-            self.store.save(&state)?;
-        }
+        self.save(&state)?;
         let old = std::mem::replace(&mut self.state, state);
         self.reset_new_versions(&old, service)?;
         // Before a policy names a new backend: its first answer has to be known for what it is.
@@ -469,6 +473,9 @@ impl Director {
             generation: 0,
         });
         let result = self.commit(state, name);
+        if result.is_ok() {
+            self.tally_own(name, verb);
+        }
         let error = result.as_ref().err().map(|failure| failure.error.as_str());
         self.audit.write(&audit::Line {
             dry_run: false,
@@ -482,6 +489,7 @@ impl Director {
             to,
             generation: self.generation(name),
             reason: Some(why),
+            details: None,
             force: false,
             result: if error.is_none() { audit::Verdict::Done } else { audit::Verdict::Failed },
             error,
@@ -547,7 +555,9 @@ impl Director {
 
     /// Takes everything out of the kernel. The state stays.
     pub fn detach(&mut self) -> anyhow::Result<Vec<String>> {
-        self.plane.detach().context("detach")
+        let removed = self.plane.detach().context("detach")?;
+        self.interfaces.clear();
+        Ok(removed)
     }
 
     pub fn history(&self) -> wire::History {
@@ -573,6 +583,6 @@ pub(super) fn random_bytes<const N: usize>() -> anyhow::Result<[u8; N]> {
     Ok(bytes)
 }
 
-fn now() -> String {
+pub(super) fn now() -> String {
     humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
 }

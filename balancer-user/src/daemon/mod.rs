@@ -11,8 +11,10 @@ mod director;
 mod drains;
 mod events;
 mod exclusive;
+mod measure;
 mod origin;
 mod pins;
+mod reload;
 mod report;
 mod setup;
 mod sync;
@@ -22,20 +24,23 @@ mod tick;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use log::info;
+use log::{info, warn};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{Mutex, Notify, mpsc},
     time::MissedTickBehavior,
 };
 
-pub use self::director::Director;
 pub(crate) use self::director::unix_now;
+pub use self::director::{Director, File};
 use crate::{
     api,
+    audit::Actor,
     config::Config,
     exit::Failure,
     health::{Checkers, Report},
+    metrics,
+    wire::Terms,
 };
 
 /// The director as everything in the daemon shares it.
@@ -55,13 +60,19 @@ const FIRST_ROUND: Duration = Duration::from_secs(3);
 
 /// Runs until a signal or `detach`.
 pub async fn run(options: Options) -> Result<(), Failure> {
+    // Heard from the beginning: one that comes during the start would end the daemon otherwise.
+    let mut hangup = signal(SignalKind::hangup()).map_err(anyhow::Error::from)?;
     let mut config = Config::load(&options.config)?;
-    if let Some(socket) = options.socket {
-        config.socket = socket;
+    if let Some(socket) = &options.socket {
+        config.socket.clone_from(socket);
     }
+    // A reload reads it again, whatever the working directory is then.
+    let path = std::path::absolute(&options.config).unwrap_or(options.config);
+    let file = File { path, socket: options.socket };
     let interfaces = checks::preflight(&config).await?;
     let store = crate::store::Store::open(&config.state)?;
     let (listener, _socket) = api::socket::bind(&config.socket).await?;
+    let metrics = config.metrics.map(metrics::bind).transpose()?;
     let (mut director, loaded) = setup::director(config, store, interfaces, options.object.as_deref())?;
 
     // Health first: which version is the newest *healthy* one has to be known before anybody is served (C6). Where
@@ -73,8 +84,14 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let logs = setup::attach(&mut director, loaded)?;
     director.announce();
 
+    let (exporter, places) = mpsc::unbounded_channel();
+    let _ = exporter.send(metrics);
+    director.started_from(file, exporter);
     let keeper = director.keeper();
     let director: Shared = Arc::new(Mutex::new(director));
+    let pulse = metrics::Pulse::default();
+    pulse.beat();
+    tokio::spawn(metrics::serve(places, director.clone(), pulse.clone()));
     let stop = Arc::new(Notify::new());
     let changed = Arc::new(Notify::new());
     let server = tokio::spawn(api::serve(listener, director.clone(), stop.clone(), changed.clone()));
@@ -97,6 +114,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
             _ = ticks.tick() => {
                 let mut director = director.lock().await;
                 director.tick();
+                pulse.beat();
                 // A version may have gone.
                 checkers.sync(&director.targets());
             }
@@ -107,6 +125,15 @@ pub async fn run(options: Options) -> Result<(), Failure> {
                 // The answer to whoever asked is still on its way.
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 return Ok(());
+            }
+            _ = hangup.recv() => {
+                info!("SIGHUP: the config is read again");
+                let mut director = director.lock().await;
+                match director.reload(&Actor::director("SIGHUP"), &Terms::default()) {
+                    Ok(done) => done.warnings.iter().for_each(|warning| warn!("{warning}")),
+                    Err(failure) => warn!("{failure}"),
+                }
+                checkers.sync(&director.targets());
             }
             _ = terminate.recv() => { info!("SIGTERM: ending; the kernel goes on steering"); break; }
             _ = interrupt.recv() => { info!("SIGINT: ending; the kernel goes on steering"); break; }

@@ -116,6 +116,7 @@ impl Director {
                 detail: self.details.get(&backend.id).cloned().unwrap_or_default(),
                 legs_busy: self.plane.backend(backend.id)?.legs.get(),
                 legs_idle: self.plane.idle_legs(backend.id),
+                passed_over_seconds: self.passed_over(backend.id)?.map(|(seconds, _)| seconds),
             })
         });
         Ok(VersionStatus {
@@ -131,6 +132,7 @@ impl Director {
             in_flight: traffic.in_flight.get() as i64,
             requests: traffic.requests.get(),
             issued: traffic.issued.get(),
+            born: traffic.born.get(),
         })
     }
 

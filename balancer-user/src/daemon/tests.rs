@@ -48,6 +48,8 @@ struct Memory {
     told: Vec<PinEvent>,
     /// Requests in flight, on every version.
     in_flight: u64,
+    /// How often the whole session table was read.
+    reads: u32,
 }
 
 #[derive(Clone, Default)]
@@ -65,6 +67,7 @@ impl Fake {
 
 impl SessionTable for Fake {
     fn each(&self, visit: &mut dyn FnMut(Image)) {
+        self.0.lock().unwrap().reads += 1;
         for [tag, binding, times, bucket_hash] in self.0.lock().unwrap().buckets.values().flatten().copied() {
             visit(Image { tag, binding, times, bucket_hash });
         }
@@ -975,4 +978,180 @@ fn d10_a_hold_ends_with_the_flip_or_with_nothing() {
     let after = bench.policy();
     assert_eq!((after.hold_until, after.active, bench.fake.0.lock().unwrap().published), (0, 0, published + 1));
     assert!(after.versions[1].generation > before.versions[1].generation, "everybody moves");
+}
+
+impl Bench {
+    /// Writes the daemon's file, with replacements, and has it read.
+    fn reload(&mut self, changes: &[(&str, &str)], terms: &Terms) -> Result<crate::wire::Done, Failure> {
+        let mut text = TOML.to_owned();
+        for (from, to) in changes {
+            assert!(text.contains(from), "{from}");
+            text = text.replacen(from, to, 1);
+        }
+        let path = self.dir.path().join("balancer.toml");
+        let state = format!("state = {:?}\n", self.dir.path().join("state"));
+        std::fs::write(&path, state + &text).unwrap();
+        let (exporter, places) = tokio::sync::mpsc::unbounded_channel();
+        // Whoever listens for the metrics' place is there for as long as the test.
+        std::mem::forget(places);
+        self.director.started_from(File { path, socket: Some(self.dir.path().join("x.sock")) }, exporter);
+        self.director.reload(&Actor::director("SIGHUP"), terms)
+    }
+
+    /// The audit log's lines of reloads.
+    fn audited(&self) -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(self.dir.path().join("state/audit.log")).unwrap_or_default();
+        let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        lines.filter(|line| line["verb"] == "config reload").collect()
+    }
+}
+
+#[test]
+fn a_reload_is_made_and_written_down() {
+    let mut bench = bench();
+    bench.attach();
+    let dry = Terms { dry_run: true, ..Terms::default() };
+    let change = [("listen =", "idle = \"5m\"\nlisten =")];
+    let done = bench.reload(&change, &dry).unwrap();
+    assert!(done.will[0].contains("shop: idle 30m -> 5m") && done.did.is_empty(), "{done:?}");
+    assert_eq!((bench.policy().idle_seconds, bench.audited().len()), (1800, 0));
+
+    let before = bench.director.generation("shop");
+    let reason = Terms { reason: Some("shorter".to_owned()), ..Terms::default() };
+    let done = bench.reload(&change, &reason).unwrap();
+    assert_eq!(done.did, ["shop: idle 30m -> 5m"]);
+    assert_eq!(bench.policy().idle_seconds, 300);
+    assert_eq!(bench.director.generation("shop"), before + 1);
+    let history = bench.director.history().changes;
+    let last = history.last().unwrap();
+    assert_eq!((last.verb.as_str(), last.who.as_str(), last.service.as_str()), ("config reload", "SIGHUP", "shop"));
+    assert_eq!(last.reason.as_deref(), Some("idle 30m -> 5m (shorter)"));
+    let audited = bench.audited();
+    assert_eq!((&audited[0]["result"], &audited[0]["details"]), (&"done".into(), &"shop: idle 30m -> 5m".into()));
+
+    // Once more there is nothing to do.
+    let done = bench.reload(&change, &Terms::default()).unwrap();
+    assert!(done.did[0].contains("nothing changed"), "{done:?}");
+    assert_eq!(bench.director.history().changes.len(), history.len());
+    assert_eq!(bench.audited()[1]["result"], "unchanged");
+}
+
+#[test]
+fn a_reload_that_is_refused_changes_nothing() {
+    let mut bench = bench();
+    bench.attach();
+    let (published, history) = (bench.fake.0.lock().unwrap().published, bench.director.history());
+    let idle = ("listen =", "idle = \"5m\"\nlisten =");
+    for (change, code, says) in [
+        (("name = \"shop\"", "nome = \"shop\""), Code::Usage, "unknown key `nome`"),
+        (("10.60.254.1", "10.60.254.2"), Code::Refused, "sources 10.60.254.1 -> 10.60.254.2"),
+        // The fake's traffic says that there are connections.
+        (("10.60.255.1:80", "10.60.255.1:81"), Code::Refused, "connections"),
+    ] {
+        let failure = bench.reload(&[idle, change], &Terms::default()).unwrap_err();
+        assert!(failure.code == code && failure.error.contains(says), "{failure}");
+        assert_eq!(bench.director.config.services[0].idle, Duration::from_secs(1800));
+        assert_eq!(bench.director.history(), history);
+        assert_eq!(bench.audited().last().unwrap()["result"], "refused");
+    }
+    assert_eq!(bench.fake.0.lock().unwrap().published, published);
+    let sample = bench.director.sample().unwrap();
+    assert_eq!((sample.tallies.reloads, sample.tallies.last_reload), ((0, 3), Some(false)));
+
+    // Who insists gets what can be had.
+    let force = Terms { force: true, ..Terms::default() };
+    bench.reload(&[idle, ("10.60.255.1:80", "10.60.255.1:81")], &force).unwrap();
+    let ports: Vec<[u8; 2]> = bench.fake.listeners().unwrap().iter().map(|(key, _)| key.port).collect();
+    assert_eq!(ports, [81u16.to_be_bytes()]);
+    assert!(bench.reload(&[("10.60.254.1", "10.60.254.2")], &force).is_err());
+}
+
+#[test]
+fn a_reload_brings_services_and_takes_them_away() {
+    let mut bench = bench();
+    bench.attach();
+    let blog = "[[service]]\nname = \"blog\"\nlisten = \"10.60.255.2:80\"\n[[service.version]]\nlabel = \"1\"\n\
+                backends = [\"10.60.3.2:8080\"]\n[[service]]";
+    bench.reload(&[("[[service]]", blog)], &Terms::default()).unwrap();
+    assert_eq!(bench.fake.listeners().unwrap().len(), 2);
+    let id = bench.director.targets().iter().map(|target| target.backend).max().unwrap();
+    bench.director.take_report(&report(id, Condition::Up));
+    assert_eq!(bench.director.active("blog").unwrap().as_str(), "1");
+    bench.reload(&[], &Terms { force: true, ..Terms::default() }).unwrap();
+    assert_eq!(bench.fake.listeners().unwrap().len(), 1);
+    assert!(bench.director.targets().iter().all(|target| target.backend != id), "it is still checked");
+    // It is known when it comes again.
+    let done = bench.reload(&[("[[service]]", blog)], &Terms::default()).unwrap();
+    assert!(done.will[0].contains("with the versions that the state knows of it: 1"), "{done:?}");
+}
+
+/// Versions that commands brought are left alone, and so is what they made active.
+#[test]
+fn a_reload_undoes_no_command() {
+    let mut bench = bench();
+    bench.attach();
+    (0..3).for_each(|id| bench.up(id));
+    bench.flip("001", Mode::NewSessions).unwrap();
+    let backends = vec!["10.60.9.2:8080".parse().unwrap()];
+    bench.verb(Verb::Add { label: "000".parse().unwrap(), backends, entrance: Entrance::Normal }).unwrap();
+    let done = bench.reload(&[("listen =", "idle = \"5m\"\nlisten =")], &Terms::default()).unwrap();
+    assert!(
+        done.warnings.iter().any(|warning| warning.contains("version 000 10.60.9.2:8080 -> not there")),
+        "{done:?}"
+    );
+    assert_eq!(bench.director.active("shop").unwrap().as_str(), "001");
+    assert_eq!(bench.director.service_status("shop", false).unwrap().versions.len(), 3);
+}
+
+/// A place for metrics that cannot be had is found out before anything is changed.
+#[test]
+fn a_reload_listens_first() {
+    let mut bench = bench();
+    bench.attach();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let idle = ("listen =", "idle = \"5m\"\nlisten =");
+    let place = format!("[metrics]\nlisten = \"{}\"\n[[service]]", taken.local_addr().unwrap());
+    let change = [idle, ("[[service]]", place.as_str())];
+    let failure = bench.reload(&change, &Terms::default()).unwrap_err();
+    assert!(failure.error.contains("metrics cannot be served on 127.0.0.1"), "{failure}");
+    assert_eq!(bench.policy().idle_seconds, 1800);
+    drop(taken);
+    bench.reload(&change, &Terms::default()).unwrap();
+    assert_eq!(bench.policy().idle_seconds, 300);
+}
+
+/// However often somebody scrapes, the table is read as seldom as for `status`.
+#[test]
+fn scrapes_do_not_read_the_table_each_time() {
+    let mut bench = bench();
+    bench.attach();
+    let before = bench.fake.0.lock().unwrap().reads;
+    for _ in 0..50 {
+        bench.director.sample().unwrap();
+        bench.director.readiness().unwrap();
+    }
+    // Two, if a second ended meanwhile.
+    let reads = bench.fake.0.lock().unwrap().reads - before;
+    assert!((1..=2).contains(&reads), "{reads}");
+}
+
+/// What is counted is what was done.
+#[test]
+fn flips_are_counted_by_mode() {
+    let mut bench = bench();
+    bench.attach();
+    (0..3).for_each(|id| bench.up(id));
+    bench.flip("001", Mode::Forced).unwrap();
+    bench.flip("001", Mode::Forced).unwrap();
+    bench.flip("009", Mode::Forced).unwrap_err();
+    bench.verb(Verb::Rollback { sessions: Sessions::Keep }).unwrap();
+    let sample = bench.director.sample().unwrap();
+    let count = |how| sample.tallies.flips.get(&("shop".to_owned(), how)).copied().unwrap_or_default();
+    // The second flip to it moved whom the first one left: a change as well.
+    assert_eq!((count("rollback"), count("exclusive")), (1, 0));
+    assert!((1..=2).contains(&count("forced")) && count("select") >= 1, "{:?}", sample.tallies);
+    assert_eq!(
+        sample.counters.len(),
+        balancer_ebpf::verdict::COUNTERS as usize - 32 + balancer_ebpf::http::Scanned::NAMES.len()
+    );
 }

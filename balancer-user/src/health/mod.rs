@@ -51,10 +51,13 @@ impl Checkers {
         Self { reports, passed, running: BTreeMap::new() }
     }
 
-    /// Starts the checks that are missing and ends those of backends that are gone.
+    /// Starts the checks that are missing, and ends those of backends that are gone or are to be checked in another way.
     pub fn sync(&mut self, targets: &[Target]) {
         self.running.retain(|id, (running, task)| {
-            let wanted = targets.iter().any(|target| target.backend == *id && target.address == running.address);
+            let same = |target: &Target| {
+                (target.backend, target.address, &target.health) == (*id, running.address, &running.health)
+            };
+            let wanted = targets.iter().any(same);
             if !wanted {
                 task.abort();
             }

@@ -9,6 +9,7 @@
 mod add;
 mod adopt;
 mod alloc;
+mod begin;
 mod canary;
 mod change;
 mod condition;
@@ -30,6 +31,7 @@ use std::net::SocketAddrV4;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    begin::begin,
     canary::{Canary, Percent},
     change::{Circumstances, Entrance, Insistence, Mode, Outcome, Rules, Sessions, Table, Verb, apply},
     condition::{Condition, Conditions},

@@ -8,7 +8,7 @@ use std::{
 
 use balancer_ebpf::layout::Key;
 use log::{info, warn};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use super::{
     FILE, Moment,
@@ -31,8 +31,8 @@ pub struct Keeper {
     name: String,
     key: Key,
     table: Arc<dyn SessionTable>,
-    /// `None`: only at the end, and when asked.
-    every: Option<Duration>,
+    /// `None`: only at the end, and when asked. A reload of the config may say another time.
+    every: watch::Sender<Option<Duration>>,
     /// What the start found.
     restored: Option<Restored>,
     /// There is one temporary file: snapshots are taken one after another.
@@ -54,7 +54,7 @@ impl Keeper {
             name: config.name.clone(),
             key,
             table,
-            every: config.snapshot_every,
+            every: watch::Sender::new(config.snapshot_every),
             restored,
             turn: Mutex::new(()),
             last: StdMutex::default(),
@@ -63,10 +63,20 @@ impl Keeper {
 
     /// Takes snapshots until it is aborted. A problem is said once, and its end.
     pub async fn run(self: Arc<Self>) {
-        let Some(every) = self.every else { return };
-        let mut pause = every;
+        let mut every = self.every.subscribe();
+        let mut rest = Duration::ZERO;
         loop {
-            tokio::time::sleep(pause).await;
+            let pause = *every.borrow_and_update();
+            let due = async {
+                match pause {
+                    Some(pause) => tokio::time::sleep(pause.max(rest)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                _ = every.changed() => continue,
+                () = due => {}
+            }
             let began = Instant::now();
             let before = self.last().problem;
             match (self.take().await, before) {
@@ -78,8 +88,13 @@ impl Keeper {
                     }
                 }
             }
-            pause = every.max(began.elapsed() * REST);
+            rest = began.elapsed() * REST;
         }
+    }
+
+    /// Says how often from now on.
+    pub fn set_every(&self, every: Option<Duration>) {
+        self.every.send_replace(every);
     }
 
     /// Takes one now.
@@ -128,7 +143,7 @@ impl Keeper {
         let Last { taken, problem } = self.last();
         let (at, last) = taken.unzip();
         wire::SnapshotStatus {
-            every_milliseconds: self.every.map(|every| every.as_millis() as u64),
+            every_milliseconds: self.every.borrow().map(|every| every.as_millis() as u64),
             last,
             age_seconds: at.map(|at| at.elapsed().as_secs()),
             problem,

@@ -37,6 +37,8 @@ pub struct Shop<'a> {
     pub pool_legs: Option<u32>,
     /// How long a health check waits for its answer.
     pub health_timeout: &'a str,
+    /// More lines for the director.
+    pub director_lines: &'a str,
     /// More lines for the service, and for its health checks.
     pub service_lines: &'a str,
     pub health_lines: &'a str,
@@ -64,6 +66,7 @@ impl<'a> Shop<'a> {
             flow_idle: "15m",
             pool_legs: None,
             health_timeout: "1s",
+            director_lines: "",
             service_lines: "",
             health_lines: "",
         }
@@ -102,7 +105,7 @@ sources = {sources:?}
 flows = {flows}
 sessions = {sessions}
 flow_idle = "{flow_idle}"
-
+{director_lines}
 [[service]]
 name = "shop"
 listen = "{vip}:80"
@@ -126,6 +129,7 @@ timeout = "{health_timeout}"
             sessions = self.sessions,
             flow_idle = self.flow_idle,
             health_timeout = self.health_timeout,
+            director_lines = self.director_lines,
             service_lines = self.service_lines,
             health_lines = self.health_lines,
             vip = lab.vip(),

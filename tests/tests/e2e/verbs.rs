@@ -326,6 +326,51 @@ const TABLE: &[Row] = &[
         refuses: &[("shoe", REFUSED, &["no service `shoe`", "shop"])],
         ..ROW
     },
+    // It asks nobody, so nobody can refuse.
+    Row {
+        verb: "config check",
+        asks: Asks::NobodyElse,
+        bad: &[
+            ("", &["<FILE>"]),
+            ("{broken}", &["broken.toml:", "unknown key `sauces`", "fix:", "sources"]),
+            ("/no/such.toml", &["/no/such.toml", "cannot be read", "fix:"]),
+        ],
+        does: Does::Prints("{config}", &["{config} is a good config", "shop"]),
+        ..ROW
+    },
+    // Comparing changes nothing, so there is nothing to refuse.
+    Row {
+        verb: "config diff",
+        bad: &[
+            ("{config} {config}", &["unexpected argument"]),
+            ("{broken}", &["broken.toml:", "unknown key `sauces`", "fix:"]),
+            ("/no/such.toml", &["/no/such.toml", "cannot be read"]),
+        ],
+        does: Does::Prints(
+            "{elsewhere}",
+            &[
+                "refuse:  interfaces ",
+                "nosuch0",
+                "restart the daemon",
+                "stays:   shop: version 001 {1},weight=50 -> {1}",
+            ],
+        ),
+        ..ROW
+    },
+    // What it refuses is in the file, and has stories of its own (`config.rs`).
+    Row {
+        verb: "config reload",
+        bad: &[("{config}", &["unexpected argument"]), ("--reason", &["--reason <TEXT>"])],
+        does: Does::Prints("--reason test", &["will:    nothing", "nothing changed"]),
+        ..ROW
+    },
+    // It only tells.
+    Row {
+        verb: "config export",
+        bad: &[("shop", &["'shop'"]), ("--frob", &["--frob"])],
+        does: Does::Prints("", &["name = \"shop\"", "active = \"001\"", "label = \"002\"", "{1}", "weight = 50"]),
+        ..ROW
+    },
     // Nothing makes it refuse, but that nobody is there who could write.
     Row {
         verb: "snapshot",
@@ -519,7 +564,7 @@ fn everything(scene: &Scene) -> Result<(Option<i32>, String, Value)> {
     let history = balancer(scene, "history --json --limit 100000")?;
     let pins = balancer(scene, "pin ls --json")?;
     let mut pins: Value = serde_json::from_slice(&pins.stdout).unwrap_or_default();
-    for pin in pins.as_array_mut().into_iter().flatten() {
+    for pin in pins["pins"].as_array_mut().into_iter().flatten() {
         pin["seconds_left"].take();
     }
     Ok((history.status.code(), String::from_utf8_lossy(&history.stdout).into_owned(), pins))
