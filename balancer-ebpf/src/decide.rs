@@ -90,6 +90,15 @@ pub struct Choice {
     pub missing: u32,
 }
 
+impl Choice {
+    /// Whether it is a backend because the request's session lives there.
+    #[inline(always)]
+    pub const fn lives(&self, version: u32, backend: u32) -> bool {
+        let home = self.why == Why::Bound as u32 || self.why == Why::Route as u32;
+        home && self.version == version && self.backend == backend && self.backend_down == 0
+    }
+}
+
 /// The version that the request has to get has no backend that takes work.
 pub const MISSING_DOWN: u32 = 1;
 /// The version of its session is gone.

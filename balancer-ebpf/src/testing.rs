@@ -13,7 +13,7 @@ use crate::layout::{
     LEG_CLASSES, Leg, LegSlot, Listener, ListenerKey, MAX_SOURCES, MAX_VERSIONS, Name, Pin, PinEvent, PinKey, Policy,
     SessionRule, SourceKey, Stash, Traffic, VERSION_BACKENDS, VERSION_SERVES, VersionPolicy,
 };
-use crate::net::{Crafted, Egress, Frame, HEADERS, HEADERS_TS, Hop, update};
+use crate::net::{Crafted, Egress, Frame, HEADERS, HEADERS_TS, Hop, sum_bytes, update};
 use crate::pins::Pins;
 pub(crate) use crate::plain::Plain;
 use crate::sessions::Table;
@@ -74,6 +74,9 @@ impl Frame for VecFrame {
             self.bytes[at..at + 2].copy_from_slice(&update(check, diff).to_ne_bytes());
         }
         true
+    }
+    fn sum(&mut self, at: u32, len: u32, _: &mut Buffer) -> Option<u64> {
+        self.bytes.get(at as usize..(at + len) as usize).map(sum_bytes)
     }
     fn truncate(&mut self, len: u32) -> bool {
         self.bytes.truncate(len as usize);

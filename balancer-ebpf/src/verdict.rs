@@ -196,6 +196,8 @@ verdicts! {
     TooBigToBackend "too_big_told_client" Send,
     /// A router speaks of a packet that is not under way: a late word, or a forged one.
     TooBigStray "drop_too_big_stray" Drop,
+    /// A segment was damaged on its way, and what it says or carries would be acted on: its sender sends it again.
+    BadChecksum "drop_bad_checksum" Drop,
 }
 
 macro_rules! notes {

@@ -2,6 +2,7 @@
 
 #[macro_use]
 mod steps;
+mod sum;
 
 mod cpu;
 mod fib;

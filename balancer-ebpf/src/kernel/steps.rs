@@ -62,6 +62,13 @@ macro_rules! global_steps {
             splice::idle_step(&Kernel, &mut $frame, work, slot) as u32
         }
 
+        #[unsafe(export_name = concat!("balancer_", $hook, "_sound"))]
+        #[inline(never)]
+        extern "C" fn step_sound($pointer: *mut $context) -> u32 {
+            let Some(work) = work() else { return 0 };
+            u32::from(is_sound(&mut $frame, work))
+        }
+
         #[unsafe(export_name = concat!("balancer_", $hook, "_too_big"))]
         #[inline(never)]
         extern "C" fn step_too_big($pointer: *mut $context) -> u32 {
@@ -117,6 +124,11 @@ macro_rules! step_methods {
         #[inline(always)]
         fn hold_step<M: Maps>(&mut self, _: &M, _: &mut Work, _: &Globals, flow: &mut Flow) -> Step {
             functions::stepped(step_hold(self.$context, flow))
+        }
+
+        #[inline(always)]
+        fn is_sound(&mut self, _: &mut Work) -> bool {
+            step_sound(self.$context) != 0
         }
 
         #[inline(always)]

@@ -1,9 +1,9 @@
 //! The TC program: the whole data path. Packets may be of 64 KiB, with a checksum that hardware is to complete; they grow,
 //! and several may be sent for one.
 
-use aya_ebpf::bindings::{__sk_buff, BPF_F_INGRESS, BPF_F_PSEUDO_HDR, TC_ACT_SHOT, TC_ACT_UNSPEC};
+use aya_ebpf::bindings::{__sk_buff, BPF_CSUM_LEVEL_QUERY, BPF_F_INGRESS, BPF_F_PSEUDO_HDR, TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::helpers::{
-    bpf_clone_redirect, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_neigh, bpf_redirect_peer, bpf_skb_change_tail,
+    bpf_clone_redirect, bpf_csum_level, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_neigh, bpf_redirect_peer, bpf_skb_change_tail,
     bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes,
 };
 use aya_ebpf::macros::classifier;
@@ -14,7 +14,7 @@ use balancer_ebpf::layout::{
     BUFFER_BYTES, Buffer, CHUNK_BYTES, Cursor, EGRESS_COMES_IN, EGRESS_RESOLVES, ERRAND_AT, Errand, Flow, Globals,
     INTERFACE_PEER,
 };
-use balancer_ebpf::net::{CRAFTED, Crafted, Egress, Frame, HEADERS, HEADERS_TS, Hop, Seq, fold, update};
+use balancer_ebpf::net::{CRAFTED, Crafted, Egress, Frame, HEADERS, HEADERS_TS, Hop, Seq, fold, is_sound, update};
 use balancer_ebpf::splice::{self, Next, Now, Step, direct};
 use balancer_ebpf::verdict::{Action, Verdict};
 use balancer_ebpf::work::Work;
@@ -23,6 +23,7 @@ use super::fib;
 use super::functions;
 use super::maps::{Kernel, count, interface_flags, work};
 use super::proof::{opaque, within};
+use super::sum;
 
 /// Where the IPv4 and TCP checksums lie.
 const IP_CHECK: usize = 24;
@@ -213,6 +214,19 @@ impl Frame for Skb {
             bpf_l4_csum_replace(self.skb, TCP_CHECK, 0, u64::from(fold(addresses)), u64::from(BPF_F_PSEUDO_HDR)) == 0
                 && bpf_l4_csum_replace(self.skb, TCP_CHECK, 0, u64::from(fold(tcp)), 0) == 0
         }
+    }
+
+    #[inline(always)]
+    fn sum(&mut self, at: u32, len: u32, buffer: &mut Buffer) -> Option<u64> {
+        // SAFETY: at most a chunk to the beginning of a buffer.
+        let load = |at, to, len| unsafe { bpf_skb_load_bytes(self.skb.cast(), at, to, len) == 0 };
+        sum::over(at, len, buffer, load)
+    }
+
+    #[inline(always)]
+    fn is_vouched(&mut self) -> bool {
+        // SAFETY: the context is the program's own.
+        unsafe { bpf_csum_level(self.skb, u64::from(BPF_CSUM_LEVEL_QUERY)) >= 0 }
     }
 
     #[inline(always)]

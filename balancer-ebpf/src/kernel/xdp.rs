@@ -7,7 +7,7 @@ use aya_ebpf::programs::XdpContext;
 use balancer_ebpf::host::Maps;
 use balancer_ebpf::http::Scanned;
 use balancer_ebpf::layout::{BUFFER_BYTES, Buffer, CHUNK_BYTES, Cursor, Flow, Globals};
-use balancer_ebpf::net::{CRAFTED, Crafted, Egress, Frame, HEADERS, HEADERS_TS, Hop, Seq, update};
+use balancer_ebpf::net::{CRAFTED, Crafted, Egress, Frame, HEADERS, HEADERS_TS, Hop, Seq, is_sound, update};
 use balancer_ebpf::splice::{self, Next, Now, Step, direct};
 use balancer_ebpf::verdict::{Action, Verdict};
 use balancer_ebpf::work::Work;
@@ -16,6 +16,7 @@ use super::fib;
 use super::functions;
 use super::maps::{Kernel, count, interface_flags, work};
 use super::proof::{opaque, within};
+use super::sum;
 
 struct Buff {
     ctx: *mut xdp_md,
@@ -129,6 +130,13 @@ impl Frame for Buff {
         [h[24], h[25]] = update(u16::from_ne_bytes([h[24], h[25]]), addresses + ip).to_ne_bytes();
         [h[50], h[51]] = update(u16::from_ne_bytes([h[50], h[51]]), addresses + tcp).to_ne_bytes();
         true
+    }
+
+    #[inline(always)]
+    fn sum(&mut self, at: u32, len: u32, buffer: &mut Buffer) -> Option<u64> {
+        // SAFETY: at most a chunk to the beginning of a buffer.
+        let load = |at, to, len| unsafe { bpf_xdp_load_bytes(self.ctx, at, to, len) == 0 };
+        sum::over(at, len, buffer, load)
     }
 
     #[inline(always)]

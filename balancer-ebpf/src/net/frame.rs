@@ -67,6 +67,14 @@ pub trait Frame {
     /// made (IPv4 header and pseudo-header alike), `ip` that of other IPv4 fields, `tcp` that of TCP fields.
     fn update_checksums(&mut self, addresses: u64, ip: u64, tcp: u64) -> bool;
 
+    /// The sum of `len` bytes (at least 1) from `at` on, to be folded; `None` if they are not there. The buffer is for scratch.
+    fn sum(&mut self, at: u32, len: u32, buffer: &mut Buffer) -> Option<u64>;
+
+    /// Whether whoever received the frame has verified its TCP checksum already.
+    fn is_vouched(&mut self) -> bool {
+        false
+    }
+
     /// Cuts the frame to `len` bytes.
     fn truncate(&mut self, len: u32) -> bool;
 
@@ -80,6 +88,15 @@ pub trait Frame {
     fn send_copy(&mut self, to: Egress) -> bool;
 
     // The long parts of the data path, which the kernel makes global functions, as it does with those of `Maps`.
+
+    /// [`super::is_sound`].
+    #[inline(always)]
+    fn is_sound(&mut self, work: &mut Work) -> bool
+    where
+        Self: Sized,
+    {
+        super::is_sound(self, work)
+    }
 
     /// [`crate::splice::arrival`].
     #[inline(always)]

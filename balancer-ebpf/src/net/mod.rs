@@ -6,6 +6,7 @@ mod frame;
 mod options;
 mod segment;
 mod seq;
+mod sound;
 #[cfg(test)]
 mod tests;
 
@@ -15,3 +16,4 @@ pub use frame::*;
 pub use options::*;
 pub use segment::*;
 pub use seq::*;
+pub use sound::*;

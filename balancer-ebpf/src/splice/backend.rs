@@ -63,6 +63,9 @@ pub fn backend_step<M: Maps, F: Frame>(
     if !read_timestamp::<M::Cpu, F>(frame, &mut work.segment, &mut work.options) {
         return (Next::Done, Verdict::Unwritable);
     }
+    if acted_on(work, flow) && !frame.is_sound(work) {
+        return (Next::Done, Verdict::BadChecksum);
+    }
     flow.seen = now.ms;
     match flow.state {
         FLOW_OPENING if !frame.can_grow() => (Next::Done, Verdict::NeedsGrowth),
@@ -72,6 +75,19 @@ pub fn backend_step<M: Maps, F: Frame>(
         FLOW_SPLICED | FLOW_CLOSING => joined(maps, frame, work, globals, flow, now),
         _ => stray(frame, work),
     }
+}
+
+/// Whether a segment is more than bytes of a body whose length is known, as for clients.
+#[inline(always)]
+fn acted_on(work: &Work, flow: &Flow) -> bool {
+    let segment = &work.segment;
+    let body = segment.payload != 0
+        && !segment.has(FIN | SYN | RST)
+        && flow.state == FLOW_SPLICED
+        && flow.flags & LEG_REUSED == 0
+        && flow.response.chunked == 0;
+    let until = segment.end().plus(flow.leg.to_client);
+    !body || flow.flags & RESPONSES_UNFRAMED == 0 && until.after(flow.response.next)
 }
 
 /// A segment of a leg that is no more: its sender is told so, also if an earlier RST was lost.

@@ -3,8 +3,11 @@
 use super::{AHEAD, Found, From, Next, Now, Step, alone, begin, client_key, end, has_leg, joined, reject, send};
 use crate::cookie::Proof;
 use crate::host::Maps;
-use crate::layout::{FLOW_CLOSING, FLOW_OPENING, FLOW_SPLICED, FLOW_UNBOUND, Flow, Globals, LEG_RESET, REJECTED};
-use crate::net::{ACK, Frame, RST, SYN, read_timestamp};
+use crate::layout::{
+    ANSWERED_LAST, FLOW_CLOSING, FLOW_OPENING, FLOW_SPLICED, FLOW_UNBOUND, Flow, Globals, LEG_RESET, REJECTED,
+    REQUESTS_UNFRAMED, STASH_HEAD,
+};
+use crate::net::{ACK, FIN, Frame, RST, SYN, read_timestamp};
 use crate::verdict::Verdict;
 use crate::work::Work;
 
@@ -37,6 +40,9 @@ pub fn arrival<M: Maps, F: Frame>(
 ) -> Result<u32, Verdict> {
     let key = work.key;
     let Some(listener) = begin::listener(maps, work) else { return Err(Verdict::NotOurs) };
+    if !frame.is_sound(work) {
+        return Err(Verdict::BadChecksum);
+    }
     let step = if work.segment.has(SYN) && !work.segment.has(ACK) {
         // A live flow of the same port keeps its state: whoever forged the SYN gains nothing by it, and a client that
         // really begins anew proves it by its next segment. One that has ended gives its entry away.
@@ -73,6 +79,9 @@ pub fn client_step<M: Maps, F: Frame>(
     if !read_timestamp::<M::Cpu, F>(frame, &mut work.segment, &mut work.options) {
         return (Next::Done, Verdict::Unwritable);
     }
+    if acted_on(work, flow) && !frame.is_sound(work) {
+        return (Next::Done, Verdict::BadChecksum);
+    }
     match renewed(maps, work, globals, flow, now) {
         Proof::First(_) => {
             // The client has used the port for a new connection.
@@ -84,6 +93,19 @@ pub fn client_step<M: Maps, F: Frame>(
         Proof::None => {}
     }
     segment(maps, frame, work, flow, now)
+}
+
+/// Whether a segment is more than bytes of a body whose length is known, which go on as they are. What such a one says of itself
+/// (numbers, a window, a timestamp) is believed as far as it fits the flow.
+#[inline(always)]
+fn acted_on(work: &Work, flow: &Flow) -> bool {
+    let segment = &work.segment;
+    let body = segment.payload != 0
+        && !segment.has(FIN | SYN | RST)
+        && flow.state == FLOW_SPLICED
+        && flow.flags & (ANSWERED_LAST | STASH_HEAD) == 0
+        && flow.request.chunked == 0;
+    !body || flow.flags & REQUESTS_UNFRAMED == 0 && segment.end().after(flow.request.next)
 }
 
 /// Whether the backend of a flow has use for the acknowledgement in a segment whose data has to come again. Without it, a

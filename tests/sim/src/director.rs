@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use balancer_ebpf::layout::{FLOW_CLOSING, FLOW_FREE, Flow, Place, ROLE_LISTENER, ROLE_SOURCE, place, slot};
-use balancer_ebpf::net::{Egress, Hop};
+use balancer_ebpf::net::{Egress, Hop, fold, sum_bytes};
 use balancer_ebpf::splice;
 use balancer_ebpf::verdict::{Action, Verdict};
 use balancer_ebpf::work::Work;
@@ -324,16 +324,12 @@ fn complete(frame: &mut [u8]) -> Result<(), String> {
     if found != sum {
         return Err(format!("a partial checksum of {found:04x}, not {sum:04x}"));
     }
-    let check = !balancer_ebpf::net::fold(words(&frame[34..]));
+    let check = !fold(sum_bytes(&frame[34..]));
     frame[50..52].copy_from_slice(&check.to_ne_bytes());
     Ok(())
 }
 
-fn words(bytes: &[u8]) -> u64 {
-    bytes.chunks(2).map(|pair| u64::from(u16::from_ne_bytes([pair[0], *pair.get(1).unwrap_or(&0)]))).sum()
-}
-
 fn pseudo(frame: &[u8]) -> u16 {
     let len = (frame.len() - ETHERNET - 20) as u16;
-    balancer_ebpf::net::fold(words(&frame[26..34]) + u64::from(6u16.to_be()) + u64::from(len.to_be()))
+    fold(sum_bytes(&frame[26..34]) + u64::from(6u16.to_be()) + u64::from(len.to_be()))
 }

@@ -238,6 +238,50 @@ fn a_silent_backend_is_given_up_at_the_second_retransmission() {
     }
 }
 
+/// N16.
+#[test]
+fn a_session_is_not_lost_with_two_syns() {
+    for hook in HOOKS {
+        let (mut rig, index, client, director) = Rig::served(hook);
+        let first = get("");
+        rig.says(client, &first, director);
+        let answer = response("Set-Cookie: JSESSIONID=home\r\n", 0);
+        rig.answers(index, director, &answer, client + len(&first));
+        rig.connect_another();
+        let again = get("home");
+        assert_eq!(rig.opens(0, &again, 0), index);
+        let home = [(Verdict::SynAgain, index), (Verdict::SynAgain, index), (Verdict::SynAgain, index)];
+        for (verdict, to) in home.into_iter().chain([(Verdict::BackendSilent, 1 - index)]) {
+            rig.wait(200);
+            let out = rig.says(0, &again, 0);
+            assert_eq!(rig.verdict, verdict);
+            assert!(matches!(&out[..], [Out::Leg(at, seg)] if *at == to && seg.flags == SYN), "{out:?}");
+        }
+        assert_eq!(data(&rig.accepts(1 - index)), again);
+    }
+}
+
+#[test]
+fn a_session_does_not_wait_for_a_backend_that_its_checks_found_dead() {
+    for hook in HOOKS {
+        let (mut rig, index, client, director) = Rig::served(hook);
+        let first = get("");
+        rig.says(client, &first, director);
+        let answer = response("Set-Cookie: JSESSIONID=home\r\n", 0);
+        rig.answers(index, director, &answer, client + len(&first));
+        rig.connect_another();
+        let again = get("home");
+        assert_eq!(rig.opens(0, &again, 0), index);
+        rig.maps.backends[usize::from(index)].flags &= !BACKEND_UP;
+        for verdict in [Verdict::SynAgain, Verdict::BackendSilent] {
+            rig.wait(200);
+            rig.says(0, &again, 0);
+            assert_eq!(rig.verdict, verdict);
+        }
+        assert_eq!(data(&rig.accepts(1 - index)), again);
+    }
+}
+
 #[test]
 fn a_backend_who_answers_is_passed_over_no_longer() {
     for hook in HOOKS {

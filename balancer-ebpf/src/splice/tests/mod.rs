@@ -2,6 +2,7 @@
 
 mod books;
 mod chunked;
+mod damage;
 mod flows;
 mod pinned;
 mod pipelined;

@@ -98,6 +98,9 @@ pub(super) struct Rig {
     begins: (i64, i64),
     /// How the last packet was dealt with.
     pub(super) verdict: Verdict,
+    /// Which byte of the next frame that is put in changes on its way, from the end if it is negative; and what left for it.
+    pub(super) damage: Option<isize>,
+    pub(super) left_damaged: Vec<Vec<u8>>,
 }
 
 /// `GET /` with a cookie, or without.
@@ -162,6 +165,8 @@ impl Rig {
             legs: HashMap::new(),
             begins: (0, 0),
             verdict: Verdict::NotOurs,
+            damage: None,
+            left_damaged: Vec::new(),
         }
     }
 
@@ -205,7 +210,12 @@ impl Rig {
 
     /// Puts a frame in; what left, the frame itself last.
     fn put(&mut self, tcp: &Tcp) -> Vec<Tcp> {
-        let bytes = tcp.frame();
+        let mut bytes = tcp.frame();
+        let damaged = self.damage.take();
+        if let Some(at) = damaged {
+            let place = if at < 0 { bytes.len() as isize + at } else { at };
+            bytes[place as usize] ^= 4;
+        }
         let mut frame = VecFrame::new(bytes.clone());
         frame.can_grow = self.hook == Hook::Tc;
         self.verdict = direct(&self.maps, &mut frame, &mut self.work);
@@ -218,6 +228,13 @@ impl Rig {
         }
         assert_ne!(self.verdict, Verdict::Unwritable, "{tcp:?}");
         books::balance(&self.maps);
+        if damaged.is_some() {
+            self.left_damaged = frame.copies;
+            if self.verdict.action() == crate::verdict::Action::Send {
+                self.left_damaged.push(frame.bytes);
+            }
+            return Vec::new();
+        }
         let mut out: Vec<Tcp> = frame.copies.iter().map(|copy| Tcp::read(copy)).collect();
         if self.verdict.action() == crate::verdict::Action::Send {
             out.push(Tcp::read(&frame.bytes));
@@ -371,6 +388,14 @@ impl Rig {
 
     /// The present client connects: SYN, SYN-ACK, ACK.
     pub(super) fn connect(&mut self) {
+        self.knocks();
+        assert_eq!(self.verdict, Verdict::SynCookie);
+        assert_eq!(self.client(Seg::default()), []);
+        assert_eq!(self.verdict, Verdict::FlowBegun);
+    }
+
+    /// Its SYN, and the answer if there is one.
+    pub(super) fn knocks(&mut self) {
         let clock = self.clock(client_clock(self.client_port));
         let mut options = vec![2, 4];
         options.extend(self.mss.to_be_bytes());
@@ -395,10 +420,7 @@ impl Rig {
             ..Tcp::default()
         };
         let out = self.put(&syn);
-        assert_eq!(self.verdict, Verdict::SynCookie);
         self.relative(out);
-        assert_eq!(self.client(Seg::default()), []);
-        assert_eq!(self.verdict, Verdict::FlowBegun);
     }
 
     /// Another client connects, and is the present one; its port.

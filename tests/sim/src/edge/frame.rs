@@ -1,7 +1,7 @@
 //! A frame in the hands of a hook: a vector of bytes, as TC or as XDP would give it to the core.
 
 use balancer_ebpf::layout::Buffer;
-use balancer_ebpf::net::{Crafted, Egress, Frame, HEADERS, HEADERS_TS, Hop, fold, update};
+use balancer_ebpf::net::{Crafted, Egress, Frame, HEADERS, HEADERS_TS, Hop, fold, sum_bytes, update};
 
 use super::Mutation;
 
@@ -99,6 +99,10 @@ impl Frame for SimFrame<'_> {
             self.replace(TCP_CHECK, |check| update(check, addresses + tcp));
         }
         true
+    }
+
+    fn sum(&mut self, at: u32, len: u32, _: &mut Buffer) -> Option<u64> {
+        self.bytes.get(at as usize..(at + len) as usize).map(sum_bytes)
     }
 
     fn truncate(&mut self, len: u32) -> bool {
