@@ -46,6 +46,7 @@ pub struct Tally {
     pub lost: u64,
     pub doubled: u64,
     pub held: u64,
+    pub damaged: u64,
     /// Frames that its MTU did not let pass.
     pub too_big: u64,
     /// Frames that were lost because the relay or the kernel had no room for them: the machine was too slow, not the link bad.
@@ -67,6 +68,7 @@ struct Totals {
     lost: AtomicU64,
     doubled: AtomicU64,
     held: AtomicU64,
+    damaged: AtomicU64,
     too_big: AtomicU64,
     refused: AtomicU64,
     overrun: AtomicU64,
@@ -120,6 +122,7 @@ impl Relay {
             lost: totals.lost.load(Relaxed),
             doubled: totals.doubled.load(Relaxed),
             held: totals.held.load(Relaxed),
+            damaged: totals.damaged.load(Relaxed),
             too_big: totals.too_big.load(Relaxed),
             overrun: totals.overrun.load(Relaxed) + totals.refused.load(Relaxed),
         })

@@ -79,9 +79,13 @@ impl Direction {
         }
         let (runs, lost) = frame.part(fates);
         totals.lost.fetch_add(lost as u64, Relaxed);
-        for (run, fate) in runs {
-            let Fate::Arrives { after, twice } = fate else { continue };
+        for (mut run, fate) in runs {
+            let Fate::Arrives { after, twice, damage } = fate else { continue };
             let count = run.segments() as u64;
+            if let Some(bit) = damage {
+                run.damage(bit);
+                totals.damaged.fetch_add(1, Relaxed);
+            }
             totals.held.fetch_add(if after > link.delay { count } else { 0 }, Relaxed);
             if twice {
                 totals.doubled.fetch_add(count, Relaxed);

@@ -15,6 +15,8 @@ pub struct Link {
     /// How many are held back for `hold`, and so overtaken.
     pub held: f64,
     pub hold: Duration,
+    /// How many have a bit of their TCP header or payload changed.
+    pub damaged: f64,
     /// How long every segment is on its way.
     pub delay: Duration,
     /// The largest IP packet that goes through.
@@ -25,7 +27,16 @@ pub struct Link {
 impl Link {
     /// A wire.
     pub const PERFECT: Self =
-        Self { loss: 0.0, doubled: 0.0, held: 0.0, hold: Duration::ZERO, delay: Duration::ZERO, mtu: None, seed: 1 };
+        Self {
+            loss: 0.0,
+            doubled: 0.0,
+            held: 0.0,
+            hold: Duration::ZERO,
+            damaged: 0.0,
+            delay: Duration::ZERO,
+            mtu: None,
+            seed: 1,
+        };
 
     /// A link that loses so many of a hundred segments, and whose other end is so many milliseconds away.
     #[must_use]
@@ -38,7 +49,8 @@ impl Link {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     Lost,
-    Arrives { after: Duration, twice: bool },
+    /// `damage` says which bit is changed, of however many there are.
+    Arrives { after: Duration, twice: bool, damage: Option<u32> },
 }
 
 /// The fates of one direction.
@@ -55,13 +67,15 @@ impl Fates {
         Self { link, random: Xoshiro256PlusPlus::seed_from_u64(seed) }
     }
 
-    /// The next segment's. Each takes three numbers, whatever they decide: so links that differ in one rate only lose the same
+    /// The next segment's. Each takes as many numbers, whatever they decide: so links that differ in one rate only lose the same
     /// segments.
     pub(super) fn next(&mut self) -> Fate {
         let [lost, doubled, held] = [self.link.loss, self.link.doubled, self.link.held]
             .map(|percent| self.random.random_range(0.0..100.0) < percent);
         let after = self.link.delay + if held { self.link.hold } else { Duration::ZERO };
-        if lost { Fate::Lost } else { Fate::Arrives { after, twice: doubled } }
+        let (damaged, bit) = (self.random.random_range(0.0..100.0) < self.link.damaged, self.random.random());
+        let damage = damaged.then_some(bit);
+        if lost { Fate::Lost } else { Fate::Arrives { after, twice: doubled, damage } }
     }
 }
 
@@ -74,6 +88,7 @@ mod tests {
         doubled: 2.0,
         held: 10.0,
         hold: Duration::from_millis(3),
+        damaged: 3.0,
         delay: Duration::from_millis(2),
         ..Link::PERFECT
     };
@@ -106,14 +121,16 @@ mod tests {
         let held = share(|fate| matches!(fate, Fate::Arrives { after, .. } if *after == Duration::from_millis(5)));
         let prompt = share(|fate| matches!(fate, Fate::Arrives { after, .. } if *after == Duration::from_millis(2)));
         assert_eq!(lost + held + prompt, all.len());
-        for (what, count, expected) in [("lost", lost, 5000), ("doubled", doubled, 1900), ("held", held, 9500)] {
+        let damaged = share(|fate| matches!(fate, Fate::Arrives { damage: Some(_), .. }));
+        let rates = [("lost", lost, 5000), ("doubled", doubled, 1900), ("held", held, 9500), ("damaged", damaged, 2850)];
+        for (what, count, expected) in rates {
             assert!(count.abs_diff(expected) < expected / 10, "{count} {what} instead of about {expected}");
         }
     }
 
     #[test]
     fn a_perfect_link_changes_nothing() {
-        let arrives = Fate::Arrives { after: Duration::ZERO, twice: false };
+        let arrives = Fate::Arrives { after: Duration::ZERO, twice: false, damage: None };
         assert!(fates(Link::PERFECT, 0, 10_000).into_iter().all(|fate| fate == arrives));
     }
 }

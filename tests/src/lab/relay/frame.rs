@@ -14,6 +14,8 @@ use super::fate::{Fate, Fates};
 pub(super) const NOTE: usize = 10;
 /// The kind of frame that stands for several TCP segments. The kernel has the checksum of each still to be completed.
 const MERGED_TCP: u8 = 1;
+/// The flag that the checksum is to be completed.
+const NEEDS_CHECKSUM: u8 = 1;
 /// Another kind's bit: the first of them has CWR set.
 const WITH_CWR: u8 = 0x80;
 
@@ -124,6 +126,21 @@ impl Frame {
             }
         }
         (runs, lost)
+    }
+
+    /// Changes a bit of the TCP segment, whose checksum is completed first, as it would be on a wire.
+    pub(super) fn damage(&mut self, bit: u32) {
+        let tcp = self.transport();
+        if self.0[0] & NEEDS_CHECKSUM != 0 {
+            self.0[0] &= !NEEDS_CHECKSUM;
+            let bytes = &mut self.0[NOTE..];
+            // The field holds the sum of the pseudo-header.
+            let check = !sum(&bytes[tcp..]);
+            put(bytes, tcp + 16, check);
+        }
+        let segment = &mut self.0[NOTE + tcp..];
+        let bit = bit as usize % (segment.len() * 8);
+        segment[bit / 8] ^= 1 << (bit % 8);
     }
 
     /// What a router with this address answers if the packet is larger than its next link takes; `None` if it is not.

@@ -8,8 +8,6 @@ use etherparse::{Icmpv4Type, NetSlice, PacketBuilder, SlicedPacket, TransportSli
 use super::super::fate::Link;
 use super::*;
 
-/// The flag that the checksum is to be completed.
-const NEEDS_CHECKSUM: u8 = 1;
 const SIZE: usize = 1000;
 const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 60, 0, 250);
 
@@ -119,4 +117,24 @@ fn a_router_says_what_fits() {
     let mut may_be_cut = frame(1000);
     may_be_cut.0[NOTE + 20] = 0;
     assert_eq!(may_be_cut.too_big(1051, ROUTER), Some(Refusal::Silent));
+}
+
+#[test]
+fn a_bit_that_changed_is_one_that_a_checksum_shows() {
+    for length in [0, 1, 333, 1000] {
+        for bit in (0..20_000).step_by(97) {
+            let mut damaged = frame(length);
+            damaged.damage(bit);
+            assert_eq!(damaged.0[0], 0, "the checksum is complete");
+            let tcp = &damaged.bytes()[34..];
+            let pseudo = [&damaged.bytes()[26..34], &[0, 6], &(tcp.len() as u16).to_be_bytes()].concat();
+            // Exactly one bit is wrong: with it right again, so is the checksum.
+            let right = |tcp: &[u8]| sum(&[&pseudo[..], tcp].concat()) == 0xffff;
+            assert!(!right(tcp), "{length} bytes, bit {bit}");
+            let mut mended = tcp.to_vec();
+            let bit = bit as usize % (mended.len() * 8);
+            mended[bit / 8] ^= 1 << (bit % 8);
+            assert!(right(&mended), "{length} bytes, bit {bit}");
+        }
+    }
 }
