@@ -16,7 +16,7 @@ use balancer_ebpf::layout::{
 use balancer_ebpf::sessions::{Shelf, bind, term};
 use balancer_ebpf::sip::hash_id;
 use balancer_tests::lab::{Hook, Lab};
-use balancer_tests::progrun::frames::{Numbers, Way, greeting, read, segment};
+use balancer_tests::progrun::frames::{Numbers, Way, greeting, read, reset, segment};
 use balancer_tests::progrun::{World, run, skb_context};
 use balancer_user::config::Config;
 use balancer_user::dataplane::Dataplane;
@@ -377,10 +377,7 @@ impl<'a> Agreement<'a> {
         let at = Numbers { seq: 1001, ack: answer.seq.wrapping_add(1), tsval: 6, tsecr: answer.tsval };
         let out = self.run(&way, &segment(&way, at, &asked.bytes)?)?;
         let done = done(&out)?;
-        let mut reset = segment(&way, Numbers { seq: 1001 + asked.bytes.len() as u32, ..at }, &[])?;
-        // Its flags: RST and ACK. The sum is not looked at.
-        reset[47] = 0x14;
-        self.run(&way, &reset)?;
+        self.run(&way, &reset(&way, Numbers { seq: 1001 + asked.bytes.len() as u32, ..at })?)?;
         Ok(done)
     }
 

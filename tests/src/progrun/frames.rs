@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use etherparse::TransportSlice;
 use etherparse::{EtherType, Ethernet2Header, IpNumber, Ipv4Header, SlicedPacket, TcpHeader, TcpOptionElement};
 
-use balancer_ebpf::net::{ACK, FIN, PSH, SYN};
+use balancer_ebpf::net::{ACK, FIN, PSH, RST, SYN};
 
 use super::Link;
 
@@ -44,6 +44,11 @@ pub fn ending(way: &Way, at: Numbers) -> Result<Vec<u8>> {
     build(way, at, FIN | ACK, &stamp(at), &[])
 }
 
+/// The segment that says that its sender is gone.
+pub fn reset(way: &Way, at: Numbers) -> Result<Vec<u8>> {
+    build(way, at, RST | ACK, &stamp(at), &[])
+}
+
 fn stamp(at: Numbers) -> [TcpOptionElement; 3] {
     use TcpOptionElement::{Noop, Timestamp};
     [Noop, Noop, Timestamp(at.tsval, at.tsecr)]
@@ -53,7 +58,8 @@ fn build(way: &Way, at: Numbers, flags: u8, options: &[TcpOptionElement], payloa
     let ((source, source_port), (destination, destination_port)) = (way.from, way.to);
     let mut tcp = TcpHeader::new(source_port, destination_port, at.seq, 500);
     let has = |flag: u8| flags & flag != 0;
-    (tcp.fin, tcp.syn, tcp.psh, tcp.ack) = (has(FIN), has(SYN), has(PSH), has(ACK));
+    (tcp.fin, tcp.syn, tcp.rst) = (has(FIN), has(SYN), has(RST));
+    (tcp.psh, tcp.ack) = (has(PSH), has(ACK));
     tcp.acknowledgment_number = at.ack;
     tcp.set_options(options).context("TCP options")?;
     let len = tcp.header_len_u16() + payload.len() as u16;
