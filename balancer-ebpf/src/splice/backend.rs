@@ -1,6 +1,6 @@
 //! Segments of a backend: the leg's handshake, its end, and its data.
 
-use super::{AHEAD, Found, From, Next, Now, Step, begin, body, end, framed, has_leg, join, last, open, response, send};
+use super::{AHEAD, Found, From, Next, Now, Step, begin, body, end, framed, has_leg, join, last, open, response, send, steady};
 use crate::host::{Cpu, Maps};
 use crate::layout::{
     BACKEND_FIN, CLIENT_FIN, CLIENT_TIMESTAMPS, EGRESS_RESOLVES, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_SPLICED,
@@ -58,7 +58,7 @@ pub fn backend_step<M: Maps, F: Frame>(
         && flow.leg.address == segment.source
         && flow.leg.port == segment.source_port;
     if !ours {
-        return stray(frame, work);
+        return if frame.is_sound(work) { stray(frame, work) } else { (Next::Done, Verdict::BadChecksum) };
     }
     if !read_timestamp::<M::Cpu, F>(frame, &mut work.segment, &mut work.options) {
         return (Next::Done, Verdict::Unwritable);
@@ -77,7 +77,7 @@ pub fn backend_step<M: Maps, F: Frame>(
     }
 }
 
-/// Whether a segment is more than bytes of a body whose length is known, as for clients.
+/// Whether a segment is more than new bytes of a body whose length is known, as for clients.
 #[inline(always)]
 fn acted_on(work: &Work, flow: &Flow) -> bool {
     let segment = &work.segment;
@@ -85,7 +85,8 @@ fn acted_on(work: &Work, flow: &Flow) -> bool {
         && !segment.has(FIN | SYN | RST)
         && flow.state == FLOW_SPLICED
         && flow.flags & LEG_REUSED == 0
-        && flow.response.chunked == 0;
+        && flow.response.chunked == 0
+        && steady(segment.tsval, flow.leg.tsval);
     let until = segment.end().plus(flow.leg.to_client);
     !body || flow.flags & RESPONSES_UNFRAMED == 0 && until.after(flow.response.next)
 }

@@ -1,11 +1,11 @@
 //! Segments of a client: whose flow they are, whether they can belong to it, and who deals with them.
 
-use super::{AHEAD, Found, From, Next, Now, Step, alone, begin, client_key, end, has_leg, joined, reject, send};
+use super::{AHEAD, Found, From, Next, Now, Step, alone, begin, client_key, end, has_leg, joined, reject, send, steady};
 use crate::cookie::Proof;
 use crate::host::Maps;
 use crate::layout::{
-    ANSWERED_LAST, FLOW_CLOSING, FLOW_OPENING, FLOW_SPLICED, FLOW_UNBOUND, Flow, Globals, LEG_RESET, REJECTED,
-    REQUESTS_UNFRAMED, STASH_HEAD,
+    ANSWERED_LAST, FLOW_CLOSING, FLOW_OPENING, FLOW_SPLICED, FLOW_UNBOUND, Flow, Globals, LEG_RESET, LEG_REUSED,
+    REJECTED, REQUESTS_UNFRAMED, STASH_HEAD, STASH_OWNED,
 };
 use crate::net::{ACK, FIN, Frame, RST, SYN, read_timestamp};
 use crate::verdict::Verdict;
@@ -95,16 +95,18 @@ pub fn client_step<M: Maps, F: Frame>(
     segment(maps, frame, work, flow, now)
 }
 
-/// Whether a segment is more than bytes of a body whose length is known, which go on as they are. What such a one says of itself
-/// (numbers, a window, a timestamp) is believed as far as it fits the flow.
+/// Whether a segment is more than new bytes of a body whose length is known, which go on as they are. What such a one says of itself
+/// is believed as far as it fits the flow.
 #[inline(always)]
 fn acted_on(work: &Work, flow: &Flow) -> bool {
     let segment = &work.segment;
     let body = segment.payload != 0
         && !segment.has(FIN | SYN | RST)
         && flow.state == FLOW_SPLICED
-        && flow.flags & (ANSWERED_LAST | STASH_HEAD) == 0
-        && flow.request.chunked == 0;
+        && flow.flags & (ANSWERED_LAST | STASH_HEAD | STASH_OWNED | LEG_REUSED) == 0
+        && flow.request.chunked == 0
+        && !segment.seq.before(flow.received)
+        && steady(segment.tsval, flow.tsval);
     !body || flow.flags & REQUESTS_UNFRAMED == 0 && segment.end().after(flow.request.next)
 }
 

@@ -28,6 +28,8 @@ pub(super) fn collectable(flow: &Flow, globals: &Globals, now: u64) -> bool {
         }
         FLOW_CLOSING => LINGER,
         FLOW_OPENING => OPENING_PATIENCE,
+        // It was taken for a flow that then did not begin, because another CPU had the slot in its hands.
+        FLOW_UNBOUND if flow.key.client_port == [0; 2] => LINGER,
         FLOW_UNBOUND if flow.flags & STASH_HEAD != 0 => OPENING_PATIENCE,
         _ => u64::from(globals.flow_idle_seconds) * 1000,
     };

@@ -33,6 +33,9 @@ pub fn idle_step<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, sl
     if !read_timestamp::<M::Cpu, F>(frame, &mut work.segment, &mut work.options) {
         return Verdict::Unwritable;
     }
+    if !frame.is_sound(work) {
+        return Verdict::BadChecksum;
+    }
     let step = idle(maps, frame, work, slot);
     send::finish_stateless(maps, frame, work, step)
 }

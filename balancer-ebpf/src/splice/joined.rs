@@ -52,6 +52,11 @@ pub(super) fn joined<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work
     if segment.seq.before(flow.leg.first) {
         return (Next::Done, Verdict::BeforeLeg);
     }
+    if flow.flags & CLIENT_FIN != 0 && !segment.seq.before(flow.request.next) {
+        // Its FIN stands where the next request would. A byte there is one of those with which some ask whether the other end is
+        // still there (RFC 9293, section 3.8.4), and that end answers.
+        return (Next::ToLeg, Verdict::ToBackend);
+    }
     body::advance(&mut flow.request, segment.end());
     if silent(maps, work, flow, now) {
         if !frame.can_grow() {

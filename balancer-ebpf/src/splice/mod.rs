@@ -261,6 +261,9 @@ impl Now {
     }
 }
 
+/// Ticks of an end's clock, most often milliseconds, that pass between two segments that follow each other.
+const STEADY: u32 = 64;
+
 /// The whole data path of one packet.
 #[inline(always)]
 pub fn direct<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work) -> Verdict {
@@ -380,6 +383,13 @@ fn count_leg<M: Maps>(maps: &M, backend: u32, by: u64) {
 #[inline(always)]
 fn policy_of<'a, M: Maps>(maps: &'a M, flow: &Flow) -> Option<&'a Policy> {
     maps.policy(ServiceWord(maps.service_word(flow.service)).block())
+}
+
+/// Whether an end's clock went on by so little that nobody is harmed if the segment was damaged that says so: whoever is shown a
+/// later time than the true one drops what comes until then (PAWS).
+#[inline(always)]
+fn steady(tsval: u32, before: u32) -> bool {
+    tsval.wrapping_sub(before) <= STEADY
 }
 
 /// Whether a flow has a leg.

@@ -27,6 +27,8 @@ pub(crate) const SOURCE: [u8; 4] = [10, 0, 0, 2];
 pub(crate) const FRONT: u32 = 1;
 pub(crate) const BACK: u32 = 2;
 
+/// Milliseconds of a clock that the core believes of a segment whose checksum it does not verify.
+const STEADY: i32 = 64;
 /// Milliseconds for which the core passes over a backend that refused, and one that did not answer.
 const SHUN_REFUSED: u64 = 1_000_000;
 const SHUN_SILENT: u64 = 3_000_000;
@@ -47,6 +49,8 @@ pub(crate) struct Director {
     /// each leg's backend sent.
     shown: BTreeMap<([u8; 4], u16), (u32, Option<u32>)>,
     told: BTreeMap<u16, (u32, u32)>,
+    /// By how much a clock may go back: what a damaged segment may make of it.
+    blur: i32,
 }
 
 /// A packet that leaves.
@@ -56,12 +60,18 @@ pub(crate) struct Departure {
     pub(crate) view: View,
 }
 
+/// Bytes of an end that left in a segment of the director's: by the end's own address and port, and for a backend by the leg's port.
+pub(crate) enum Cut {
+    OfClient(([u8; 4], u16), u32, u32),
+    OfBackend([u8; 4], u16, u32, u32),
+}
+
 /// What became of a packet.
 pub(crate) struct Handled {
     pub(crate) verdict: Verdict,
     pub(crate) departures: Vec<Departure>,
-    /// Client's bytes that left for a leg as segments of the director's own: client, number and length.
-    pub(crate) cuts: Vec<(([u8; 4], u16), u32, u32)>,
+    /// Bytes that left as segments of the director's own: whose they are, and their number and length as that one knows them.
+    pub(crate) cuts: Vec<Cut>,
 }
 
 /// What became of a packet, and the frames that left for it.
@@ -74,6 +84,7 @@ impl Director {
         xdp: bool,
         partial: bool,
         mutation: Mutation,
+        damaging: bool,
     ) -> Self {
         Self {
             maps,
@@ -86,6 +97,7 @@ impl Director {
             unanswered: BTreeMap::new(),
             shown: BTreeMap::new(),
             told: BTreeMap::new(),
+            blur: if damaging { STEADY } else { 0 },
         }
     }
 
@@ -99,9 +111,6 @@ impl Director {
         oracle: &mut Oracle,
     ) -> Result<Handled, String> {
         self.mutate(view, &bytes);
-        if interface == BACK {
-            self.answered(now, view, oracle);
-        }
         let partial = self.partial;
         let mut bytes = bytes;
         if partial {
@@ -111,8 +120,12 @@ impl Director {
         self.mend();
         let (verdict, frames) = ran?;
         self.maps.count(verdict as u32);
-        if verdict == Verdict::Busy {
+        let refused = self.maps.fault.as_ref().is_some_and(|fault| fault.happened.replace(false));
+        if verdict == Verdict::Busy && !refused {
             return Err("a flow was locked twice".into());
+        }
+        if interface == BACK && verdict != Verdict::Busy {
+            self.answered(now, view, oracle);
         }
         let mut handled = Handled { verdict, departures: Vec::new(), cuts: Vec::new() };
         let mut late = true;
@@ -133,12 +146,24 @@ impl Director {
             self.leaves(now, egress, &frame, &out, oracle).map_err(|why| format!("{verdict:?} emits {out}: {why}"))?;
             blocks(view, &out).map_err(|why| format!("{verdict:?} emits {out}: {why}"))?;
             self.clocks(&out, interface == BACK && late).map_err(|why| format!("{verdict:?} emits {out}: {why}"))?;
-            if egress.interface == BACK && out.len != 0 {
-                handled.cuts.extend(self.cut(&out));
+            if out.len != 0 {
+                handled.cuts.extend(self.cut(egress.interface, &out));
             }
             handled.departures.push(Departure { egress: egress.interface, frame, view: out });
         }
         Ok(handled)
+    }
+
+    /// A frame arrives that was damaged on its way. Nobody may get it as if it had not been.
+    pub(crate) fn receive_damaged(&mut self, interface: u32, bytes: Vec<u8>) -> Result<Verdict, String> {
+        let (verdict, frames) = self.hooks(interface, bytes)?;
+        self.maps.count(verdict as u32);
+        for (_, frame) in frames {
+            if let Ok(out) = View::of(&frame) {
+                return Err(format!("{verdict:?} makes {out} of it, whose checksum is right"));
+            }
+        }
+        Ok(verdict)
     }
 
     /// Runs the hooks: XDP first if there is one, and TC for what it passes up. Answers what leaves, and where.
@@ -243,7 +268,7 @@ impl Director {
         }
         let (shown, _) = self.shown.entry(key).or_insert((clock, None));
         let step = distance(clock, *shown);
-        if step < 0 && !late {
+        if step < -self.blur && !late {
             return Err(format!("the client's clock goes back by {}", -step));
         }
         if step > 0 {
@@ -252,10 +277,17 @@ impl Director {
         Ok(())
     }
 
-    /// The client's numbers of a segment that left for a leg.
-    fn cut(&self, out: &View) -> Option<(([u8; 4], u16), u32, u32)> {
-        let flow = self.flow_of(out.source_port)?.borrow();
-        Some((client(&flow), out.seq.wrapping_sub(flow.leg.to_leg), out.len))
+    /// Whose bytes a segment has that left, and in whose numbers.
+    fn cut(&self, interface: u32, out: &View) -> Option<Cut> {
+        if interface == BACK {
+            let flow = self.flow_of(out.source_port)?.borrow();
+            return Some(Cut::OfClient(client(&flow), out.seq.wrapping_sub(flow.leg.to_leg), out.len));
+        }
+        let to = (out.destination, out.destination_port);
+        let mut flows = self.maps.flows.iter().map(RefCell::borrow);
+        let flow = flows.find(|flow| flow.state != FLOW_FREE && client(flow) == to && flow.leg.address != [0; 4])?;
+        let port = u16::from_be_bytes(flow.leg.source_port);
+        Some(Cut::OfBackend(flow.leg.address, port, out.seq.wrapping_sub(flow.leg.to_client), out.len))
     }
 
     /// The flow that is joined to the leg at a source port.

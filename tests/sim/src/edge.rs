@@ -4,7 +4,7 @@ mod frame;
 mod maps;
 
 pub use frame::{Kind, SimFrame};
-pub use maps::SimMaps;
+pub use maps::{Fault, SimMaps};
 
 /// A bug put in on purpose, to see that the simulation finds it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -22,6 +22,8 @@ pub enum Mutation {
     GuessedChunk,
     /// A leg goes to the pool before its response is complete.
     PooledEarly,
+    /// Damaged packets are taken for whole ones.
+    Unverified,
     /// A request that the client sends again goes out on a second leg, whatever became of the first.
     SentTwice,
 }

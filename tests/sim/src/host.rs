@@ -22,6 +22,9 @@ use crate::plan::Stack;
 /// Microseconds that a segment may be under way, with what it makes others send.
 pub(crate) const LATE: u64 = 5_000_000;
 
+/// Microseconds after which nobody keeps a connection alive any more, or the world would never end.
+const KEPT_ALIVE: u64 = 20_000_000;
+
 thread_local! {
     /// The timestamp clock of the host that is being polled: smoltcp asks a plain function for it.
     static CLOCK: Cell<u32> = const { Cell::new(0) };
@@ -80,6 +83,7 @@ impl Host {
         );
         socket.set_nagle_enabled(self.stack.nagle);
         socket.set_ack_delay(self.stack.ack_delay.map(Duration::from_millis));
+        socket.set_keep_alive(self.stack.keep_alive.map(Duration::from_millis));
         if self.stack.timestamps {
             socket.set_tsval_generator(Some(|| CLOCK.get()));
         }
@@ -112,6 +116,7 @@ impl Host {
     pub(crate) fn input(&mut self, now: u64, connection: Option<&mut Connection>, frame: &[u8]) {
         CLOCK.set(self.clock(now));
         let mut packet = frame[ETHERNET..].to_vec();
+        self.leave_out(&mut packet);
         if let Some(acked) = connection.as_ref().and_then(|connection| connection.monitor.acked()) {
             lift(&mut packet, acked);
         }
@@ -124,6 +129,10 @@ impl Host {
     /// Lets a connection send what it has to send.
     pub(crate) fn output(&mut self, now: u64, connection: &mut Connection) {
         CLOCK.set(self.clock(now));
+        // Behind a FIN smoltcp's question is one that smoltcp answers by a RST.
+        if now > KEPT_ALIVE || !connection.socket().may_send() {
+            connection.socket().set_keep_alive(None);
+        }
         self.interface.poll_egress(instant(now), &mut self.wire, &mut connection.sockets);
     }
 
@@ -182,6 +191,7 @@ impl Host {
     }
 
     fn wrap(&self, mut packet: Vec<u8>) -> Vec<u8> {
+        self.leave_out(&mut packet);
         if self.stack.nops {
             lay_out(&mut packet);
         }
@@ -191,6 +201,37 @@ impl Host {
         frame.extend_from_slice(&[0x08, 0x00]);
         frame.append(&mut packet);
         frame
+    }
+}
+
+impl Host {
+    /// Makes of a SYN what one is that does not speak of what the host does not know. smoltcp knows it all.
+    fn leave_out(&self, packet: &mut [u8]) {
+        let ip = Ipv4Packet::new_unchecked(&*packet);
+        let (source, destination) = (IpAddress::Ipv4(ip.src_addr()), IpAddress::Ipv4(ip.dst_addr()));
+        let mut tcp = TcpPacket::new_unchecked(&mut packet[20..]);
+        if !tcp.syn() {
+            return;
+        }
+        let options = tcp.options_mut();
+        let mut at = 0;
+        while at + 1 < options.len() {
+            let len = match options[at] {
+                0 => break,
+                1 => 1,
+                _ => usize::from(options[at + 1]).max(2),
+            };
+            let known = match options[at] {
+                3 => self.stack.scale,
+                4 => self.stack.sack,
+                _ => true,
+            };
+            if !known {
+                options[at..at + len].fill(1);
+            }
+            at += len;
+        }
+        tcp.fill_checksum(&source, &destination);
     }
 }
 

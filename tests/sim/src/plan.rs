@@ -16,6 +16,8 @@ pub(crate) struct Link {
     pub(crate) loss: f64,
     pub(crate) duplicates: f64,
     pub(crate) held_up: f64,
+    /// How often a bit of a packet changes, of its addresses or behind them, or its end is cut off.
+    pub(crate) damage: f64,
 }
 
 /// The TCP of one host.
@@ -27,7 +29,12 @@ pub(crate) struct Stack {
     pub(crate) timestamps: bool,
     /// Timestamps lie as Linux lays them, behind two NOPs; smoltcp has none.
     pub(crate) nops: bool,
+    /// Offers and takes SACK, and window scaling.
+    pub(crate) sack: bool,
+    pub(crate) scale: bool,
     pub(crate) nagle: bool,
+    /// Milliseconds of silence after which it asks whether the other end is still there.
+    pub(crate) keep_alive: Option<u64>,
     /// Milliseconds.
     pub(crate) ack_delay: Option<u64>,
 }
@@ -53,6 +60,8 @@ pub(crate) struct Plan {
     pub(crate) boot: u64,
     /// The listener's promises.
     pub(crate) timestamps: bool,
+    pub(crate) sack: bool,
+    pub(crate) scales: bool,
     pub(crate) mss: u32,
     pub(crate) scale: u32,
     /// The legs' source address is the listener's own.
@@ -94,6 +103,8 @@ pub(crate) struct Plan {
     pub(crate) stalls: f64,
     /// Ports that a client has for its connections.
     pub(crate) ports: u16,
+    /// How often the table of flows refuses an entry, or a flow is in another CPU's hands for too long.
+    pub(crate) refusals: f64,
 }
 
 impl Plan {
@@ -104,8 +115,15 @@ impl Plan {
         let rough = r.random_bool(0.6);
         let timestamps = r.random_bool(0.6);
         let nops = r.random_bool(0.5);
+        let (sack, scales) = (r.random_bool(0.8), r.random_bool(0.8));
         let clients: Vec<Stack> = (0..r.random_range(1..=3)).map(|_| stack(r, nops, None)).collect();
-        let backends: Vec<Stack> = (0..r.random_range(2..=6)).map(|_| stack(r, nops, Some(timestamps))).collect();
+        let backend = Options { timestamps, sack, scale: scales };
+        let backends: Vec<Stack> = (0..r.random_range(2..=6)).map(|_| stack(r, nops, Some(backend))).collect();
+        let xdp = r.random_bool(0.4);
+        // XDP cannot do with partial checksums, and is not used where they come.
+        let partial = !xdp && r.random_bool(0.4);
+        // Whatever has a partial checksum has not been on a wire.
+        let damaging = rough && !partial && r.random_bool(0.5);
         let mtu = backends.iter().map(|stack| stack.mtu).min().unwrap_or(1500);
         let link = |r: &mut Random| Link {
             delay: r.random_range(50..10_000),
@@ -113,8 +131,8 @@ impl Plan {
             loss: if rough { r.random_range(0.0..0.05) } else { 0.0 },
             duplicates: if rough { r.random_range(0.0..0.03) } else { 0.0 },
             held_up: if rough { r.random_range(0.0..0.1) } else { 0.0 },
+            damage: if damaging { r.random_range(0.0..0.03) } else { 0.0 },
         };
-        let xdp = r.random_bool(0.4);
         let plan = Self {
             front: link(r),
             back: link(r),
@@ -122,13 +140,14 @@ impl Plan {
             requests: r.random_range(4..=16),
             jars: r.random_range(1..=4),
             xdp,
-            // XDP cannot do with them, and is not used where they come.
-            partial: !xdp && r.random_bool(0.4),
+            partial,
             slots: r.random_range(24..=48),
             stashes: r.random_range(12..=24),
             // In a fifth of the simulations the millisecond clock wraps.
             boot: if r.random_bool(0.2) { 4_294_960_000 } else { r.random_range(70_000..400_000_000) } * 1_000_000,
             timestamps,
+            sack,
+            scales,
             mss: mtu as u32 - 40,
             scale: r.random_range(0..=7),
             shared_address: r.random_bool(0.3),
@@ -158,6 +177,7 @@ impl Plan {
             binds: often(r, 0.1),
             short: if r.random_bool(0.3) { r.random_range(0.3..1.0) } else { 0.0 },
             ports: r.random_range(4..=40),
+            refusals: if rough { often(r, 0.02) } else { 0.0 },
             clients,
             backends,
         };
@@ -175,24 +195,40 @@ fn often(r: &mut Random, most: f64) -> f64 {
     if r.random_bool(0.5) { r.random_range(0.0..most) } else { 0.0 }
 }
 
-fn stack(r: &mut Random, nops: bool, timestamps: Option<bool>) -> Stack {
+/// What all backends of a listener take, which promises it in their name.
+#[derive(Clone, Copy)]
+struct Options {
+    timestamps: bool,
+    sack: bool,
+    scale: bool,
+}
+
+/// A client's stack, or a backend's that takes what all of them take.
+fn stack(r: &mut Random, nops: bool, backend: Option<Options>) -> Stack {
+    let options = backend.unwrap_or_else(|| Options {
+        timestamps: r.random_bool(0.7),
+        sack: r.random_bool(0.8),
+        scale: r.random_bool(0.8),
+    });
     Stack {
         mtu: match r.random_range(0..10) {
             0 => 576,
             1 => 1280,
             _ => 1500,
         },
-        receive: if timestamps.is_none() && r.random_bool(0.2) {
+        receive: if backend.is_none() && r.random_bool(0.2) {
             r.random_range(3_000..8_000)
         } else {
             // A backend takes what a stash holds: smoltcp never sends again what a full window cut off.
             r.random_range(20_000..300_000)
         },
         send: if r.random_bool(0.2) { r.random_range(2_000..8_000) } else { 65_535 },
-        // All backends or none, since the listener promises it in the name of all.
-        timestamps: timestamps.unwrap_or_else(|| r.random_bool(0.7)),
+        timestamps: options.timestamps,
         nops,
+        sack: options.sack,
+        scale: options.scale,
         nagle: r.random_bool(0.5),
         ack_delay: r.random_bool(0.6).then(|| r.random_range(1..60)),
+        keep_alive: r.random_bool(0.2).then(|| r.random_range(100..3_000)),
     }
 }

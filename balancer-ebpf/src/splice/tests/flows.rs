@@ -890,6 +890,22 @@ fn half_a_head_is_not_waited_for_as_long_as_a_silent_client() {
     }
 }
 
+#[test]
+fn a_client_who_has_closed_and_asks_whether_anybody_is_there_begins_no_request() {
+    for hook in HOOKS {
+        let (mut rig, index, client, director) = Rig::served(hook);
+        let request = get("");
+        let fin = client + len(&request);
+        rig.client(Seg { from: client, acked: director, flags: ACK | PSH | FIN, data: request.clone(), window: 0 });
+        assert_eq!(rig.verdict, Verdict::RequestSame);
+        // The number before the next one is that of the FIN, and there is a byte there.
+        rig.client(Seg { from: fin, acked: director, flags: ACK, data: vec![0], window: 0 });
+        assert_eq!((rig.verdict, rig.flow().flags & REQUESTS_UNFRAMED), (Verdict::ToBackend, 0));
+        rig.answers(index, director, &response("", 5), fin + 1);
+        assert_eq!((rig.verdict, rig.in_flight(0)), (Verdict::ToClient, 0));
+    }
+}
+
 /// N17.
 #[test]
 fn without_a_slot_the_client_comes_again() {

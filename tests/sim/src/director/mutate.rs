@@ -17,7 +17,7 @@ impl Director {
         let payload = &bytes[bytes.len() - view.len as usize..];
         let chunk = payload.windows(LAST_CHUNK.len()).position(|bytes| bytes == LAST_CHUNK);
         match self.mutation {
-            Mutation::None | Mutation::SackEdge => {}
+            Mutation::None | Mutation::SackEdge | Mutation::Unverified => {}
             Mutation::GuessedRequest if payload.starts_with(b"GET ") => self.of_client(view, |flow| {
                 flow.request.next = Seq(view.seq);
                 flow.request.left = 0;

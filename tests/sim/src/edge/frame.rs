@@ -1,7 +1,8 @@
 //! A frame in the hands of a hook: a vector of bytes, as TC or as XDP would give it to the core.
 
 use balancer_ebpf::layout::Buffer;
-use balancer_ebpf::net::{Crafted, Egress, Frame, HEADERS, HEADERS_TS, Hop, fold, sum_bytes, update};
+use balancer_ebpf::net::{Crafted, Egress, Frame, HEADERS, HEADERS_TS, Hop, fold, is_sound, sum_bytes, update};
+use balancer_ebpf::work::Work;
 
 use super::Mutation;
 
@@ -103,6 +104,10 @@ impl Frame for SimFrame<'_> {
 
     fn sum(&mut self, at: u32, len: u32, _: &mut Buffer) -> Option<u64> {
         self.bytes.get(at as usize..(at + len) as usize).map(sum_bytes)
+    }
+
+    fn is_sound(&mut self, work: &mut Work) -> bool {
+        self.kind.mutation == Mutation::Unverified || is_sound(self, work)
     }
 
     fn truncate(&mut self, len: u32) -> bool {

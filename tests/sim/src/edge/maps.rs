@@ -13,6 +13,9 @@ use balancer_ebpf::pins::Pins;
 use balancer_ebpf::plain::Plain;
 use balancer_ebpf::sessions::Table;
 use balancer_ebpf::verdict::COUNTERS;
+use rand::{RngExt as _, SeedableRng as _};
+
+use crate::plan::Random;
 
 /// Backends that have pools: more than a simulation has backends.
 const POOLED_BACKENDS: usize = 64;
@@ -39,6 +42,29 @@ pub struct SimMaps {
     /// Nanoseconds since boot.
     pub now: Cell<u64>,
     pub counters: Vec<Cell<u64>>,
+    /// What goes wrong with the maps of itself, if anything does.
+    pub fault: Option<Fault>,
+}
+
+/// Maps that refuse: a table's bucket is locked or its memory used up, a flow is in another CPU's hands for too long.
+pub struct Fault {
+    often: f64,
+    random: RefCell<Random>,
+    /// Whether it happened since somebody looked.
+    pub(crate) happened: Cell<bool>,
+}
+
+impl Fault {
+    /// Happens so often, as a seed determines.
+    pub(crate) fn new(often: f64, seed: u64) -> Self {
+        Self { often, random: RefCell::new(Random::seed_from_u64(seed)), happened: Cell::new(false) }
+    }
+
+    fn happens(&self) -> bool {
+        let now = self.often > 0.0 && self.random.borrow_mut().random_bool(self.often);
+        self.happened.set(self.happened.get() || now);
+        now
+    }
 }
 
 impl SimMaps {
@@ -82,7 +108,12 @@ impl SimMaps {
             now: Cell::new(0),
             counters: vec![Cell::new(0); COUNTERS as usize],
             globals,
+            fault: None,
         }
+    }
+
+    fn refuses(&self) -> bool {
+        self.fault.as_ref().is_some_and(Fault::happens)
     }
 
     /// Adds one to a counter.
@@ -156,6 +187,9 @@ impl Maps for SimMaps {
     }
 
     fn enter(&self, key: &FlowKey, slot: u32) -> Entered {
+        if self.refuses() {
+            return Entered::Refused;
+        }
         match self.keys.borrow_mut().entry(*key) {
             std::collections::hash_map::Entry::Occupied(_) => Entered::Exists,
             std::collections::hash_map::Entry::Vacant(entry) => {
@@ -171,7 +205,10 @@ impl Maps for SimMaps {
 
     fn flow(&self, slot: u32) -> Option<Self::Flow<'_>> {
         // A flow that is locked twice by one packet would hang a CPU in the kernel: `None` makes it a verdict that no
-        // simulation forgives.
+        // simulation forgives, but for one that the fault made.
+        if self.refuses() {
+            return None;
+        }
         self.flows.get(slot as usize)?.try_borrow_mut().ok()
     }
 

@@ -11,7 +11,7 @@ use crate::backend::{self, Backend};
 use crate::client::Client;
 use crate::daemon::{self, Daemon};
 use crate::director::{BACK, Director, FRONT, SOURCE, VIP, VIP_PORT, roles};
-use crate::edge::{Mutation, SimMaps};
+use crate::edge::{Fault, Mutation, SimMaps};
 use crate::events::{Event, Queue};
 use crate::host::Host;
 use crate::oracle::Oracle;
@@ -45,7 +45,7 @@ impl World {
         let sweeper = host(99, 1, plan.clients[0], &mut random);
         let mut maps = maps(&plan, &mut random);
         maps.backends = backends.iter().map(|b| Daemon::backend(b.host.address, backend::PORT)).collect();
-        let director = Director::new(maps, routes, plan.xdp, plan.partial, mutation);
+        let director = Director::new(maps, routes, plan.xdp, plan.partial, mutation, plan.back.damage > 0.0);
         let daemon = Daemon::new(&mut random, backends.len(), plan.pool);
         let oracle = Oracle::new(backends.len());
         let mut world = Self {
@@ -106,10 +106,15 @@ fn maps(plan: &Plan, random: &mut Random) -> SimMaps {
     };
     let listener = Listener {
         service: 0,
-        offers: OFFER_SACK | OFFER_SCALE | if plan.timestamps { OFFER_TIMESTAMPS } else { 0 },
+        offers: [(plan.sack, OFFER_SACK), (plan.scales, OFFER_SCALE), (plan.timestamps, OFFER_TIMESTAMPS)]
+            .iter()
+            .filter_map(|(offered, bit)| offered.then_some(bit))
+            .sum(),
         mss: plan.mss,
         scale: plan.scale,
     };
     let listener_key = ListenerKey { address: VIP, port: VIP_PORT.to_be_bytes(), zero: [0; 2] };
-    SimMaps::new(globals, roles(plan.shared_address), (listener_key, listener), daemon::policy())
+    let mut maps = SimMaps::new(globals, roles(plan.shared_address), (listener_key, listener), daemon::policy());
+    maps.fault = Some(Fault::new(plan.refusals, random.random()));
+    maps
 }

@@ -11,6 +11,7 @@ use crate::packet::View;
 impl World {
     /// A stranger takes every slot, which collects what was in it. Nothing may be left of the rest.
     pub(super) fn sweep(&mut self) -> Result<(), String> {
+        self.director.maps.fault = None;
         self.shared.now += 2 * u64::from(IDLE) * 1_000_000;
         let now = self.shared.now;
         self.director.maps.now.set(self.shared.plan.boot + now * 1000);

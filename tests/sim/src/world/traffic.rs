@@ -4,17 +4,25 @@ use rand::RngExt as _;
 
 use super::World;
 use crate::backend::Peer;
-use crate::director::{BACK, FRONT, backend_index};
+use crate::director::{BACK, Cut, FRONT, SOURCE, VIP, backend_index};
 use crate::events::Event;
 use crate::packet::View;
-use crate::plan::Link;
+use crate::plan::{Link, Random};
+
+/// Where the addresses of an IPv4 packet lie in its frame.
+const ADDRESSES: usize = 26;
 
 impl World {
     /// The director gets a packet.
     pub(super) fn direct(&mut self, interface: u32, frame: Vec<u8>) -> Result<(), String> {
-        let view = View::of(&frame).map_err(|why| format!("a peer sent {why}"))?;
+        let link = if interface == FRONT { self.shared.plan.front } else { self.shared.plan.back };
         self.packets += 1;
         let now = self.shared.now;
+        let view = match View::of(&frame) {
+            Ok(view) => view,
+            Err(why) if link.damage > 0.0 => return self.direct_damaged(interface, frame, &why),
+            Err(why) => return Err(format!("a peer sent {why}")),
+        };
         self.trace.arrives(now, &frame, &view);
         let handled = self.director.receive(now, interface, frame, &view, &mut self.shared.oracle);
         let handled = handled.map_err(|why| format!("{why}, for {view}"))?;
@@ -26,11 +34,21 @@ impl World {
                 self.shared.oracle.spoke(number, attempt);
             }
         }
-        for (client, seq, len) in handled.cuts {
-            if let Some(host) = self.clients.iter_mut().find(|c| c.host.address == client.0)
-                && let Some(connection) = host.connections.get_mut(&client.1)
-            {
-                connection.monitor.cut(seq, len);
+        for cut in handled.cuts {
+            match cut {
+                Cut::OfClient((address, port), seq, len) => {
+                    let client = self.clients.iter_mut().find(|client| client.host.address == address);
+                    if let Some(connection) = client.and_then(|client| client.connections.get_mut(&port)) {
+                        connection.monitor.cut(seq, len);
+                    }
+                }
+                Cut::OfBackend(address, port, seq, len) => {
+                    let source = if self.shared.plan.shared_address { VIP } else { SOURCE };
+                    let connections = &mut self.backends[backend_index(address)].connections;
+                    if let Some((connection, _)) = connections.get_mut(&(source, port)) {
+                        connection.monitor.cut(seq, len);
+                    }
+                }
             }
         }
         for departure in handled.departures {
@@ -46,11 +64,22 @@ impl World {
         Ok(())
     }
 
+    /// The director gets a packet that was damaged on its way.
+    fn direct_damaged(&mut self, interface: u32, frame: Vec<u8>, why: &str) -> Result<(), String> {
+        let handled = self.director.receive_damaged(interface, frame);
+        let verdict = handled.map_err(|wrong| format!("{wrong}, but it came with {why}"))?;
+        self.trace.note(self.shared.now, &format!("a damaged packet with {why}: {verdict:?}"));
+        Ok(())
+    }
+
     /// Puts a frame on a link.
-    pub(super) fn travel(&mut self, link: Link, event: impl Fn(Vec<u8>) -> Event, frame: Vec<u8>) {
+    pub(super) fn travel(&mut self, link: Link, event: impl Fn(Vec<u8>) -> Event, mut frame: Vec<u8>) {
         let random = &mut self.shared.random;
         if link.loss > 0.0 && random.random_bool(link.loss) {
             return;
+        }
+        if link.damage > 0.0 && random.random_bool(link.damage) {
+            damage(&mut frame, random);
         }
         let mut when = || {
             let held_up = link.held_up > 0.0 && random.random_bool(link.held_up);
@@ -64,7 +93,12 @@ impl World {
     }
 
     pub(super) fn reach_client(&mut self, index: usize, frame: &[u8]) -> Result<(), String> {
-        let view = View::of(frame).map_err(|why| format!("client {index} gets {why}"))?;
+        let view = match View::of(frame) {
+            Ok(view) => view,
+            // Its kernel drops it.
+            Err(_) if self.shared.plan.front.damage > 0.0 => return Ok(()),
+            Err(why) => return Err(format!("client {index} gets {why}")),
+        };
         let client = &mut self.clients[index];
         let port = view.destination_port;
         let mtu = client.host.stack.mtu;
@@ -131,7 +165,11 @@ impl World {
     }
 
     pub(super) fn reach_backend(&mut self, index: usize, frame: &[u8]) -> Result<(), String> {
-        let view = View::of(frame).map_err(|why| format!("backend {index} gets {why}"))?;
+        let view = match View::of(frame) {
+            Ok(view) => view,
+            Err(_) if self.shared.plan.back.damage > 0.0 => return Ok(()),
+            Err(why) => return Err(format!("backend {index} gets {why}")),
+        };
         let peer = self.backends[index].receive(&mut self.shared, frame, &view)?;
         self.serve(index, peer)
     }
@@ -164,4 +202,15 @@ impl World {
             self.travel(self.shared.plan.back, |frame| Event::Arrives(BACK, frame), frame);
         }
     }
+}
+
+/// Changes a bit from the addresses on, which is what the TCP checksum covers, or cuts the end off.
+fn damage(frame: &mut Vec<u8>, random: &mut Random) {
+    let covered = ADDRESSES..frame.len();
+    if random.random_bool(0.1) {
+        frame.truncate(random.random_range(covered));
+        return;
+    }
+    let at = random.random_range(covered);
+    frame[at] ^= 1 << random.random_range(0..8);
 }
