@@ -1,10 +1,12 @@
 //! The TC program: the whole data path. Packets may be of 64 KiB, with a checksum that hardware is to complete; they grow,
 //! and several may be sent for one.
 
-use aya_ebpf::bindings::{__sk_buff, BPF_CSUM_LEVEL_QUERY, BPF_F_INGRESS, BPF_F_PSEUDO_HDR, TC_ACT_SHOT, TC_ACT_UNSPEC};
+use aya_ebpf::bindings::{
+    __sk_buff, BPF_CSUM_LEVEL_QUERY, BPF_F_INGRESS, BPF_F_PSEUDO_HDR, TC_ACT_SHOT, TC_ACT_UNSPEC,
+};
 use aya_ebpf::helpers::{
-    bpf_clone_redirect, bpf_csum_level, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_neigh, bpf_redirect_peer, bpf_skb_change_tail,
-    bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes,
+    bpf_clone_redirect, bpf_csum_level, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_neigh, bpf_redirect_peer,
+    bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes,
 };
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;

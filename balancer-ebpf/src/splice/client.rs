@@ -1,6 +1,8 @@
 //! Segments of a client: whose flow they are, whether they can belong to it, and who deals with them.
 
-use super::{AHEAD, Found, From, Next, Now, Step, alone, begin, client_key, end, has_leg, joined, reject, send, steady};
+use super::{
+    AHEAD, Found, From, Next, Now, Step, alone, begin, client_key, end, has_leg, joined, reject, send, steady,
+};
 use crate::cookie::Proof;
 use crate::host::Maps;
 use crate::layout::{

@@ -26,17 +26,16 @@ pub struct Link {
 
 impl Link {
     /// A wire.
-    pub const PERFECT: Self =
-        Self {
-            loss: 0.0,
-            doubled: 0.0,
-            held: 0.0,
-            hold: Duration::ZERO,
-            damaged: 0.0,
-            delay: Duration::ZERO,
-            mtu: None,
-            seed: 1,
-        };
+    pub const PERFECT: Self = Self {
+        loss: 0.0,
+        doubled: 0.0,
+        held: 0.0,
+        hold: Duration::ZERO,
+        damaged: 0.0,
+        delay: Duration::ZERO,
+        mtu: None,
+        seed: 1,
+    };
 
     /// A link that loses so many of a hundred segments, and whose other end is so many milliseconds away.
     #[must_use]
@@ -50,7 +49,11 @@ impl Link {
 pub(super) enum Fate {
     Lost,
     /// `damage` says which bit is changed, of however many there are.
-    Arrives { after: Duration, twice: bool, damage: Option<u32> },
+    Arrives {
+        after: Duration,
+        twice: bool,
+        damage: Option<u32>,
+    },
 }
 
 /// The fates of one direction.
@@ -122,7 +125,8 @@ mod tests {
         let prompt = share(|fate| matches!(fate, Fate::Arrives { after, .. } if *after == Duration::from_millis(2)));
         assert_eq!(lost + held + prompt, all.len());
         let damaged = share(|fate| matches!(fate, Fate::Arrives { damage: Some(_), .. }));
-        let rates = [("lost", lost, 5000), ("doubled", doubled, 1900), ("held", held, 9500), ("damaged", damaged, 2850)];
+        let rates =
+            [("lost", lost, 5000), ("doubled", doubled, 1900), ("held", held, 9500), ("damaged", damaged, 2850)];
         for (what, count, expected) in rates {
             assert!(count.abs_diff(expected) < expected / 10, "{count} {what} instead of about {expected}");
         }
