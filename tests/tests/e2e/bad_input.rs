@@ -130,6 +130,51 @@ fn a_host_that_cannot_do_it() -> Result<()> {
     refuses(&mut old, &says).context("a kernel that is too old")
 }
 
+/// A network namespace that is there for one test.
+struct Namespace(String);
+
+impl Namespace {
+    fn new() -> Result<Self> {
+        let name = format!("bad{}", std::process::id());
+        ensure!(Command::new("ip").args(["netns", "add", &name]).status()?.success(), "no namespace");
+        Ok(Self(name))
+    }
+
+    /// What runs in it as most people run it: with a sysfs of its own, on which the host's bpffs is not mounted.
+    fn exec(&self) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.0]);
+        command
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "delete", &self.0]).status();
+    }
+}
+
+/// N4.
+#[test]
+fn below_ip_netns_exec_there_is_no_bpffs_and_the_fix_is_one() -> Result<()> {
+    let nowhere = Nowhere::new("netns")?;
+    let namespace = Namespace::new()?;
+    let path = nowhere.write(&nowhere.config())?;
+    let balancer = programs::balancer()?;
+    let mut hidden = namespace.exec();
+    hidden.arg(&balancer).arg("run").arg("--config").arg(&path);
+    let says = ["/sys/fs/bpf is no BPF file system", "fix:", "mount -t bpf bpf", "`ip netns exec`", "set `bpffs`"];
+    nowhere.refuses(&mut hidden, REFUSED, &says)?;
+
+    // As it says: one mounted elsewhere, and `bpffs` set to that. Now it is the interface that is missing.
+    let bpffs = nowhere.0.join("bpffs");
+    let path = nowhere.write(&format!("bpffs = \"{}\"\n{}", bpffs.display(), nowhere.config()))?;
+    let mut mended = namespace.exec();
+    mended.args(["sh", "-c", "mkdir -p \"$0\" && mount -t bpf bpf \"$0\" && exec \"$@\""]);
+    mended.arg(&bpffs).arg(&balancer).arg("run").arg("--config").arg(&path);
+    nowhere.refuses(&mut mended, REFUSED, &["nosuch0", "fix:"])
+}
+
 #[test]
 fn no_daemon() -> Result<()> {
     let nowhere = Nowhere::new("nodaemon")?;

@@ -68,6 +68,7 @@ fn play(hook: Hook, label: &str, place: RelayPlace, gateway: bool) -> Result<()>
     })
 }
 
+/// N1.
 fn on_the_way_to_the_clients(hook: Hook) -> Result<()> {
     play(hook, "lossyclient", RelayPlace::Client, false)
 }

@@ -23,6 +23,7 @@ fn shows_damage(frame: &[u8]) -> bool {
     tcp.checksum != tcp.calc_checksum_ipv4(&ip, payload).unwrap()
 }
 
+/// N1.
 #[test]
 fn a_request_is_not_decided_on_a_head_that_was_damaged() {
     for hook in HOOKS {
@@ -105,6 +106,7 @@ fn a_connection_does_not_begin_with_damage() {
     }
 }
 
+/// N1.
 #[test]
 fn what_only_goes_on_shows_its_damage() {
     for hook in HOOKS {
