@@ -1,6 +1,6 @@
 //! Segments of a backend: the leg's handshake, its end, and its data.
 
-use super::{AHEAD, Found, From, Next, Now, Step, begin, body, end, framed, has_leg, join, last, open, response, send};
+use super::{AHEAD, Found, From, Loss, Next, Now, Step, begin, body, end, framed, has_leg, join, last, open, response, send};
 use crate::host::{Cpu, Maps};
 use crate::layout::{
     BACKEND_FIN, CLIENT_FIN, CLIENT_TIMESTAMPS, EGRESS_RESOLVES, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_SPLICED,
@@ -266,6 +266,7 @@ fn stash_acked<M: Maps>(maps: &M, flow: &mut Flow) {
 pub(super) fn passed<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &mut Flow, from: Seq) -> Step {
     let segment = &work.segment;
     let mut until = from.plus(segment.payload);
+    let mut ends = false;
     if segment.has(FIN) {
         if segment.payload == 0 && from == flow.sent && idle(flow) {
             if flow.acked != flow.sent {
@@ -289,6 +290,7 @@ pub(super) fn passed<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work
             return (Next::Draft, Verdict::LegLost);
         }
         until = until.plus(1);
+        ends = flow.flags & BACKEND_FIN == 0;
         flow.flags |= BACKEND_FIN;
     }
     if until != from {
@@ -300,6 +302,9 @@ pub(super) fn passed<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work
         flow.clock = Seq(clock).max(Seq(flow.clock)).0;
     }
     response::completed(maps, work, flow);
+    if ends && flow.outstanding != 0 {
+        maps.lost(flow, Loss::Reset);
+    }
     if last::ends_with(maps, work, flow, until) {
         return (Next::ToClientFin, Verdict::ToClient);
     }
@@ -369,6 +374,9 @@ fn reset<M: Maps>(maps: &M, work: &Work, flow: &mut Flow, from: Seq) -> Step {
     if unheard(flow) && unread(work, flow) {
         restart(maps, flow);
         return (Next::Done, Verdict::OldLegReset);
+    }
+    if flow.flags & BACKEND_FIN == 0 {
+        maps.lost(flow, Loss::Reset);
     }
     end::close(maps, flow);
     flow.flags |= LEG_RESET;

@@ -3,6 +3,7 @@
 mod books;
 mod chunked;
 mod flows;
+mod outcomes;
 mod pinned;
 mod pipelined;
 mod pool;
