@@ -12,8 +12,8 @@ use std::{
 use anyhow::Context as _;
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, PerCpuValues};
 use balancer_ebpf::layout::{
-    self, BACKEND_UP, BUCKET_WAYS, Backend, Binding, Bucket, Entry, Errand, FLOW_OPENING, FLOW_SPLICED, FlowKey, FlowSlot,
-    Globals, LEG_CLASSES, Listener, ListenerKey, MAX_VERSIONS, NONE, Pin, PinEvent, PinKey, Policy, PoolWord,
+    self, BACKEND_UP, BUCKET_WAYS, Backend, Binding, Bucket, Entry, Errand, FLOW_OPENING, FLOW_SPLICED, FlowKey,
+    FlowSlot, Globals, LEG_CLASSES, Listener, ListenerKey, MAX_VERSIONS, NONE, Pin, PinEvent, PinKey, Policy, PoolWord,
     REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, SERVICE_BLOCKS, STASH_HELD, ServiceWord, SourceKey, TUNNEL, Traffic, map,
     pool,
 };
@@ -306,8 +306,7 @@ impl Dataplane for Maps {
     fn outcomes(&self, service: u32, version: u32) -> anyhow::Result<Outcomes> {
         let cpus = self.outcomes.get(&(service * MAX_VERSIONS + version), 0).context("read OUTCOMES")?;
         Ok(cpus.iter().fold(Outcomes::default(), |sum, [answers, errors, resets, unanswered, left_at]| Outcomes {
-            tally: sum.tally
-                + Tally { answers: *answers, errors: *errors, resets: *resets, unanswered: *unanswered },
+            tally: sum.tally + Tally { answers: *answers, errors: *errors, resets: *resets, unanswered: *unanswered },
             left_at: sum.left_at.max(*left_at),
         }))
     }
