@@ -7,14 +7,14 @@ use crate::cookie::Proof;
 use crate::decide::{Backends, Choice, Decided, Search};
 use crate::http::{Chunk, Head, Scan, Scanned, Span};
 use crate::layout::{
-    Buffer, Flow, FlowKey, Globals, Hands, LegSlot, Listener, ListenerKey, PinEvent, Policy, SessionHash, SessionRule,
-    Stash, Traffic,
+    Buffer, Flow, FlowKey, Globals, Hands, LegSlot, Listener, ListenerKey, Outcomes, PinEvent, Policy, SessionHash,
+    SessionRule, Stash, Traffic,
 };
 use crate::net::{Crafted, Draft, Seq, Sum};
 use crate::pins::Pins;
 use crate::route::Scratch;
 use crate::sessions::{Bound, Shelf, Table};
-use crate::splice::{self, Lookup, Now};
+use crate::splice::{self, Lookup, Loss, Now};
 use crate::work::Work;
 
 /// One step of a bounded loop over a context `C`.
@@ -90,6 +90,8 @@ pub trait Maps: Backends + Table + Pins {
     fn service_word(&self, service: u32) -> u64;
     fn policy(&self, block: u32) -> Option<&Policy>;
     fn traffic(&self, index: u32) -> Option<&Traffic>;
+    /// This CPU's own, by the same index.
+    fn outcomes(&self, index: u32) -> Option<&Outcomes>;
     fn flow_slot(&self, key: &FlowKey) -> Option<u32>;
     /// Enters `key`; an entry that is there stays.
     fn enter(&self, key: &FlowKey, slot: u32) -> Entered;
@@ -140,6 +142,22 @@ pub trait Maps: Backends + Table + Pins {
         Self: Sized,
     {
         crate::splice::look_up(self, globals, policy, buffer, head, lookup);
+    }
+    /// [`crate::splice::answered`].
+    #[inline(always)]
+    fn answered(&self, flow: &Flow, status: u32)
+    where
+        Self: Sized,
+    {
+        crate::splice::answered(self, flow, status);
+    }
+    /// [`crate::splice::lost`].
+    #[inline(always)]
+    fn lost(&self, flow: &Flow, how: Loss)
+    where
+        Self: Sized,
+    {
+        crate::splice::lost(self, flow, how);
     }
     /// [`crate::route::find`].
     #[inline(always)]

@@ -10,8 +10,8 @@ use crate::decide::Backends;
 use crate::host::{Entered, Machine, Maps};
 use crate::layout::{
     BACKEND_UP, BACKEND_USED, BUCKET_WAYS, Backend, Bucket, Buffer, Entry, Flow, FlowKey, Globals, Hands, Key,
-    LEG_CLASSES, Leg, LegSlot, Listener, ListenerKey, MAX_SOURCES, MAX_VERSIONS, Name, Pin, PinEvent, PinKey, Policy,
-    SessionRule, SourceKey, Stash, Traffic, VERSION_BACKENDS, VERSION_SERVES, VersionPolicy,
+    LEG_CLASSES, Leg, LegSlot, Listener, ListenerKey, MAX_SOURCES, MAX_VERSIONS, Name, Outcomes, Pin, PinEvent, PinKey,
+    Policy, SessionRule, SourceKey, Stash, Traffic, VERSION_BACKENDS, VERSION_SERVES, VersionPolicy,
 };
 use crate::net::{Crafted, Egress, Frame, HEADERS, HEADERS_TS, Hop, sum_bytes, update};
 use crate::pins::Pins;
@@ -216,6 +216,7 @@ pub(crate) struct TestMaps {
     pub(crate) backends: Vec<Backend>,
     pub(crate) buckets: Vec<Bucket>,
     pub(crate) traffic: Vec<Traffic>,
+    pub(crate) outcomes: Vec<Outcomes>,
     pub(crate) keys: RefCell<HashMap<FlowKey, u32>>,
     pub(crate) flows: Vec<RefCell<Flow>>,
     pub(crate) stashes: Vec<RefCell<Stash>>,
@@ -261,6 +262,7 @@ impl TestMaps {
             backends,
             buckets: buckets(16),
             traffic: vec![traffic; MAX_VERSIONS as usize],
+            outcomes: vec![Outcomes::default(); MAX_VERSIONS as usize],
             keys: RefCell::default(),
             flows: (0..globals.flows).map(|_| RefCell::default()).collect(),
             stashes: (0..globals.stashes).map(|_| stash()).collect(),
@@ -360,6 +362,9 @@ impl Maps for TestMaps {
     }
     fn traffic(&self, index: u32) -> Option<&Traffic> {
         self.traffic.get(index as usize)
+    }
+    fn outcomes(&self, index: u32) -> Option<&Outcomes> {
+        self.outcomes.get(index as usize)
     }
     fn flow_slot(&self, key: &FlowKey) -> Option<u32> {
         self.keys.borrow().get(key).copied()

@@ -8,6 +8,8 @@ use balancer_ebpf::layout::{
     Backend, Bucket, FlowKey, Globals, Listener, ListenerKey, Pin, PinEvent, PinKey, Policy, SourceKey, Traffic,
 };
 
+use crate::model::Tally;
+
 /// An entry of the session table, as it was at one instant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Image {
@@ -37,6 +39,14 @@ pub struct FlowSight {
     pub opaque: bool,
     /// Requests without a complete response.
     pub outstanding: u32,
+}
+
+/// What became of a version's requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcomes {
+    pub tally: Tally,
+    /// The millisecond of the boot clock in which a client left last whose request was being worked on; 0: none ever did.
+    pub left_at: u64,
 }
 
 /// The maps of a running director.
@@ -69,6 +79,8 @@ pub trait Dataplane: Send {
     fn publish(&mut self, service: u32, policy: Policy) -> anyhow::Result<bool>;
 
     fn traffic(&self, service: u32, version: u32) -> anyhow::Result<Traffic>;
+    /// What became of a version's requests, over all CPUs.
+    fn outcomes(&self, service: u32, version: u32) -> anyhow::Result<Outcomes>;
     /// Forgets what a former version counted at this index, but for what still goes on.
     fn reset_traffic(&mut self, service: u32, version: u32) -> anyhow::Result<()>;
     /// By index, over all CPUs.

@@ -4,6 +4,7 @@
 //! its own, and is tested as tables. So is what is said to an operator beforehand: [`explain`] asks the core's own functions,
 //! on copies of the maps. What touches the world is thin: [`kernel`] (maps, pins, links) behind the trait of [`dataplane`],
 //! [`store`] (the state file), [`snapshot`] (the sessions, for a reboot), [`audit`] (who asked for what), [`health`] (checks),
+//! [`hooks`] (an operator's programs, at flips),
 //! [`api`] (the socket; [`wire`] is what goes over it), [`metrics`] (for Prometheus), [`cli`] (one file a verb, which ends as [`exit`] says). [`daemon`] ties
 //! them together. No request of a client passes through any of it.
 
@@ -20,6 +21,7 @@ pub mod endpoint;
 pub mod exit;
 pub mod explain;
 pub mod health;
+pub mod hooks;
 pub mod host;
 pub mod kernel;
 pub mod label;

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use self::keys::Keys;
 use crate::{
-    config::Config,
+    config::{Config, Hooks},
     exit::Failure,
     model::{Conditions, State},
     wire::{Difference, How},
@@ -113,7 +113,17 @@ fn director(old: &Config, new: &Config) -> Vec<Difference> {
     keys.live("snapshot.every", &every(old), &every(new), "counted from now on");
     let metrics = |config: &Config| config.metrics.map_or("nowhere".to_owned(), |listen| listen.to_string());
     keys.live("metrics.listen", &metrics(old), &metrics(new), "scrapes that are under way are answered");
+    hooks(&mut keys, &old.hooks, &new.hooks);
     keys.found
+}
+
+/// Hooks, of the director or of a service.
+fn hooks(keys: &mut Keys<'_>, old: &Hooks, new: &Hooks) {
+    for key in ["pre_flip", "during", "post_flip", "event"] {
+        let of =
+            |hooks: &Hooks| show::maybe(hooks.all().find(|(name, _)| *name == key).map(|(_, hook)| hook.to_string()));
+        keys.live(&format!("hooks.{key}"), &of(old), &of(new), "from the next time on");
+    }
 }
 
 /// What keeps the differences from being made, if anything does: all of it, so that nobody has to find out one by one.

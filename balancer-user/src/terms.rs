@@ -73,6 +73,11 @@ mod tests {
             mode: FlipMode::Percent,
             percent: Some("12.5".parse().unwrap()),
             max_hold_milliseconds: None,
+            on_timeout: None,
+            opaque: None,
+            abandon_after_milliseconds: None,
+            abort_over: Some("5%".parse().unwrap()),
+            min_requests: Some(100),
         };
         let terms = Terms { dry_run: true, reason: Some("CVE".to_owned()), if_generation: Some(7), force: true };
         let body = serde_json::to_vec(&join(&flip, &terms).unwrap()).unwrap();

@@ -13,7 +13,7 @@ use crate::{
     config::{Hook, OnUnframed, Pool, ReturnPath, Select},
     endpoint::{Route, Weight},
     label::Label,
-    model::{Change, Condition, Percent, Sessions, Then, pin::Network},
+    model::{Change, Condition, Guard, Over, Percent, Sessions, Tally, Then, pin::Network},
     order::Order,
 };
 
@@ -32,6 +32,9 @@ pub struct Status {
     pub memory_bytes: u64,
     pub services: Vec<ServiceStatus>,
     pub snapshots: SnapshotStatus,
+    /// Events that their hook was too slow for, since the start.
+    #[serde(default)]
+    pub hook_events_dropped: u64,
     /// How often each verdict was given, without those that never were.
     pub counters: Vec<Counter>,
 }
@@ -118,8 +121,14 @@ pub struct ServiceStatus {
     /// The version that ids known nowhere are adopted into.
     pub adopt: Option<Label>,
     pub canary: Option<CanaryStatus>,
-    /// For how long its requests are still held at most, for an exclusive flip.
+    /// The last canary, if it was given up by itself.
+    #[serde(default)]
+    pub aborted: Option<AbortedStatus>,
+    /// For how long its requests are still held at most.
     pub held_milliseconds: Option<u64>,
+    /// The same, and what for.
+    #[serde(default)]
+    pub hold: Option<HoldStatus>,
     /// Lowest first.
     pub versions: Vec<VersionStatus>,
     /// Those that are gone, the latest last.
@@ -136,6 +145,33 @@ pub struct CanaryStatus {
     pub measured_percent: Option<f64>,
     pub new_sessions: u64,
     pub since: String,
+    /// When it is given up by itself; `None`: never.
+    #[serde(default)]
+    pub guard: Option<Guard>,
+    /// What became of requests since: of the canary, and of the active version.
+    #[serde(default)]
+    pub outcomes: Tally,
+    #[serde(default)]
+    pub active_outcomes: Tally,
+}
+
+/// A canary that was given up by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AbortedStatus {
+    pub version: Label,
+    pub at: String,
+    pub why: String,
+}
+
+/// Requests are held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldStatus {
+    /// For so long at most.
+    pub milliseconds: u64,
+    /// For an exclusive flip to this version.
+    pub flip_to: Option<Label>,
+    /// Until somebody resumes.
+    pub paused: bool,
 }
 
 /// A version that was retired.
@@ -176,6 +212,9 @@ pub struct VersionStatus {
     /// Of those, the new ones: not another id of a session that was known.
     #[serde(default)]
     pub born: u64,
+    /// What became of its requests, ever.
+    #[serde(default)]
+    pub outcomes: Tally,
 }
 
 /// Bindings that count.
@@ -282,6 +321,51 @@ pub struct Flip {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percent: Option<Percent>,
     /// For [`FlipMode::Exclusive`]: for how long requests are held at most; 30 s if it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_hold_milliseconds: Option<u64>,
+    /// For [`FlipMode::Exclusive`]: what becomes of requests that do not end in time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_timeout: Option<OnTimeout>,
+    /// The same, of connections that are not followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opaque: Option<Opaque>,
+    /// The same: for so long a request counts whose client went away; 5 s if it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abandon_after_milliseconds: Option<u64>,
+    /// For [`FlipMode::Percent`]: when it is given up by itself; as the config has it if it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abort_over: Option<Over>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_requests: Option<u64>,
+}
+
+/// What an exclusive flip does when requests of the old version do not end in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnTimeout {
+    /// Everything is as it was.
+    #[default]
+    Return,
+    /// They are reset, and it flips.
+    Cut,
+}
+
+/// What an exclusive flip does with connections that changed protocols, or are not followed for another reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Opaque {
+    /// It waits for their end.
+    #[default]
+    Wait,
+    /// It resets them.
+    Close,
+}
+
+/// `POST /v1/services/NAME/pause`, the body optional.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pause {
+    /// 30 s if it is not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_hold_milliseconds: Option<u64>,
 }
@@ -428,7 +512,7 @@ pub struct Event {
     pub number: u64,
     pub at: String,
     pub service: Option<String>,
-    /// `change`, `health`, `table`, `missing` or `pin`.
+    /// `change`, `health`, `table`, `missing`, `pin` or `hook`.
     pub kind: String,
     pub text: String,
 }

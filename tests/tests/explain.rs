@@ -24,8 +24,8 @@ use balancer_user::explain::{self, Now};
 use balancer_user::kernel::{load, maps, object, pins::Pins};
 use balancer_user::label::Label;
 use balancer_user::model::{
-    Circumstances, Condition, Conditions, Drainage, Entrance, Insistence, Mode, Rules, Sessions, State, Then, Verb,
-    apply,
+    Circumstances, Condition, Conditions, Drainage, Entrance, GuardWish, Insistence, Mode, Rules, Sessions, State,
+    Then, Verb, apply,
     pin::{Carrier, Network, Pin, Target},
 };
 use balancer_user::plan;
@@ -248,7 +248,11 @@ impl<'a> Agreement<'a> {
             }
             12 => Verb::Adopt { label: self.random.random_bool(0.5).then_some(label) },
             13 => Verb::Drain { label, drainage: Drainage::Begin { deadline: None, then: Then::Keep } },
-            14 | 15 => Verb::Canary { label, percent: "40".parse().unwrap_or_else(|_| unreachable!("a share")) },
+            14 | 15 => Verb::Canary {
+                label,
+                percent: "40".parse().unwrap_or_else(|_| unreachable!("a share")),
+                guard: GuardWish::default(),
+            },
             16 => match self.state.service("shop").and_then(|service| service.pins.first()) {
                 Some(pin) => Verb::RemovePin { id: pin.id },
                 None => Verb::Promote,

@@ -12,8 +12,8 @@ use balancer_ebpf::route::{Scratch, find};
 use balancer_ebpf::sessions::{Bound, Shelf, bind, forget, rename};
 use balancer_ebpf::sip::session_hash;
 use balancer_ebpf::splice::{
-    Lookup, Next, Now, Step, claim_leg, claim_slot, claim_stash, conclude, join, look_up, park, refresh, reject, take,
-    trace,
+    Lookup, Loss, Next, Now, Step, answered, claim_leg, claim_slot, claim_stash, conclude, join, look_up, lost, park,
+    refresh, reject, take, trace,
 };
 
 use balancer_ebpf::verdict::Verdict;
@@ -243,6 +243,22 @@ pub(super) extern "C" fn balancer_claim_leg(globals: *const Globals, flow: u32) 
 pub(super) extern "C" fn balancer_take(globals: *const Globals, backend: u32, class: u32, owner: u64) -> u32 {
     references!(NONE; globals;);
     take(&Kernel, globals, backend, class, owner)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn balancer_answered(flow: *const Flow, status: u32) -> u32 {
+    references!(0; flow;);
+    answered(&Kernel, flow, status);
+    0
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn balancer_lost(flow: *const Flow, how: u32) -> u32 {
+    references!(0; flow;);
+    lost(&Kernel, flow, Loss::from_number(how));
+    0
 }
 
 #[unsafe(no_mangle)]

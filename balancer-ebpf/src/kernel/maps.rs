@@ -14,14 +14,14 @@ use balancer_ebpf::host::{Cpu, Entered, Machine, Maps, Step};
 use balancer_ebpf::http::{Chunk, Head, Scan, Scanned, Span};
 use balancer_ebpf::layout::{
     Backend, Bucket, Buffer, Flow, FlowKey, FlowSlot, Globals, Hands, LEG_CLASSES, LegSlot, Listener, ListenerKey,
-    MAX_BACKENDS, MAX_PINS, MAX_SERVICES, MAX_VERSIONS, Pin, PinEvent, PinKey, Policy, SERVICE_BLOCKS, SessionHash,
-    SessionRule, SourceKey, Stash, Traffic,
+    MAX_BACKENDS, MAX_PINS, MAX_SERVICES, MAX_VERSIONS, Outcomes, Pin, PinEvent, PinKey, Policy, SERVICE_BLOCKS,
+    SessionHash, SessionRule, SourceKey, Stash, Traffic,
 };
 use balancer_ebpf::net::{Crafted, Draft, Seq, Sum};
 use balancer_ebpf::pins::Pins;
 use balancer_ebpf::route::Scratch;
 use balancer_ebpf::sessions::{Bound, Shelf, Table};
-use balancer_ebpf::splice::{Lookup, Now, Step as StepAnswer};
+use balancer_ebpf::splice::{Lookup, Loss, Now, Step as StepAnswer};
 use balancer_ebpf::verdict::{COUNTERS as COUNTER_COUNT, Note};
 use balancer_ebpf::work::Work;
 
@@ -66,6 +66,8 @@ static GLOBALS: Array<Globals> = Array::with_max_entries(1, 0);
 static HANDS: Array<Shared<Hands>> = Array::with_max_entries(1, 0);
 #[map]
 static TRAFFIC: Array<Shared<Traffic>> = Array::with_max_entries(MAX_SERVICES * MAX_VERSIONS, BPF_F_MMAPABLE);
+#[map]
+static OUTCOMES: PerCpuArray<Shared<Outcomes>> = PerCpuArray::with_max_entries(MAX_SERVICES * MAX_VERSIONS, 0);
 #[map]
 static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTER_COUNT, 0);
 #[map]
@@ -273,6 +275,12 @@ impl Maps for Kernel {
         shared(&TRAFFIC, index)
     }
     #[inline(always)]
+    fn outcomes(&self, index: u32) -> Option<&Outcomes> {
+        let outcomes: *const Outcomes = OUTCOMES.get_ptr(index)?.cast();
+        // SAFETY: map values live as long as the program, and all of it is cells, which only this CPU writes.
+        Some(unsafe { &*outcomes })
+    }
+    #[inline(always)]
     fn flow_slot(&self, key: &FlowKey) -> Option<u32> {
         // SAFETY: the value is copied at once.
         unsafe { FLOW_KEYS.get(key) }.copied()
@@ -407,6 +415,14 @@ impl Maps for Kernel {
     #[inline(always)]
     fn park(&self, flow: &mut Flow, limit: u32) -> bool {
         functions::balancer_park(flow, limit) != 0
+    }
+    #[inline(always)]
+    fn answered(&self, flow: &Flow, status: u32) {
+        functions::balancer_answered(flow, status);
+    }
+    #[inline(always)]
+    fn lost(&self, flow: &Flow, how: Loss) {
+        functions::balancer_lost(flow, how as u32);
     }
     #[inline(always)]
     fn join(&self, flow: &mut Flow, slot: u32, choice: &Choice, now: Now) {

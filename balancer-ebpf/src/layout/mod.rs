@@ -10,6 +10,7 @@ mod flow;
 mod globals;
 mod leg;
 mod listener;
+mod outcomes;
 mod pin;
 mod policy;
 mod session;
@@ -25,6 +26,7 @@ pub use flow::*;
 pub use globals::*;
 pub use leg::*;
 pub use listener::*;
+pub use outcomes::*;
 pub use pin::*;
 pub use policy::*;
 pub use session::*;
@@ -64,6 +66,8 @@ pub mod map {
     pub const HANDS: &str = "HANDS";
     /// `ARRAY` service id × [`super::MAX_VERSIONS`] + version → [`super::Traffic`].
     pub const TRAFFIC: &str = "TRAFFIC";
+    /// `PERCPU_ARRAY`, indexed like `TRAFFIC` → [`super::Outcomes`].
+    pub const OUTCOMES: &str = "OUTCOMES";
     /// `PERCPU_ARRAY` of one [`crate::work::Work`]: never pinned for anybody's eyes, scratch memory.
     pub const WORK: &str = "WORK";
     /// `HASH` [`super::PinKey`] → [`super::Pin`].

@@ -1,7 +1,8 @@
 //! Segments of a backend: the leg's handshake, its end, and its data.
 
 use super::{
-    AHEAD, Found, From, Next, Now, Step, begin, body, end, framed, has_leg, join, last, open, response, send, steady,
+    AHEAD, Found, From, Loss, Next, Now, Step, begin, body, end, framed, has_leg, join, last, open, response, send,
+    steady,
 };
 use crate::host::{Cpu, Maps};
 use crate::layout::{
@@ -285,6 +286,7 @@ fn stash_acked<M: Maps>(maps: &M, flow: &mut Flow) {
 pub(super) fn passed<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &mut Flow, from: Seq) -> Step {
     let segment = &work.segment;
     let mut until = from.plus(segment.payload);
+    let mut ends = false;
     if segment.has(FIN) {
         if segment.payload == 0 && from == flow.sent && idle(flow) {
             if flow.acked != flow.sent {
@@ -308,6 +310,7 @@ pub(super) fn passed<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work
             return (Next::Draft, Verdict::LegLost);
         }
         until = until.plus(1);
+        ends = flow.flags & BACKEND_FIN == 0;
         flow.flags |= BACKEND_FIN;
     }
     if until != from {
@@ -319,6 +322,9 @@ pub(super) fn passed<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work
         flow.clock = Seq(clock).max(Seq(flow.clock)).0;
     }
     response::completed(maps, work, flow);
+    if ends && flow.outstanding != 0 {
+        maps.lost(flow, Loss::Reset);
+    }
     if last::ends_with(maps, work, flow, until) {
         return (Next::ToClientFin, Verdict::ToClient);
     }
@@ -388,6 +394,9 @@ fn reset<M: Maps>(maps: &M, work: &Work, flow: &mut Flow, from: Seq) -> Step {
     if unheard(flow) && unread(work, flow) {
         restart(maps, flow);
         return (Next::Done, Verdict::OldLegReset);
+    }
+    if flow.flags & BACKEND_FIN == 0 {
+        maps.lost(flow, Loss::Reset);
     }
     end::close(maps, flow);
     flow.flags |= LEG_RESET;

@@ -1,7 +1,7 @@
 //! Segments of a client: whose flow they are, whether they can belong to it, and who deals with them.
 
 use super::{
-    AHEAD, Found, From, Next, Now, Step, alone, begin, client_key, end, has_leg, joined, reject, send, steady,
+    AHEAD, Found, From, Loss, Next, Now, Step, alone, begin, client_key, end, has_leg, joined, reject, send, steady,
 };
 use crate::cookie::Proof;
 use crate::host::Maps;
@@ -123,6 +123,7 @@ pub(super) fn wants_ack(flow: &Flow) -> bool {
 /// is answered with a RST.
 #[inline(always)]
 fn give_way<M: Maps>(maps: &M, flow: &mut Flow) {
+    maps.lost(flow, Loss::Left);
     end::close(maps, flow);
     end::release_leg(maps, flow);
     maps.leave(&flow.key);
@@ -199,6 +200,7 @@ fn reset<M: Maps>(maps: &M, work: &Work, flow: &mut Flow) -> Step {
     if !exact {
         return if joined { (Next::ToLeg, Verdict::ToBackend) } else { (Next::Done, Verdict::ForgedReset) };
     }
+    maps.lost(flow, Loss::Left);
     end::close(maps, flow);
     if joined { (Next::ToLeg, Verdict::ClientReset) } else { (Next::Done, Verdict::ClientResetAlone) }
 }

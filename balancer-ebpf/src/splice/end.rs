@@ -1,6 +1,6 @@
 //! How flows end: by FINs, by a RST, or by silence; and how their slots come free without anybody's help.
 
-use super::{count_flow, count_in_flight, count_leg, gateway, has_leg};
+use super::{Loss, count_flow, count_in_flight, count_leg, gateway, has_leg};
 use crate::host::{Cpu, Maps};
 use crate::layout::{
     BACKEND_FIN, CLIENT_FIN, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_UNBOUND, Flow, FlowKey, Globals, LegSlot,
@@ -44,6 +44,7 @@ pub(super) fn collect<M: Maps>(maps: &M, flow: &mut Flow, slot: u32) {
     }
     if flow.state != FLOW_CLOSING {
         maps.note(Note::FlowCollected.counter());
+        maps.lost(flow, Loss::Left);
         settle(maps, flow);
     }
     release_leg(maps, flow);

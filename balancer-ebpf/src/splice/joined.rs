@@ -1,6 +1,6 @@
 //! Segments of a client whose flow has a leg: what was decided before, what is new, and what has to wait.
 
-use super::{Next, Now, Step, alone, backend, body, end, has_leg, idle, last, open, pool, request, send};
+use super::{Loss, Next, Now, Step, alone, backend, body, end, has_leg, idle, last, open, pool, request, send};
 use crate::host::Maps;
 use crate::http::Scanned;
 use crate::layout::{
@@ -64,6 +64,7 @@ pub(super) fn joined<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work
         }
         if flow.flags & SAFE_REQUEST == 0 {
             // Its host may have done it before it died. The client has to know that nobody can tell.
+            maps.lost(flow, Loss::Refused);
             return open::give_up(maps, work, flow, now, Verdict::NoBackend);
         }
         if owned(flow) {

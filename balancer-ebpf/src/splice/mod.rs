@@ -22,6 +22,7 @@
 //! | `gateway` | legs that start at the client's own address |
 //! | `response` | response heads and framing |
 //! | `learn` | what responses say of sessions |
+//! | `outcome` | what became of requests, for who judges versions by it |
 //! | `reject` | answers in the backend's place |
 //! | `last` | how connections end that cannot be followed |
 //! | `outside` | how an operator ends flows |
@@ -43,6 +44,7 @@ mod last;
 mod learn;
 mod lookup;
 mod open;
+mod outcome;
 mod outside;
 mod pool;
 mod reject;
@@ -63,6 +65,7 @@ pub use join::join;
 pub use learn::refresh;
 pub use lookup::{Lookup, conclude, look_up};
 pub use open::open_step;
+pub use outcome::{Loss, answered, lost};
 pub use outside::{close, release};
 pub use pool::{claim_leg, park, take};
 pub use reject::reject;

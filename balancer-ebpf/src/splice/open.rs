@@ -1,8 +1,8 @@
 //! Legs: opening one, opening it again, and turning to the next backend when one refuses or is silent.
 
 use super::{
-    Next, Now, Step, alone, count_flow, count_in_flight, count_leg, end, gateway, has_leg, join, joined, lookup, pool,
-    request,
+    Loss, Next, Now, Step, alone, count_flow, count_in_flight, count_leg, end, gateway, has_leg, join, joined, lookup,
+    pool, request,
 };
 use crate::decide::{Choice, Decided, Why};
 use crate::host::{Cpu, Maps};
@@ -274,6 +274,7 @@ fn shun<M: Maps>(maps: &M, flow: &mut Flow, now: u64, first: u64) {
 #[inline(always)]
 fn nobody<M: Maps>(maps: &M, work: &mut Work, flow: &mut Flow, now: Now) -> Step {
     work.lookup.pin.flags = 0;
+    maps.lost(flow, Loss::Refused);
     if flow.flags & (TUNNEL | RESPONSES_UNFRAMED) != 0 {
         return alone::reset_client(maps, work, flow, now, Verdict::NoBackend);
     }
@@ -315,6 +316,7 @@ fn turn<M: Maps>(maps: &M, work: &mut Work, globals: &Globals, flow: &mut Flow, 
     }
     let choice = work.choice;
     if choice.version != flow.leg.version {
+        maps.lost(flow, Loss::Refused);
         let requests = u64::from(flow.outstanding);
         count_in_flight(maps, flow.service, choice.version, requests);
         count_in_flight(maps, flow.service, flow.leg.version, requests.wrapping_neg());

@@ -161,6 +161,7 @@ fn head<M: Maps, F: Frame>(
     match scanned {
         Scanned::Complete => {
             learn::learn(maps, globals, &scanning.head, buffer, flow, policy, shelf, &mut lookup.hash, now);
+            maps.answered(flow, scanning.head.status);
         }
         Scanned::Incomplete => {
             drop(guard);

@@ -15,6 +15,7 @@
 //! | `POST /v1/services/S/promote` | `promote` |
 //! | `POST /v1/services/S/abort` | `abort` |
 //! | `POST /v1/services/S/rollback` | `rollback` |
+//! | `POST /v1/services/S/pause`, `POST /v1/services/S/resume` | `pause`, `resume` |
 //! | `GET /v1/services/S/sessions[?limit=N]` | `session ls` |
 //! | `POST /v1/services/S/explain` | `explain` |
 //! | `GET /v1/pins`, `GET /v1/services/S/pins` | `pin ls` |
@@ -33,6 +34,7 @@
 #![forbid(unsafe_code)]
 
 mod exclusive;
+mod flips;
 mod route;
 pub mod socket;
 mod verbs;

@@ -13,6 +13,8 @@ pub(super) enum Route {
     RemoveVersion { service: String, label: Label },
     Flip { service: String },
     Rollback { service: String },
+    Pause { service: String },
+    Resume { service: String },
     Adopt { service: String },
     Weigh { service: String, label: Label },
     Drain { service: String, label: Label },
@@ -89,6 +91,8 @@ impl Route {
             }
             ["v1", "services", _, "flip"] => (Method::POST, Self::Flip { service: service() }),
             ["v1", "services", _, "rollback"] => (Method::POST, Self::Rollback { service: service() }),
+            ["v1", "services", _, "pause"] => (Method::POST, Self::Pause { service: service() }),
+            ["v1", "services", _, "resume"] => (Method::POST, Self::Resume { service: service() }),
             ["v1", "services", _, "adopt"] => (Method::POST, Self::Adopt { service: service() }),
             ["v1", "services", _, "sessions"] => {
                 let limit = parameter(query, "limit").and_then(|limit| limit.parse().ok()).unwrap_or(LIMIT);
@@ -129,6 +133,9 @@ mod tests {
             ("GET", "/v1/status", Some("sessions=false"), Ok(Route::Status { sessions: false })),
             ("GET", "/v1/services/shop", None, Ok(Route::Service { service: shop(), sessions: true })),
             ("POST", "/v1/services/shop/flip", None, Ok(Route::Flip { service: shop() })),
+            ("POST", "/v1/services/shop/pause", None, Ok(Route::Pause { service: shop() })),
+            ("POST", "/v1/services/shop/resume", None, Ok(Route::Resume { service: shop() })),
+            ("GET", "/v1/services/shop/resume", None, Err(405)),
             ("POST", "/v1/services/shop/adopt", None, Ok(Route::Adopt { service: shop() })),
             (
                 "DELETE",

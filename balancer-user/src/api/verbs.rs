@@ -6,18 +6,21 @@ use log::warn;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Context, Route, exclusive};
+use super::{
+    Context, Route, exclusive,
+    flips::{self, Asked, Wish},
+};
 use crate::{
     audit::Actor,
     config::Select,
     daemon::unix_now,
     exit::Failure,
     label::Label,
-    model::{Condition, Drainage, Entrance, Mode, Verb},
+    model::{Condition, Drainage, Entrance, GuardWish, Mode, Verb},
     terms::split,
     wire::{
         Abort, AddVersion, Adopt, Detached, DiffConfig, Done, DrainVersion, ExplainRequest, Flip, FlipMode, Nothing,
-        PinList, Rollback, Terms, Weigh,
+        Pause, PinList, Rollback, Terms, Weigh,
     },
 };
 
@@ -81,15 +84,15 @@ pub(super) async fn answer(route: Route, body: &[u8], caller: &Actor, context: &
         }
         Route::Flip { service } => {
             let (flip, terms) = split(body)?;
-            let verb = match flip_verb(&flip)? {
-                Some(verb) => verb,
-                None => {
-                    drop(director);
-                    let Flip { version, max_hold_milliseconds, .. } = flip;
-                    return exclusive::flip(&service, version, max_hold_milliseconds, &terms, caller, context).await;
+            drop(director);
+            let verb = flip_verb(&flip)?;
+            let wish = wish(service, verb, terms, caller, context);
+            value(match flip.mode {
+                FlipMode::Exclusive => exclusive::flip(wish, flip).await?,
+                FlipMode::NewSessions | FlipMode::Forced | FlipMode::Percent => {
+                    flips::change(wish, Asked::PreFlip).await?
                 }
-            };
-            value(director.change(&service, &verb, caller, &terms)?)
+            })
         }
         Route::Adopt { service } => {
             let (Adopt { version: label }, terms) = split(body)?;
@@ -109,11 +112,13 @@ pub(super) async fn answer(route: Route, body: &[u8], caller: &Actor, context: &
         }
         Route::Promote { service } => {
             let (Nothing {}, terms) = split(body)?;
-            value(director.change(&service, &Verb::Promote, caller, &terms)?)
+            drop(director);
+            value(flips::change(wish(service, Verb::Promote, terms, caller, context), Asked::PreFlip).await?)
         }
         Route::Abort { service } => {
             let (Abort { sessions }, terms) = split(body)?;
-            value(director.change(&service, &Verb::Abort { sessions }, caller, &terms)?)
+            drop(director);
+            value(flips::change(wish(service, Verb::Abort { sessions }, terms, caller, context), Asked::Nobody).await?)
         }
         Route::Weigh { service, label } => {
             let (Weigh { backend: address, weight }, terms) = split(body)?;
@@ -121,7 +126,18 @@ pub(super) async fn answer(route: Route, body: &[u8], caller: &Actor, context: &
         }
         Route::Rollback { service } => {
             let (Rollback { sessions }, terms) = split(body)?;
-            value(director.change(&service, &Verb::Rollback { sessions }, caller, &terms)?)
+            drop(director);
+            let verb = Verb::Rollback { sessions };
+            value(flips::change(wish(service, verb, terms, caller, context), Asked::Nobody).await?)
+        }
+        Route::Pause { service } => {
+            let (Pause { max_hold_milliseconds }, terms) = split(body)?;
+            let time = exclusive::hold(max_hold_milliseconds)?;
+            value(director.pause(&service, time, caller, &terms)?)
+        }
+        Route::Resume { service } => {
+            let (Nothing {}, terms) = split(body)?;
+            value(director.resume(&service, caller, &terms)?)
         }
         Route::ConfigDiff => {
             let DiffConfig { text } = if body.is_empty() { DiffConfig::default() } else { required(body)? };
@@ -152,25 +168,41 @@ pub(super) async fn answer(route: Route, body: &[u8], caller: &Actor, context: &
     }
 }
 
-/// What a flip does to the state; `None` for one that has to wait first.
-fn flip_verb(flip: &Flip) -> Result<Option<Verb>, Failure> {
-    let Flip { version: label, mode, percent, max_hold_milliseconds } = flip;
-    if percent.is_some() && *mode != FlipMode::Percent {
-        return Err(Failure::usage("a percentage goes with the mode `percent` only", "add --mode percent"));
-    }
-    if max_hold_milliseconds.is_some() && *mode != FlipMode::Exclusive {
-        return Err(Failure::usage("a longest hold goes with the mode `exclusive` only", "add --mode exclusive"));
+/// What somebody wants whom hooks are asked about.
+fn wish(service: String, verb: Verb, terms: Terms, caller: &Actor, context: &Context) -> Wish {
+    Wish { service, verb, terms, caller: caller.clone(), context: context.clone() }
+}
+
+/// What a flip does to the state, once it comes to that.
+fn flip_verb(flip: &Flip) -> Result<Verb, Failure> {
+    let Flip { version: label, mode, percent, abort_over: over, min_requests, .. } = flip;
+    let others = [
+        (percent.is_some(), "a percentage goes", FlipMode::Percent),
+        (over.is_some() || min_requests.is_some(), "a limit of failures goes", FlipMode::Percent),
+        (flip.max_hold_milliseconds.is_some(), "a longest hold goes", FlipMode::Exclusive),
+        (flip.on_timeout.is_some(), "what to do about a time-out goes", FlipMode::Exclusive),
+        (flip.opaque.is_some(), "what to do about opaque connections goes", FlipMode::Exclusive),
+        (flip.abandon_after_milliseconds.is_some(), "a time for abandoned requests goes", FlipMode::Exclusive),
+    ];
+    for (said, what, with) in others {
+        if said && *mode != with {
+            let with = if with == FlipMode::Percent { "percent" } else { "exclusive" };
+            return Err(Failure::usage(format!("{what} with the mode `{with}` only"), format!("add --mode {with}")));
+        }
     }
     let label = label.clone();
-    Ok(Some(match (mode, percent) {
+    Ok(match (mode, percent) {
         (FlipMode::NewSessions, _) => Verb::Flip { label, mode: Mode::NewSessions },
         (FlipMode::Forced, _) => Verb::Flip { label, mode: Mode::Forced },
-        (FlipMode::Exclusive, _) => return Ok(None),
-        (FlipMode::Percent, Some(percent)) => Verb::Canary { label, percent: *percent },
+        (FlipMode::Exclusive, _) => Verb::Flip { label, mode: Mode::Exclusive },
+        (FlipMode::Percent, Some(percent)) => {
+            let guard = GuardWish { over: *over, min_requests: *min_requests };
+            Verb::Canary { label, percent: *percent, guard }
+        }
         (FlipMode::Percent, None) => {
             return Err(Failure::usage("how many percent of new sessions is not said", "add --percent 10"));
         }
-    }))
+    })
 }
 
 /// Adds a version and waits for its first checks, so that the answer says whether it serves.

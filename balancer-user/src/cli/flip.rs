@@ -9,8 +9,8 @@ use super::{client::Client, terms};
 use crate::{
     exit::Failure,
     label::Label,
-    model::Percent,
-    wire::{Flip, FlipMode},
+    model::{Over, Percent},
+    wire::{self, Flip, FlipMode},
 };
 
 #[derive(Debug, clap::Args)]
@@ -29,6 +29,21 @@ pub(super) struct Args {
     /// With --mode exclusive: for how long requests are held at most. Then everything is as before, and the exit code 4.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     max_hold: Option<Duration>,
+    /// With --mode exclusive: what becomes of requests that do not end in time.
+    #[arg(long, value_enum)]
+    on_timeout: Option<OnTimeout>,
+    /// With --mode exclusive: what becomes of connections that changed protocols, such as WebSockets.
+    #[arg(long, value_enum)]
+    opaque: Option<Opaque>,
+    /// With --mode exclusive: for how long a request counts whose client went away; its backend may still work on it. 5 s.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    abandon_after: Option<Duration>,
+    /// With --mode percent: by how many points of failures above the active version's the canary is given up; or never.
+    #[arg(long, value_name = "PERCENT|never")]
+    abort_over: Option<Over>,
+    /// With --mode percent: after how many requests of the canary that may be at the earliest.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    min_requests: Option<u64>,
     #[command(flatten)]
     terms: terms::ForceArgs,
 }
@@ -45,6 +60,27 @@ enum Mode {
     Percent,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum OnTimeout {
+    /// Everything is as before, and the exit code is 4.
+    Return,
+    /// They are reset, and the flip is made.
+    Cut,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Opaque {
+    /// The flip waits for their end.
+    Wait,
+    /// They are reset.
+    Close,
+}
+
+/// A time as it goes over the socket.
+pub(super) fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 pub(super) async fn run(client: &Client, args: Args) -> Result<(), Failure> {
     let path = format!("/v1/services/{}/flip", args.service);
     let (mode, drastic) = match args.mode {
@@ -53,8 +89,23 @@ pub(super) async fn run(client: &Client, args: Args) -> Result<(), Failure> {
         Mode::Exclusive => (FlipMode::Exclusive, Some("every session moves, and requests wait for it")),
         Mode::Percent => (FlipMode::Percent, None),
     };
-    let max_hold_milliseconds = args.max_hold.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-    let request = Flip { version: args.version, mode, percent: args.percent, max_hold_milliseconds };
+    let request = Flip {
+        version: args.version,
+        mode,
+        percent: args.percent,
+        max_hold_milliseconds: args.max_hold.map(milliseconds),
+        on_timeout: args.on_timeout.map(|what| match what {
+            OnTimeout::Return => wire::OnTimeout::Return,
+            OnTimeout::Cut => wire::OnTimeout::Cut,
+        }),
+        opaque: args.opaque.map(|what| match what {
+            Opaque::Wait => wire::Opaque::Wait,
+            Opaque::Close => wire::Opaque::Close,
+        }),
+        abandon_after_milliseconds: args.abandon_after.map(milliseconds),
+        abort_over: args.abort_over,
+        min_requests: args.min_requests,
+    };
     let danger = args.terms.danger(&args.service, drastic);
     terms::change(client, Method::POST, &path, &request, &args.terms, danger).await
 }

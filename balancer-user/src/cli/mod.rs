@@ -14,6 +14,7 @@ mod events;
 mod explain;
 mod flip;
 mod history;
+mod pause;
 mod pin;
 mod print;
 mod rollback;
@@ -71,6 +72,10 @@ enum Command {
     Promote(canary::PromoteArgs),
     /// Give the canary up.
     Abort(canary::AbortArgs),
+    /// Hold requests until they are resumed, or for so long.
+    Pause(pause::PauseArgs),
+    /// Let the requests go on that a pause holds.
+    Resume(pause::ResumeArgs),
     /// Give a version no new sessions, and end it when nobody is left on it.
     Drain(drain::Args),
     /// Take a version away that nobody is left on.
@@ -144,6 +149,8 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Rollback(args) => rollback::run(&client()?, args).await,
             Command::Promote(args) => canary::promote(&client()?, args).await,
             Command::Abort(args) => canary::abort(&client()?, args).await,
+            Command::Pause(args) => pause::pause(&client()?, args).await,
+            Command::Resume(args) => pause::resume(&client()?, args).await,
             Command::Drain(args) => drain::run(&client()?, args).await,
             Command::Retire(args) => drain::retire(&client()?, args).await,
             Command::Pin(verb) => pin::run(&client()?, verb).await,

@@ -6,9 +6,9 @@ use super::{Format, client::Client, drain::progress, print, table};
 use crate::{
     config::Hook,
     exit::Failure,
-    model::Condition,
+    model::{Condition, Guard},
     sizes::human,
-    wire::{Restored, RetiredStatus, ServiceStatus, SnapshotStatus, Status, VersionStatus},
+    wire::{AbortedStatus, HoldStatus, Restored, RetiredStatus, ServiceStatus, SnapshotStatus, Status, VersionStatus},
 };
 
 #[derive(Debug, clap::Args)]
@@ -79,6 +79,12 @@ fn status_text(status: &Status) -> String {
         human(status.memory_bytes),
     );
     text.push_str(&snapshots_text(&status.snapshots));
+    if status.hook_events_dropped > 0 {
+        text.push_str(&format!(
+            "warning: {} events were not told: their hook is too slow\n",
+            status.hook_events_dropped
+        ));
+    }
     for service in &status.services {
         text.push('\n');
         text.push_str(&service_text(service));
@@ -135,10 +141,26 @@ fn service_text(service: &ServiceStatus) -> String {
             "\ncanary: {} gets {} % of new sessions; measured: {measured} of {}",
             canary.version, canary.percent, canary.new_sessions
         ));
+        text.push_str(&format!("\n        {}; of the active version's {}", canary.outcomes, canary.active_outcomes));
+        text.push_str(&match canary.guard {
+            Some(Guard { over, min_requests }) => {
+                format!("\n        it is given up by itself at more than {over} points above that, after {min_requests} requests")
+            }
+            None => "\n        it is not given up by itself".to_owned(),
+        });
     }
-    if let Some(milliseconds) = service.held_milliseconds {
-        let time = humantime::format_duration(std::time::Duration::from_millis(milliseconds));
-        text.push_str(&format!("\nheld: requests wait for an exclusive flip, for {time} at most"));
+    if let Some(AbortedStatus { version, at, why }) = &service.aborted {
+        text.push_str(&format!("\naborted: {version} was given up as a canary at {at}: {why}"));
+    }
+    if let Some(HoldStatus { milliseconds, flip_to, paused }) = &service.hold {
+        let time = humantime::format_duration(Duration::from_millis(*milliseconds));
+        let what = match (flip_to, paused) {
+            (_, true) => format!("until balancer resume {}", service.name),
+            (Some(label), false) => format!("an exclusive flip to {label}"),
+            (None, false) => "an exclusive flip".to_owned(),
+        };
+        let wait = if *paused { "wait" } else { "wait for" };
+        text.push_str(&format!("\nheld: requests {wait} {what}, for {time} at most"));
     }
     for version in service.versions.iter().filter(|version| version.drain.is_some()) {
         text.push_str(&format!("\ndrain: {}: {}", version.label, progress(version)));

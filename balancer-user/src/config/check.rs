@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, net::SocketAddr, ops::Range, path::PathBuf, tim
 use balancer_ebpf::layout::{MAX_NAME, MAX_SERVICES, MAX_SOURCES, MAX_VERSIONS, VERSION_BACKENDS};
 use toml::Spanned;
 
-use super::{Config, ConfigError, Health, Pool, Retire, ReturnPath, Service, Version, raw};
-use crate::endpoint::Endpoint;
+use super::{Config, ConfigError, Health, Pool, Retire, ReturnPath, Service, Version, hooks::check_hooks, raw};
+use crate::{endpoint::Endpoint, model::GuardDefault};
 
 /// Room for flows, unless the config says otherwise.
 const FLOWS: u32 = 262_144;
@@ -83,6 +83,8 @@ pub(super) fn check(text: &str, raw: raw::Config) -> Result<Config, ConfigError>
 
     let metrics = raw.metrics.map(|metrics| check_metrics(text, metrics, &sources, &services)).transpose()?;
 
+    let hooks = check_hooks(text, raw.hooks)?;
+
     Ok(Config {
         socket: raw.socket.unwrap_or_else(|| PathBuf::from(format!("/run/balancer/{name}.sock"))),
         state: raw.state.unwrap_or_else(|| PathBuf::from(format!("/var/lib/balancer/{name}"))),
@@ -96,6 +98,7 @@ pub(super) fn check(text: &str, raw: raw::Config) -> Result<Config, ConfigError>
         flow_idle,
         snapshot_every,
         metrics,
+        hooks,
         services,
     })
 }
@@ -132,6 +135,12 @@ fn check_service(text: &str, raw: raw::Service) -> Result<Service, ConfigError> 
     let (pool, pool_legs) = check_pool(text, raw.return_path, raw.pool, raw.pool_legs)?;
     let rename_grace = seconds(text, "rename_grace", raw.rename_grace, Duration::from_secs(30))?;
     let health = check_health(text, raw.health)?;
+    let canary = check_canary(text, raw.canary)?;
+    if let Some(event) = &raw.hooks.event {
+        let what = "`event` is a hook of the director, not of a service: it is told of everything";
+        return Err(ConfigError::at(text, event.span(), what, "move it to [hooks.event]"));
+    }
+    let hooks = check_hooks(text, raw.hooks)?;
     let keep = match (raw.retire, raw.keep) {
         (Retire::Never, Some(keep)) => {
             let what = "`keep` is set, but no version is retired by itself";
@@ -195,6 +204,8 @@ fn check_service(text: &str, raw: raw::Service) -> Result<Service, ConfigError> 
         retire: raw.retire,
         keep,
         health,
+        canary,
+        hooks,
         versions,
     })
 }
@@ -227,6 +238,16 @@ fn check_pool(
         (Pool::Off, None) => Ok((pool, 0)),
         (Pool::Safe, legs) => Ok((pool, number(text, "pool_legs", legs, POOL_LEGS, 1..=65_535)?)),
     }
+}
+
+fn check_canary(text: &str, raw: raw::Canary) -> Result<GuardDefault, ConfigError> {
+    let default = GuardDefault::default();
+    let most = u32::try_from(default.min_requests).unwrap_or(u32::MAX);
+    Ok(GuardDefault {
+        over: raw.abort_over.unwrap_or(default.over),
+        min_requests: u64::from(number(text, "min_requests", raw.min_requests, most, 1..=1_000_000_000)?),
+        sessions: raw.sessions.unwrap_or(default.sessions),
+    })
 }
 
 fn check_health(text: &str, raw: Option<Spanned<raw::Health>>) -> Result<Health, ConfigError> {

@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::{Config, Health, Retire, ReturnPath, Service};
+use super::{Action, Config, Health, Hooks, Retire, ReturnPath, Service};
 use crate::{
     endpoint::Endpoint,
-    model::{self, State},
+    model::{self, GuardDefault, State},
 };
 
 /// Writes the file. What a config cannot say stands in it as a comment.
@@ -32,6 +32,7 @@ pub fn export(config: &Config, state: &State) -> String {
             text.push_str("allow_remote = true\n");
         }
     }
+    write_hooks(&mut text, "hooks", &config.hooks);
     for service in &config.services {
         write_service(&mut text, service, state.service(&service.name));
     }
@@ -73,6 +74,8 @@ fn write_service(text: &mut String, config: &Service, state: Option<&model::Serv
         let _ = writeln!(text, "# Not in here: {left_out}");
     }
     write_health(text, &config.health);
+    write_canary(text, config.canary);
+    write_hooks(text, "service.hooks", &config.hooks);
     for version in state.iter().flat_map(|state| &state.versions) {
         let backends = version.backends.iter().map(|backend| endpoint(&backend.endpoint()));
         let _ = writeln!(
@@ -99,6 +102,25 @@ fn write_health(text: &mut String, health: &Health) {
     }
 }
 
+fn write_canary(text: &mut String, canary: GuardDefault) {
+    text.push_str("\n[service.canary]\n");
+    let mut key = |name: &str, value: String| line(text, name, &value);
+    key("abort_over", string(&canary.over.to_string()));
+    key("min_requests", canary.min_requests.to_string());
+    key("sessions", string(canary.sessions.as_str()));
+}
+
+fn write_hooks(text: &mut String, table: &str, hooks: &Hooks) {
+    for (name, hook) in hooks.all() {
+        let _ = writeln!(text, "\n[{table}.{name}]");
+        match &hook.action {
+            Action::Command(words) => line(text, "command", &list(words.iter().map(|word| string(word)))),
+            Action::Url(url) => line(text, "url", &string(url)),
+        }
+        line(text, "timeout", &time(hook.timeout));
+    }
+}
+
 /// What a first start would not know.
 fn left_out(service: &model::Service) -> Vec<String> {
     let mut left_out = Vec::new();
@@ -109,6 +131,9 @@ fn left_out(service: &model::Service) -> Vec<String> {
         if version.drain.is_some() {
             left_out.push(format!("{} is being drained", version.label));
         }
+    }
+    if service.pause.is_some() {
+        left_out.push("requests are held: it is paused".to_owned());
     }
     if !service.pins.is_empty() {
         left_out.push(format!("{} pins, whose values nobody knows any more", service.pins.len()));

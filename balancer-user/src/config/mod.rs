@@ -12,10 +12,13 @@
 mod check;
 mod error;
 mod export;
+mod hooks;
 mod raw;
 mod value;
 
 use std::{
+    fs::File,
+    io::Read as _,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     path::{Path, PathBuf},
     time::Duration,
@@ -24,8 +27,12 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::value::parse_socket;
-pub use self::{error::ConfigError, export::export};
-use crate::{endpoint::Endpoint, label::Label, order::Order};
+pub use self::{
+    error::ConfigError,
+    export::export,
+    hooks::{Action, Callout, Hooks},
+};
+use crate::{endpoint::Endpoint, label::Label, model::GuardDefault, order::Order};
 
 /// A checked configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +55,8 @@ pub struct Config {
     pub snapshot_every: Option<Duration>,
     /// Where metrics are served; `None`: nowhere. That others than this host may read them was said in the file.
     pub metrics: Option<SocketAddr>,
+    /// For all services that have none of their own.
+    pub hooks: Hooks,
     pub services: Vec<Service>,
 }
 
@@ -80,6 +89,9 @@ pub struct Service {
     /// With [`Retire::Empty`]: so many versions that were active last are kept, the active one included.
     pub keep: usize,
     pub health: Health,
+    /// When a canary is given up, unless somebody says otherwise when it begins.
+    pub canary: GuardDefault,
+    pub hooks: Hooks,
     /// The versions that a director without a state begins with.
     pub versions: Vec<Version>,
 }
@@ -196,14 +208,28 @@ pub enum Retire {
 impl Config {
     /// Reads and checks `path`.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::unreadable(path, &error))?;
-        Self::parse(&text).map_err(|error| error.in_file(path))
+        let unreadable = |error| ConfigError::unreadable(path, &error);
+        // Whose file it is, is asked of the very file that is read.
+        let mut file = File::open(path).map_err(unreadable)?;
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(unreadable)?;
+        let read = || {
+            let config = Self::parse(&text)?;
+            hooks::check_owner(&config, &file)?;
+            Ok(config)
+        };
+        read().map_err(|error: ConfigError| error.in_file(path))
     }
 
     /// Checks the text of a config file.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         let raw: raw::Config = toml::from_str(text).map_err(|error| ConfigError::from_toml(text, &error))?;
         check::check(text, raw)
+    }
+
+    /// The hooks that count for a service.
+    pub fn hooks_of(&self, service: &str) -> Hooks {
+        self.service(service).map_or_else(|| self.hooks.clone(), |service| service.hooks.or(&self.hooks))
     }
 
     /// The service of that name.

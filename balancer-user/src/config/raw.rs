@@ -10,7 +10,11 @@ use super::{
     Hook, MissingVersion, OnRestart, OnUnframed, Pool, Retire, ReturnPath, Select,
     value::{Duration, Every, Listen, Name, Path, Socket, Source},
 };
-use crate::{label::Label, order::Order};
+use crate::{
+    label::Label,
+    model::{Over, Sessions},
+    order::Order,
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,6 +33,8 @@ pub(super) struct Config {
     #[serde(default)]
     pub(super) snapshot: Snapshot,
     pub(super) metrics: Option<Metrics>,
+    #[serde(default)]
+    pub(super) hooks: Hooks,
     #[serde(default)]
     pub(super) service: Vec<Spanned<Service>>,
 }
@@ -77,6 +83,10 @@ pub(super) struct Service {
     pub(super) keep: Option<Spanned<u32>>,
     pub(super) health: Option<Spanned<Health>>,
     #[serde(default)]
+    pub(super) canary: Canary,
+    #[serde(default)]
+    pub(super) hooks: Hooks,
+    #[serde(default)]
     pub(super) version: Vec<Version>,
 }
 
@@ -89,6 +99,31 @@ pub(super) struct Health {
     pub(super) rise: Option<u32>,
     pub(super) fall: Option<u32>,
     pub(super) slow_start: Option<Duration>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Canary {
+    pub(super) abort_over: Option<Over>,
+    pub(super) min_requests: Option<Spanned<u32>>,
+    pub(super) sessions: Option<Sessions>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Hooks {
+    pub(super) pre_flip: Option<Spanned<Callout>>,
+    pub(super) during: Option<Spanned<Callout>>,
+    pub(super) post_flip: Option<Spanned<Callout>>,
+    pub(super) event: Option<Spanned<Callout>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Callout {
+    pub(super) command: Option<Vec<String>>,
+    pub(super) url: Option<String>,
+    pub(super) timeout: Option<Duration>,
 }
 
 #[derive(Deserialize)]

@@ -14,7 +14,7 @@ use std::{
 use anyhow::Context as _;
 use log::{info, warn};
 
-use super::{back_off::BackOffs, drains::Looks, events::Journal, report::SessionCounts};
+use super::{back_off::BackOffs, canary, drains::Looks, events::Journal, report::SessionCounts};
 use crate::{
     audit::{self, Actor},
     config::{self, Config},
@@ -24,8 +24,8 @@ use crate::{
     label::Label,
     metrics::{Exporter, Tallies},
     model::{
-        self, Change, Circumstances, Condition, Conditions, Insistence, Left, Outcome, Rules, State, Table, Verb,
-        reselect,
+        self, Change, Circumstances, Condition, Conditions, Insistence, Left, Outcome, Rules, State, Table, Tally,
+        Verb, reselect,
     },
     plan::Offers,
     snapshot::Keeper,
@@ -66,6 +66,9 @@ pub struct Director {
     pub(super) empty_looks: Looks,
     /// Until which millisecond of the boot clock the requests of a service are held.
     pub(super) holds: BTreeMap<String, u64>,
+    /// Until when services are paused: by the wall clock, as the state says it, and in milliseconds of the boot clock.
+    pub(super) pauses: BTreeMap<String, (u64, u64)>,
+    pub(super) canary_looks: canary::Looks,
     /// Sessions that found no place in the table, as of the last look; and when it was last seen that some did not.
     pub(super) turned_away: Option<u64>,
     pub(super) full_since: Option<Instant>,
@@ -131,6 +134,8 @@ impl Director {
             back_offs: BackOffs::new(),
             empty_looks: Looks::new(),
             holds: BTreeMap::new(),
+            pauses: BTreeMap::new(),
+            canary_looks: canary::Looks::new(),
             turned_away: None,
             full_since: None,
             tallies: Tallies::default(),
@@ -254,10 +259,13 @@ impl Director {
         let config = self.service_config(name)?.clone();
         self.check_generation(name, terms)?;
         let mut state = self.state.clone();
-        let (left, born) = (self.left_for(name, verb)?, self.born_for(name, verb)?);
+        let left = self.left_for(name, verb)?;
+        let (born, before) = self.past_of(name, verb)?;
         let given = Circumstances {
             left,
             born,
+            before,
+            guard: config.canary,
             now: unix_now(),
             random: u64::from_ne_bytes(random_bytes()?),
             insistence: if terms.force { Insistence::Force } else { Insistence::None },
@@ -308,11 +316,14 @@ impl Director {
         service.version(label).map_or(Ok(Left::default()), |version| self.left(&service, version))
     }
 
-    /// New sessions so far of the version that a verb makes a canary, and of the active one.
-    fn born_for(&self, name: &str, verb: &Verb) -> Result<(u64, u64), Failure> {
+    /// New sessions so far of the version that a verb makes a canary, and of the active one; and what became of their requests.
+    fn past_of(&self, name: &str, verb: &Verb) -> Result<((u64, u64), (Tally, Tally)), Failure> {
         match (verb, self.state.service(name)) {
-            (Verb::Canary { label, .. }, Some(service)) => self.born(service, service.version(label), service.active()),
-            _ => Ok((0, 0)),
+            (Verb::Canary { label, .. }, Some(service)) => {
+                let (one, other) = (service.version(label), service.active());
+                Ok((self.born(service, one, other)?, self.tallies(service, one, other)?))
+            }
+            _ => Ok(Default::default()),
         }
     }
 
@@ -345,7 +356,7 @@ impl Director {
     }
 
     /// The generation of a service: how often it was changed.
-    pub(super) fn generation(&self, name: &str) -> u64 {
+    pub fn generation(&self, name: &str) -> u64 {
         self.state.service(name).map_or(0, |service| service.generation)
     }
 

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, net::Ipv4Addr, sync::Arc, time::SystemTime};
 
 use balancer_ebpf::layout::{NONE, PinEvent};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use super::Director;
 use crate::wire::{Event, Events};
@@ -19,23 +19,34 @@ pub(super) struct Journal {
     next: u64,
     /// Wakes those who wait for it.
     news: Arc<Notify>,
+    /// Who tells the hook for events, and how many there was no room for.
+    teller: Option<mpsc::Sender<Event>>,
+    dropped: u64,
 }
 
 impl Journal {
     pub(super) fn add(&mut self, service: Option<&str>, kind: &str, text: String) {
         let at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
-        self.events.push_back(Event {
-            number: self.next,
-            at,
-            service: service.map(str::to_owned),
-            kind: kind.to_owned(),
-            text,
-        });
+        let event = Event { number: self.next, at, service: service.map(str::to_owned), kind: kind.to_owned(), text };
+        if let Some(teller) = &self.teller {
+            self.dropped += u64::from(teller.try_send(event.clone()).is_err());
+        }
+        self.events.push_back(event);
         self.next += 1;
         if self.events.len() > MEMORY {
             self.events.pop_front();
         }
         self.news.notify_waiters();
+    }
+
+    /// Tells somebody of each event from now on.
+    pub(super) fn tell(&mut self, teller: mpsc::Sender<Event>) {
+        self.teller = Some(teller);
+    }
+
+    /// Events that he had no room for.
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped
     }
 
     /// Events from a number on, of a service if one is named.

@@ -3,7 +3,7 @@
 use super::{Director, counters};
 use crate::{
     exit::Failure,
-    metrics::{Counted, Sample, ready},
+    metrics::{Counted, Sample, Tallies, ready},
     model::{Mode, Verb},
 };
 
@@ -15,7 +15,9 @@ const fn flip(verb: &Verb) -> Option<&'static str> {
         Verb::Rollback { .. } => Some("rollback"),
         Verb::Promote => Some("promote"),
         Verb::Abort { .. } => Some("abort"),
-        Verb::Add { .. }
+        Verb::Pause { .. }
+        | Verb::Resume
+        | Verb::Add { .. }
         | Verb::Remove { .. }
         | Verb::Adopt { .. }
         | Verb::Drain { .. }
@@ -44,7 +46,7 @@ impl Director {
         Ok(Sample {
             status,
             counters: counters.collect(),
-            tallies: self.tallies.clone(),
+            tallies: Tallies { events_dropped: self.journal.dropped(), ..self.tallies.clone() },
             table_full: self.table_is_full(),
         })
     }

@@ -4,6 +4,7 @@
 //! leaves everything as it was.
 
 mod back_off;
+mod canary;
 mod checks;
 mod comeback;
 mod counters;
@@ -11,8 +12,10 @@ mod director;
 mod drains;
 mod events;
 mod exclusive;
+mod hooks;
 mod measure;
 mod origin;
+mod pauses;
 mod pins;
 mod reload;
 mod report;
@@ -32,7 +35,10 @@ use tokio::{
 };
 
 pub(crate) use self::director::unix_now;
-pub use self::director::{Director, File};
+pub use self::{
+    director::{Director, File},
+    exclusive::{InTheWay, Whom},
+};
 use crate::{
     api,
     audit::Actor,
@@ -82,6 +88,8 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     checkers.sync(&director.targets());
     first_round(&mut director, &mut incoming).await;
     let logs = setup::attach(&mut director, loaded)?;
+    let events = director.tell_events();
+    director.end_cut_off()?;
     director.announce();
 
     let (exporter, places) = mpsc::unbounded_channel();
@@ -92,6 +100,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let pulse = metrics::Pulse::default();
     pulse.beat();
     tokio::spawn(metrics::serve(places, director.clone(), pulse.clone()));
+    tokio::spawn(hooks::tell(events, director.clone()));
     let stop = Arc::new(Notify::new());
     let changed = Arc::new(Notify::new());
     let server = tokio::spawn(api::serve(listener, director.clone(), stop.clone(), changed.clone()));
@@ -110,7 +119,13 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     ears.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = ears.tick() => director.lock().await.listen(),
+            _ = ears.tick() => {
+                let mut director = director.lock().await;
+                director.listen();
+                if let Err(failure) = director.end_pauses() {
+                    warn!("cannot end a pause: {failure}");
+                }
+            }
             _ = ticks.tick() => {
                 let mut director = director.lock().await;
                 director.tick();

@@ -18,8 +18,8 @@ use crate::{
     order::padding_trap,
     snapshot::age,
     wire::{
-        BackendStatus, CanaryStatus, Counter, DrainStatus, ExplainRequest, Explanation, RetiredStatus, ServiceStatus,
-        Session, SessionCount, SessionList, Status, VersionState, VersionStatus,
+        AbortedStatus, BackendStatus, CanaryStatus, Counter, DrainStatus, ExplainRequest, Explanation, RetiredStatus,
+        ServiceStatus, Session, SessionCount, SessionList, Status, VersionState, VersionStatus,
     },
 };
 
@@ -59,6 +59,7 @@ impl Director {
             memory_bytes: self.limits.memory,
             services,
             snapshots: self.keeper().status(),
+            hook_events_dropped: self.journal.dropped(),
             counters: self.counters()?,
         })
     }
@@ -91,7 +92,13 @@ impl Director {
             previous: service.past.last().cloned(),
             adopt: service.adopt.clone(),
             canary: self.canary_status(service)?,
-            held_milliseconds: self.held_for(&service.name),
+            aborted: service.aborted.as_ref().map(|aborted| AbortedStatus {
+                version: aborted.label.clone(),
+                at: rfc3339(aborted.at),
+                why: aborted.why.clone(),
+            }),
+            held_milliseconds: self.held_for(&service.name).map(|hold| hold.milliseconds),
+            hold: self.held_for(&service.name),
             retired: service.retired.iter().map(retired_status).collect(),
             versions,
             warnings: self.warnings(config, service),
@@ -133,6 +140,7 @@ impl Director {
             requests: traffic.requests.get(),
             issued: traffic.issued.get(),
             born: traffic.born.get(),
+            outcomes: self.plane.outcomes(service.id, version.index)?.tally,
         })
     }
 
@@ -162,12 +170,16 @@ impl Director {
         let since = |now: u64, before: u64| now.checked_sub(before).unwrap_or(now);
         let (on_canary, on_active) = (since(canary_now, canary.born.0), since(active_now, canary.born.1));
         let all = on_canary + on_active;
+        let (outcomes, active_outcomes) = self.tallies_since(service, canary)?;
         Ok(Some(CanaryStatus {
             version: canary.label.clone(),
             percent: canary.percent,
             measured_percent: (all > 0).then(|| on_canary as f64 * 100.0 / all as f64),
             new_sessions: all,
             since: rfc3339(canary.since),
+            guard: canary.guard,
+            outcomes,
+            active_outcomes,
         }))
     }
 

@@ -61,7 +61,8 @@ impl Director {
             self.sync_backend(&config, backend)?;
         }
         let mut policy = plan::policy(&service, &config, &self.conditions);
-        policy.hold_until = self.holds.get(name).copied().unwrap_or_default();
+        let paused = self.paused_until(name);
+        policy.hold_until = self.holds.get(name).copied().max(paused).unwrap_or_default();
         self.plane.publish(service.id, policy).with_context(|| format!("publish the policy of {name}"))?;
         Ok(())
     }

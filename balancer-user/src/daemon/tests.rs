@@ -17,9 +17,9 @@ use crate::{
     audit::Actor,
     boot,
     config::{Config, ReturnPath},
-    dataplane::{Dataplane, FlowSight, Image, SessionTable},
+    dataplane::{Dataplane, FlowSight, Image, Outcomes, SessionTable},
     exit::Code,
-    model::{Condition, Conditions, Drainage, Entrance, Mode, Sessions, State, Then, Verb},
+    model::{Condition, Conditions, Drainage, Entrance, GuardWish, Mode, Sessions, State, Tally, Then, Verb},
     plan::{Offers, UNLEARNED},
     snapshot::Keeper,
     store::Store,
@@ -48,6 +48,10 @@ struct Memory {
     told: Vec<PinEvent>,
     /// Requests in flight, on every version.
     in_flight: u64,
+    /// By version index.
+    outcomes: BTreeMap<u32, Outcomes>,
+    /// How often held requests were released.
+    released: u32,
     /// How often the whole session table was read.
     reads: u32,
 }
@@ -168,6 +172,9 @@ impl Dataplane for Fake {
             born: word(3),
         })
     }
+    fn outcomes(&self, _: u32, version: u32) -> anyhow::Result<Outcomes> {
+        Ok(self.0.lock().unwrap().outcomes.get(&version).copied().unwrap_or_default())
+    }
     fn reset_traffic(&mut self, _: u32, _: u32) -> anyhow::Result<()> {
         Ok(())
     }
@@ -214,6 +221,7 @@ impl Dataplane for Fake {
         Ok(flows.into_iter().filter(|flow| (flow.service, flow.version) == (service, version)).collect())
     }
     fn release_held(&mut self, _: u32) -> anyhow::Result<u64> {
+        self.0.lock().unwrap().released += 1;
         Ok(0)
     }
     fn close_flow(&mut self, flow: &FlowSight) -> anyhow::Result<bool> {
@@ -300,6 +308,14 @@ fn report(backend: u16, condition: Condition) -> Report {
 }
 
 impl Bench {
+    /// The daemon is gone without a word, and another one takes over what it wrote.
+    fn restarted(self) -> Self {
+        let Self { director, fake, dir } = self;
+        let state = crate::store::load(&director.config.state).unwrap().unwrap();
+        drop(director);
+        Self { director: start(dir.path(), &fake, state, Conditions::default()), fake, dir }
+    }
+
     fn attach(&mut self) {
         self.director.sync_all().unwrap();
         self.director.attached(director::Kernel { interfaces: Vec::new(), object: 7 }).unwrap();
@@ -978,6 +994,195 @@ fn d10_a_hold_ends_with_the_flip_or_with_nothing() {
     let after = bench.policy();
     assert_eq!((after.hold_until, after.active, bench.fake.0.lock().unwrap().published), (0, 0, published + 1));
     assert!(after.versions[1].generation > before.versions[1].generation, "everybody moves");
+}
+
+/// A pause is written down: a daemon that is started again goes on with it, at the same point in time, and it can be resumed.
+#[test]
+fn a_pause_is_gone_on_with_and_ends_in_time() {
+    let (root, terms) = (Actor::director("root"), Terms::default());
+    let mut bench = bench();
+    bench.attach();
+    assert!(matches!(bench.director.resume("shop", &root, &terms), Err(failure) if failure.code == Code::Refused));
+    let before = bench.policy();
+    bench.director.pause("shop", Duration::from_secs(60), &root, &Terms { dry_run: true, ..terms.clone() }).unwrap();
+    assert_eq!(bench.policy(), before, "a dry run holds nothing");
+    bench.director.pause("shop", Duration::from_secs(60), &root, &terms).unwrap();
+    let until = bench.policy().hold_until;
+    let left = until - boot::millis();
+    assert!((55_000..=60_000).contains(&left), "{left}");
+    // A flip meanwhile leaves it alone, and so does what health says.
+    bench.up(0);
+    bench.flip("002", Mode::Forced).unwrap();
+    assert_eq!(bench.policy().hold_until, until);
+    let status = bench.director.service_status("shop", false).unwrap();
+    assert!(status.hold.is_some_and(|hold| hold.paused && hold.flip_to.is_none()));
+
+    // Its daemon dies.
+    let mut again = bench.restarted();
+    again.attach();
+    again.director.end_cut_off().unwrap();
+    assert!(again.policy().hold_until.abs_diff(until) < 2_000, "{} is not {until}", again.policy().hold_until);
+    again.director.end_pauses().unwrap();
+    assert_ne!(again.policy().hold_until, 0, "it ended too early");
+    again.director.resume("shop", &root, &terms).unwrap();
+    assert_eq!((again.policy().hold_until, again.fake.0.lock().unwrap().released), (0, 1));
+
+    // Or its time is up.
+    again.director.pause("shop", Duration::from_millis(30), &root, &terms).unwrap();
+    std::thread::sleep(Duration::from_millis(40));
+    again.director.end_pauses().unwrap();
+    let last = again.director.history().changes.last().cloned().unwrap();
+    assert_eq!((last.verb.as_str(), last.who.as_str()), ("resume", "pause"));
+    assert_eq!((again.policy().hold_until, again.fake.0.lock().unwrap().released), (0, 2));
+    assert!(again.director.service_status("shop", false).unwrap().hold.is_none());
+}
+
+/// An exclusive flip whose daemon died did not happen, and that is written down once.
+#[test]
+fn d10_a_flip_that_was_cut_off_is_written_down() {
+    for hook in [false, true] {
+        let mut bench = bench();
+        bench.up(0);
+        bench.up(1);
+        bench.attach();
+        bench.flip("001", Mode::NewSessions).unwrap();
+        let root = Actor::director("root");
+        bench.director.begin_exclusive("shop", &"002".parse().unwrap(), &root).unwrap();
+        bench.director.hold("shop", Duration::from_secs(30)).unwrap();
+        if hook {
+            bench.director.runs_hook("shop").unwrap();
+        }
+        let status = bench.director.service_status("shop", false).unwrap();
+        assert_eq!(status.hold.and_then(|hold| hold.flip_to), Some("002".parse().unwrap()));
+        let pause = bench.director.pause("shop", Duration::from_secs(1), &root, &Terms::default());
+        assert_eq!(pause.unwrap_err().code, Code::Refused);
+
+        let mut again = bench.restarted();
+        again.attach();
+        for _ in 0..2 {
+            again.director.end_cut_off().unwrap();
+            let changes = again.director.history().changes;
+            let last = changes.last().unwrap();
+            let why = last.reason.as_deref().unwrap();
+            assert!(why.contains("cut off") && why.contains("001 stays active"), "{why}");
+            assert_eq!(why.contains("`during`"), hook, "{why}");
+            let told = changes.iter().filter(|change| change.who == "start").count();
+            assert_eq!((told, again.policy().hold_until), (1, 0));
+        }
+        assert_eq!(again.director.active("shop"), Some("001".parse().unwrap()));
+    }
+}
+
+/// D17: a canary whose requests fail more often than the active version's is given up, with its figures; also one that was good
+/// for long.
+#[test]
+fn d17_a_canary_that_fails_is_given_up() {
+    let tally = |answers, errors| Outcomes { tally: Tally { answers, errors, ..Tally::default() }, left_at: 0 };
+    for (lines, fails, given_up, moves) in [
+        ("", (60, 6), true, true),
+        ("", (60, 3), false, false),
+        ("[service.canary]\nabort_over = \"20%\"", (60, 6), false, false),
+        ("[service.canary]\nabort_over = \"never\"", (60, 60), false, false),
+        ("[service.canary]\nmin_requests = 100", (60, 60), false, false),
+        ("[service.canary]\nsessions = \"keep\"", (60, 60), true, false),
+    ] {
+        let mut bench = bench_with(lines);
+        for id in 0..3 {
+            bench.up(id);
+        }
+        bench.attach();
+        bench.flip("001", Mode::NewSessions).unwrap();
+        // What was before does not count.
+        bench.fake.0.lock().unwrap().outcomes.extend([(0, tally(1000, 0)), (1, tally(1000, 1000))]);
+        let guard = GuardWish::default();
+        let (label, percent) = ("002".parse().unwrap(), "10".parse().unwrap());
+        bench.verb(Verb::Canary { label, percent, guard }).unwrap();
+        let generation = bench.policy().versions[1].generation;
+        bench.director.tick();
+        assert!(bench.director.service_status("shop", false).unwrap().canary.is_some(), "{lines}");
+        bench.fake.0.lock().unwrap().outcomes.extend([(0, tally(2000, 0)), (1, tally(1000 + fails.0, 1000 + fails.1))]);
+        bench.director.tick();
+        let status = bench.director.service_status("shop", false).unwrap();
+        assert_eq!(status.canary.is_none(), given_up, "{lines}");
+        assert_eq!(bench.policy().versions[1].generation > generation, moves, "{lines}");
+        if given_up {
+            let aborted = status.aborted.unwrap();
+            assert!(aborted.why.contains("of 60 requests failed"), "{}", aborted.why);
+            let last = bench.director.history().changes.last().cloned().unwrap();
+            assert_eq!((last.verb.as_str(), last.who.as_str()), ("abort", "canary"));
+            assert!(last.reason.unwrap().contains(&aborted.why));
+            let audit = std::fs::read_to_string(bench.director.config.state.join("audit.log")).unwrap();
+            assert!(audit.lines().last().unwrap().contains(&aborted.why), "{audit}");
+            assert!(bench.director.events(None, Some("shop"), 9).events.iter().any(|e| e.text.contains(&aborted.why)));
+        } else {
+            let canary = status.canary.unwrap();
+            assert_eq!(canary.outcomes.requests(), 60);
+            assert_eq!(canary.active_outcomes.requests(), 1000);
+        }
+    }
+    // Good for a day, and then not.
+    let mut bench = bench();
+    for id in 0..3 {
+        bench.up(id);
+    }
+    bench.attach();
+    bench.flip("001", Mode::NewSessions).unwrap();
+    let guard = GuardWish { over: Some("10%".parse().unwrap()), min_requests: Some(20) };
+    let (label, percent) = ("002".parse().unwrap(), "10".parse().unwrap());
+    bench.verb(Verb::Canary { label, percent, guard }).unwrap();
+    for (answers, errors, given_up) in [(100_000, 10, false), (100_019, 29, false), (100_020, 30, true)] {
+        bench.fake.0.lock().unwrap().outcomes.insert(1, tally(answers, errors));
+        bench.director.tick();
+        let status = bench.director.service_status("shop", false).unwrap();
+        assert_eq!(status.canary.is_none(), given_up, "{answers}");
+        if let Some(aborted) = status.aborted {
+            assert!(aborted.why.contains("within the last minute, 100.0 % of 20 requests"), "{}", aborted.why);
+        }
+    }
+}
+
+/// Hooks come from a file of root's alone, and name programs of root's alone.
+#[test]
+fn hooks_are_taken_from_root_only() {
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+    let dir = tempfile::tempdir().unwrap();
+    let (file, program) = (dir.path().join("balancer.toml"), dir.path().join("hook"));
+    std::fs::write(&program, "#!/bin/sh\n").unwrap();
+    let hooks = format!("[hooks.pre_flip]\ncommand = [{program:?}]\n[[service]]");
+    std::fs::write(&file, TOML.replacen("[[service]]", &hooks, 1)).unwrap();
+    let mode = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let (file, program) = (file.as_path(), program.as_path());
+    // The modes of both, who owns them, and what is wrong with that.
+    let table = [
+        (0o644, 0o755, 0, 0, None),
+        (0o600, 0o700, 0, 0, None),
+        (0o664, 0o755, 0, 0, Some("this one has the mode 664")),
+        (0o646, 0o755, 0, 0, Some("this one has the mode 646")),
+        (0o644, 0o755, 1000, 0, Some("this one belongs to uid 1000")),
+        (0o644, 0o775, 0, 0, Some("has the mode 775: whoever can change it would be root")),
+        (0o644, 0o755, 0, 1000, Some("belongs to uid 1000: whoever can change it would be root")),
+        (0o644, 0o644, 0, 0, Some("cannot be executed")),
+    ];
+    for (of_file, of_program, file_owner, program_owner, wrong) in table {
+        mode(file, of_file);
+        mode(program, of_program);
+        chown(file, Some(file_owner), None).unwrap();
+        chown(program, Some(program_owner), None).unwrap();
+        match (Config::load(file), wrong) {
+            (Ok(config), None) => assert!(config.hooks_of("shop").pre_flip.is_some()),
+            (Err(error), Some(wrong)) => assert!(error.to_string().contains(wrong), "{error}"),
+            (result, wrong) => panic!("{result:?}, not {wrong:?}"),
+        }
+    }
+    chown(program, Some(0), None).unwrap();
+    std::fs::remove_file(program).unwrap();
+    assert!(Config::load(file).unwrap_err().to_string().contains("cannot be looked at"));
+    // Without hooks anybody may have written it.
+    std::fs::write(file, TOML).unwrap();
+    mode(file, 0o666);
+    Config::load(file).unwrap();
 }
 
 impl Bench {

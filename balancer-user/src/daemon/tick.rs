@@ -26,6 +26,7 @@ const PARTS: &[Part] = &[
     ("write weights", Director::grow_weights),
     ("look at what requests found of backends", Director::look_at_back_offs),
     ("go on with a drain", Director::look_at_drains),
+    ("look at a canary", Director::look_at_canaries),
     ("take expired pins away", Director::expire_pins),
 ];
 

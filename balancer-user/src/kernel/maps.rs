@@ -10,10 +10,10 @@ use std::{
 };
 
 use anyhow::Context as _;
-use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, PerCpuValues};
 use balancer_ebpf::layout::{
-    BACKEND_UP, BUCKET_WAYS, Backend, Binding, Bucket, Entry, Errand, FLOW_OPENING, FLOW_SPLICED, FlowKey, FlowSlot,
-    Globals, LEG_CLASSES, Listener, ListenerKey, MAX_VERSIONS, NONE, Pin, PinEvent, PinKey, Policy, PoolWord,
+    self, BACKEND_UP, BUCKET_WAYS, Backend, Binding, Bucket, Entry, Errand, FLOW_OPENING, FLOW_SPLICED, FlowKey,
+    FlowSlot, Globals, LEG_CLASSES, Listener, ListenerKey, MAX_VERSIONS, NONE, Pin, PinEvent, PinKey, Policy, PoolWord,
     REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, SERVICE_BLOCKS, STASH_HELD, ServiceWord, SourceKey, TUNNEL, Traffic, map,
     pool,
 };
@@ -28,7 +28,10 @@ use super::{
     table::{LiveTable, WORDS},
     values::{from_bytes, to_bytes},
 };
-use crate::dataplane::{Dataplane, FlowSight, SessionTable};
+use crate::{
+    dataplane::{Dataplane, FlowSight, Outcomes, SessionTable},
+    model::Tally,
+};
 
 /// A block is written again only when no CPU can still be reading it: a program runs for microseconds.
 const GRACE: Duration = Duration::from_millis(100);
@@ -55,6 +58,7 @@ pub struct Maps {
     pools: MappedArray,
     policies: Bytes<{ size_of::<Policy>() }>,
     traffic: Bytes<{ size_of::<Traffic>() }>,
+    outcomes: PerCpuArray<MapData, [u64; size_of::<layout::Outcomes>() / 8]>,
     counters: PerCpuArray<MapData, u64>,
     /// Service words: a flip is one store here.
     services: MappedArray,
@@ -91,6 +95,7 @@ impl Maps {
             pools,
             policies: open(&pins, map::POLICIES, Map::Array)?,
             traffic: open(&pins, map::TRAFFIC, Map::Array)?,
+            outcomes: open(&pins, map::OUTCOMES, Map::PerCpuArray)?,
             counters: open(&pins, map::COUNTERS, Map::PerCpuArray)?,
             pinned: PinMaps::open(&pins)?,
             flow_keys: open(&pins, map::FLOW_KEYS, Map::HashMap)?,
@@ -291,7 +296,19 @@ impl Dataplane for Maps {
         traffic.requests.set(0);
         traffic.issued.set(0);
         traffic.born.set(0);
-        self.traffic.set(service * MAX_VERSIONS + version, to_bytes(&traffic), 0).context("write TRAFFIC")
+        let index = service * MAX_VERSIONS + version;
+        self.traffic.set(index, to_bytes(&traffic), 0).context("write TRAFFIC")?;
+        let cpus = self.outcomes.get(&index, 0).context("read OUTCOMES")?.len();
+        let nothing = PerCpuValues::try_from(vec![[0; _]; cpus]).context("count the CPUs")?;
+        self.outcomes.set(index, nothing, 0).context("write OUTCOMES")
+    }
+
+    fn outcomes(&self, service: u32, version: u32) -> anyhow::Result<Outcomes> {
+        let cpus = self.outcomes.get(&(service * MAX_VERSIONS + version), 0).context("read OUTCOMES")?;
+        Ok(cpus.iter().fold(Outcomes::default(), |sum, [answers, errors, resets, unanswered, left_at]| Outcomes {
+            tally: sum.tally + Tally { answers: *answers, errors: *errors, resets: *resets, unanswered: *unanswered },
+            left_at: sum.left_at.max(*left_at),
+        }))
     }
 
     fn counters(&self) -> anyhow::Result<Vec<u64>> {

@@ -20,7 +20,7 @@ pub use self::{
     ready::ready,
     server::{Exporter, Pulse, bind, serve},
 };
-use crate::wire::Status;
+use crate::{hooks::Point, wire::Status};
 
 /// What a page is made of.
 #[derive(Clone, Debug)]
@@ -63,6 +63,10 @@ pub struct Tallies {
     pub reloads: (u64, u64),
     /// Whether the last one was made; `None`: there was none, and what was loaded at the start is good.
     pub last_reload: Option<bool>,
+    /// Hooks that were run, and whether that went well.
+    pub hooks: BTreeMap<(Point, bool), u64>,
+    /// Events that the hook for events had no room for.
+    pub events_dropped: u64,
 }
 
 /// How new sessions can come to get another version: the modes of a flip, the verbs that are flips as well, and `select`, where

@@ -7,7 +7,8 @@ use super::{
     text::{self, Family},
 };
 use crate::{
-    model::Condition,
+    hooks::Point,
+    model::{Condition, Tally},
     wire::{BackendStatus, ServiceStatus, Status, VersionState, VersionStatus},
 };
 
@@ -74,6 +75,18 @@ fn director(Sample { status, tallies, table_full, .. }: &Sample) -> Vec<Family> 
             Family::gauge("balancer_snapshot_sessions", "Sessions in the last snapshot.").of(last.sessions as f64),
         );
     }
+    let mut hooks = Family::counter("balancer_hooks_total", "Hooks that were run, by result, since the start.");
+    for point in Point::ALL {
+        for (well, result) in [(true, "done"), (false, "failed")] {
+            let count = tallies.hooks.get(&(point, well)).copied().unwrap_or_default();
+            hooks.add(&[("hook", point.as_str()), ("result", result)], count as f64);
+        }
+    }
+    families.push(hooks);
+    families.push(
+        Family::counter("balancer_hook_events_dropped_total", "Events that their hook was too slow for.")
+            .of(tallies.events_dropped as f64),
+    );
     let mut reloads = Family::counter("balancer_config_reloads_total", "Reloads of the config, by result.");
     reloads.add(&[("result", "done")], tallies.reloads.0 as f64);
     reloads.add(&[("result", "refused")], tallies.reloads.1 as f64);
@@ -156,7 +169,14 @@ const COUNTERS_OF_VERSIONS: &[OfVersion] = &[
     ("balancer_sessions_born_total", "Of those, new ones: not another id of a session that was known.", |version| {
         Some(version.born as f64)
     }),
+    ("balancer_version_answers_total", "Final responses of a version's backends.", |version| {
+        Some(version.outcomes.answers as f64)
+    }),
 ];
+
+/// How requests of a version can fail.
+const FAILURES: [(&str, fn(&Tally) -> u64); 3] =
+    [("error", |tally| tally.errors), ("reset", |tally| tally.resets), ("unanswered", |tally| tally.unanswered)];
 
 const GAUGES_OF_VERSIONS: &[OfVersion] = &[
     // Counted in and out on several CPUs: for an instant there may be less than none.
@@ -188,6 +208,18 @@ fn versions(status: &Status) -> Vec<Family> {
     };
     let mut families = of(Family::counter, COUNTERS_OF_VERSIONS);
     families.extend(of(Family::gauge, GAUGES_OF_VERSIONS));
+
+    let mut failures = Family::counter(
+        "balancer_version_failures_total",
+        "Requests that failed: answered with a 5xx, reset by the backend, or not answered.",
+    );
+    for (service, version) in each_version(status) {
+        for (kind, of) in FAILURES {
+            let labels = [("service", service.name.as_str()), ("version", version.label.as_str()), ("kind", kind)];
+            failures.add(&labels, of(&version.outcomes) as f64);
+        }
+    }
+    families.push(failures);
 
     let mut sessions = Family::gauge(
         "balancer_version_sessions",

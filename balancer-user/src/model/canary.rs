@@ -8,7 +8,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Circumstances, Hold, Outcome, Refusal, Service, Sessions, State,
+    Circumstances, Guard, Hold, Outcome, Over, Refusal, Service, Sessions, State, Tally,
     change::{check_healthy, check_room, check_version, find},
     flip::{hold_above, move_sessions},
 };
@@ -25,6 +25,51 @@ pub struct Canary {
     pub since: u64,
     /// New sessions that the canary and the active version had before: what is measured begins here.
     pub born: (u64, u64),
+    /// When it is given up by itself; `None`: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<Guard>,
+    /// What had become of requests of the canary and of the active version before.
+    #[serde(default)]
+    pub before: (Tally, Tally),
+}
+
+/// A canary that was given up by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Aborted {
+    pub label: Label,
+    /// Unix seconds.
+    pub at: u64,
+    pub why: String,
+}
+
+/// What an operator says of when a canary is to be given up; what he does not say is the config's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GuardWish {
+    pub over: Option<Over>,
+    pub min_requests: Option<u64>,
+}
+
+impl GuardWish {
+    fn granted(self, default: GuardDefault) -> Option<Guard> {
+        let Over(over) = self.over.unwrap_or(default.over);
+        Some(Guard { over: over?, min_requests: self.min_requests.unwrap_or(default.min_requests) })
+    }
+}
+
+/// What the config says of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GuardDefault {
+    pub over: Over,
+    pub min_requests: u64,
+    /// What becomes of the canary's sessions.
+    pub sessions: Sessions,
+}
+
+impl Default for GuardDefault {
+    fn default() -> Self {
+        Self { over: Over(Some(Percent(500))), min_requests: 50, sessions: Sessions::Move }
+    }
 }
 
 /// A share of new sessions: hundredths of a percent.
@@ -82,6 +127,7 @@ pub(super) fn begin(
     given: &Circumstances<'_>,
     label: &Label,
     percent: Percent,
+    wish: GuardWish,
 ) -> Result<Outcome, Refusal> {
     let service = find(state, name)?;
     check_version(service, label)?;
@@ -94,10 +140,14 @@ pub(super) fn begin(
         return Err(Refusal::OtherCanary { service: name.to_owned(), label: other.label.clone() });
     }
     let before = service.canary.clone();
+    let guard = match &before {
+        Some(before) if wish == GuardWish::default() => before.guard,
+        _ => wish.granted(given.guard),
+    };
     let mut outcome = Outcome {
         version: Some(label.clone()),
         mode: Some(format!("percent {percent}")),
-        changed: before.as_ref().is_none_or(|before| before.percent != percent),
+        changed: before.as_ref().is_none_or(|before| before.percent != percent || before.guard != guard),
         ..Outcome::default()
     };
     if !outcome.changed {
@@ -109,9 +159,18 @@ pub(super) fn begin(
         None => format!("balancer abort {name}"),
     };
     service.canary = Some(match before {
-        Some(before) => Canary { percent, ..before },
-        None => Canary { label: label.clone(), percent, salt: given.random, since: given.now, born: given.born },
+        Some(before) => Canary { percent, guard, ..before },
+        None => Canary {
+            label: label.clone(),
+            percent,
+            salt: given.random,
+            since: given.now,
+            born: given.born,
+            guard,
+            before: given.before,
+        },
     });
+    service.aborted = None;
     if let Some(version) = service.version_mut(label) {
         version.held = Some(Hold::Canary);
         version.drain = None;
@@ -122,6 +181,11 @@ pub(super) fn begin(
         .will
         .push(format!("{percent} % of new sessions get {label}, the others {active}; all stay where they begin"));
     outcome.will.push("sessions that are bound stay where they are".to_owned());
+    if let Some(Guard { over, min_requests }) = guard {
+        outcome.will.push(format!(
+            "{label} is given up by itself if its failures exceed {active}'s by more than {over} points, after {min_requests} requests"
+        ));
+    }
     outcome.did.push(format!("{name}: {label} is a canary with {percent} % of new sessions"));
     Ok(outcome)
 }
@@ -136,6 +200,7 @@ pub(super) fn promote(state: &mut State, name: &str, given: &Circumstances<'_>) 
     check_room(service, given)?;
     let old = service.active.clone();
     service.canary = None;
+    service.aborted = None;
     service.activate(&label);
     hold_above(service, given.rules, &label, Hold::Above);
     let old = old.as_ref().map_or("nothing", Label::as_str);
@@ -181,6 +246,16 @@ pub(super) fn abort(state: &mut State, name: &str, sessions: Sessions) -> Result
     });
     outcome.will.extend(moved);
     Ok(outcome)
+}
+
+/// Gives a canary up that fails; what is to be said of it.
+pub fn give_up(state: &mut State, name: &str, sessions: Sessions, why: &str, now: u64) -> Result<String, Refusal> {
+    let outcome = abort(state, name, sessions)?;
+    let label = outcome.version.clone();
+    if let (Some(service), Some(label)) = (state.service_mut(name), label) {
+        service.aborted = Some(Aborted { label, at: now, why: why.to_owned() });
+    }
+    Ok(format!("it is given up as a canary: {why}"))
 }
 
 /// Ends the canary where another change has made it pointless; what is to be said of it.

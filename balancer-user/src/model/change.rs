@@ -5,8 +5,8 @@ use std::net::SocketAddrV4;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Conditions, Drainage, Left, Percent, Refusal, State, add, adopt, canary, drain, flip, pin, remove, retire,
-    rollback, weigh,
+    Conditions, Drainage, GuardDefault, GuardWish, Left, Percent, Refusal, State, Tally, add, adopt, canary, drain,
+    flip, hold, pin, remove, retire, rollback, weigh,
 };
 use crate::{
     config::Select,
@@ -48,11 +48,19 @@ pub enum Verb {
     Canary {
         label: Label,
         percent: Percent,
+        guard: GuardWish,
     },
     Promote,
     Abort {
         sessions: Sessions,
     },
+    /// Holds requests until a millisecond of the wall clock.
+    Pause {
+        until: u64,
+        /// The same as a time, for people.
+        said: String,
+    },
+    Resume,
     AddPin {
         /// Without its number, which it gets.
         pin: Box<pin::Pin>,
@@ -141,11 +149,15 @@ pub struct Circumstances<'a> {
     pub left: Left,
     /// New sessions that the canary-to-be and the active version had so far.
     pub born: (u64, u64),
+    /// What had become of requests of the two.
+    pub before: (Tally, Tally),
+    /// What the config says of canaries that fail.
+    pub guard: GuardDefault,
 }
 
 impl<'a> Circumstances<'a> {
     /// Nobody insists on anything.
-    pub const fn new(rules: Rules, conditions: &'a Conditions) -> Self {
+    pub fn new(rules: Rules, conditions: &'a Conditions) -> Self {
         let left = Left { sessions: 0, issued: 0, in_flight: 0 };
         Self {
             rules,
@@ -156,6 +168,8 @@ impl<'a> Circumstances<'a> {
             random: 0,
             left,
             born: (0, 0),
+            before: <(Tally, Tally)>::default(),
+            guard: GuardDefault::default(),
         }
     }
 }
@@ -209,6 +223,8 @@ impl Verb {
             Self::Canary { .. } => "flip",
             Self::Promote => "promote",
             Self::Abort { .. } => "abort",
+            Self::Pause { .. } => "pause",
+            Self::Resume => "resume",
             Self::AddPin { .. } => "pin add",
             Self::RemovePin { .. } => "pin rm",
             Self::Weigh { .. } => "backend weight",
@@ -238,7 +254,12 @@ impl Verb {
                 pin::Target::Version(label) => Some(label),
                 pin::Target::Never => None,
             },
-            Self::Rollback { .. } | Self::Promote | Self::Abort { .. } | Self::RemovePin { .. } => None,
+            Self::Rollback { .. }
+            | Self::Promote
+            | Self::Abort { .. }
+            | Self::Pause { .. }
+            | Self::Resume
+            | Self::RemovePin { .. } => None,
         }
     }
 }
@@ -253,9 +274,11 @@ pub fn apply(state: &mut State, service: &str, given: &Circumstances<'_>, verb: 
         Verb::Adopt { label } => adopt::adopt(state, service, label.as_ref()),
         Verb::Drain { label, drainage } => drain::drain(state, service, given, label, *drainage),
         Verb::Retire { label } => retire::retire(state, service, given, label),
-        Verb::Canary { label, percent } => canary::begin(state, service, given, label, *percent),
+        Verb::Canary { label, percent, guard } => canary::begin(state, service, given, label, *percent, *guard),
         Verb::Promote => canary::promote(state, service, given),
         Verb::Abort { sessions } => canary::abort(state, service, *sessions),
+        Verb::Pause { until, said } => hold::pause(state, service, given, *until, said),
+        Verb::Resume => hold::resume(state, service),
         Verb::AddPin { pin } => pin::add(state, service, pin),
         Verb::RemovePin { id } => pin::remove(state, service, *id),
         Verb::Weigh { label, address, weight } => weigh::weigh(state, service, label, *address, *weight),

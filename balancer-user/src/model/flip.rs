@@ -18,9 +18,14 @@ pub(super) fn flip(
     check_version(service, label)?;
     check_healthy(service, given, label)?;
     check_room(service, given)?;
+    if mode == Mode::Exclusive {
+        // It is over with this change.
+        service.exclusive = None;
+    }
     let before = service.clone();
 
     service.canary.take_if(|canary| canary.label == *label);
+    service.aborted.take_if(|aborted| aborted.label == *label);
     service.activate(label);
     let held = hold_above(service, rules, label, Hold::Above);
     let (moved, stopped) = match mode {

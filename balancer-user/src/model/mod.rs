@@ -16,6 +16,8 @@ mod condition;
 pub mod drain;
 mod flip;
 mod history;
+mod hold;
+mod judge;
 pub mod pin;
 mod refusal;
 mod remove;
@@ -32,11 +34,13 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     begin::begin,
-    canary::{Canary, Percent},
+    canary::{Aborted, Canary, GuardDefault, GuardWish, Percent, give_up},
     change::{Circumstances, Entrance, Insistence, Mode, Outcome, Rules, Sessions, Table, Verb, apply},
     condition::{Condition, Conditions},
     drain::{Drain, Drainage, Then},
     history::{Change, MAX_HISTORY},
+    hold::{Exclusive, Pause},
+    judge::{Guard, Over, Tally},
     refusal::Refusal,
     retire::{Left, Retired},
     select::{Switch, reselect},
@@ -110,6 +114,15 @@ pub struct Service {
     /// The version that a share of new sessions gets.
     #[serde(default)]
     pub canary: Option<Canary>,
+    /// The last canary, if it was given up by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aborted: Option<Aborted>,
+    /// Its requests are held until somebody resumes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Pause>,
+    /// An exclusive flip is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exclusive: Option<Exclusive>,
     /// Formerly active versions that still exist, the latest last: where `rollback` goes.
     pub past: Vec<Label>,
     /// Versions that are gone, the latest last.

@@ -48,6 +48,10 @@ pub enum Refusal {
     OtherCanary { service: String, label: Label },
     #[error("service `{service}` has no canary")]
     NoCanary { service: String },
+    #[error("service `{service}` is not paused")]
+    NotPaused { service: String },
+    #[error("an exclusive flip of `{service}` to `{label}` is under way, and holds its requests")]
+    FlipHolds { service: String, label: Label },
     #[error("service `{service}` has pins by another name already: {present} (pin {id})")]
     OtherCarrier { service: String, present: String, id: u32 },
     #[error("service `{service}` has that pin already: pin {id}, to {to}")]
@@ -109,6 +113,8 @@ impl Refusal {
             Self::CanaryActive { service, .. } => {
                 format!("add new versions with --stage, or flip back first: balancer flip {service} VERSION")
             }
+            Self::NotPaused { service } => format!("pause it first: balancer pause {service}"),
+            Self::FlipHolds { service, .. } => format!("wait for its end: balancer status {service}"),
             Self::OtherCanary { service, .. } => {
                 format!("end it first: balancer promote {service}, or balancer abort {service}")
             }

@@ -592,7 +592,8 @@ fn c39_c43_old_versions_go_but_for_the_last_ones() {
 fn d17_a_canary_is_promoted_or_given_up() {
     let percent = |text: &str| text.parse::<Percent>().unwrap();
     let canary = |shop: &mut Shop, label: &str, share: &str| {
-        shop.verb(Verb::Canary { label: label.parse().unwrap(), percent: percent(share) })
+        let guard = GuardWish::default();
+        shop.verb(Verb::Canary { label: label.parse().unwrap(), percent: percent(share), guard })
     };
     for rules in [HIGHEST, EXPLICIT] {
         let mut shop = Shop::new(rules);

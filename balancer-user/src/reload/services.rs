@@ -50,6 +50,21 @@ pub(super) fn changed(old: &Service, new: &Service, given: &Given<'_>) -> Vec<Di
     keys.live("retire", &show::value(old.retire), &show::value(new.retire), retires);
     keys.live("keep", &old.keep.to_string(), &new.keep.to_string(), retires);
     health(&mut keys, &old.health, &new.health);
+    let canary = "for canaries that begin from now on";
+    keys.live("canary.abort_over", &old.canary.over.to_string(), &new.canary.over.to_string(), canary);
+    keys.live(
+        "canary.min_requests",
+        &old.canary.min_requests.to_string(),
+        &new.canary.min_requests.to_string(),
+        canary,
+    );
+    keys.live(
+        "canary.sessions",
+        old.canary.sessions.as_str(),
+        new.canary.sessions.as_str(),
+        "also for one that is there",
+    );
+    super::hooks(&mut keys, &old.hooks, &new.hooks);
     keys.found
 }
 

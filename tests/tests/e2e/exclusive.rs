@@ -10,6 +10,7 @@ use balancer_tests::lab::Hook;
 use rustix::process::Signal;
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::scene::Scene;
 use crate::stage::Stage;
 use crate::users::begins_on;
 
@@ -17,6 +18,10 @@ under_both_hooks! {
     d10_two_versions_never_work_at_once,
     d10_on_time_out_everything_is_as_it_was,
     d10_a_hold_ends_without_the_daemon,
+    d10_on_time_out_what_is_left_is_cut,
+    d10_opaque_connections_are_waited_for_or_closed,
+    d10_a_request_whose_client_left_counts_for_a_while,
+    d10_a_flip_goes_on_without_whoever_asked_for_it,
 }
 
 const VERSIONS: [(&str, &[usize]); 2] = [("001", &[1]), ("002", &[2])];
@@ -156,6 +161,116 @@ fn d10_a_hold_ends_without_the_daemon(hook: Hook) -> Result<()> {
         ensure!(held > Duration::from_millis(500) && held < Duration::from_secs(9), "held for {held:?}");
         ensure!(slow.receive("GET")?.version() == "001");
         scene.restart()?;
-        begins_on(&mut scene.browser(), "001").map(drop)
+        begins_on(&mut scene.browser(), "001")?;
+        let history = scene.cli(&["history", "shop"])?;
+        ensure!(history.contains("was cut off by the end of the daemon"), "{history}");
+        // Nothing of it is left: the next one is a flip like all others.
+        scene.cli(&["flip", "shop", "002", "--mode", "exclusive"])?;
+        begins_on(&mut scene.browser(), "002").map(drop)
+    })
+}
+
+fn d10_on_time_out_what_is_left_is_cut(hook: Hook) -> Result<()> {
+    Stage::new(hook, "cuts").explicit().versions(&VERSIONS).play(|scene| {
+        let mut slow = scene.connection()?;
+        slow.send(&Request::get("/slow?ms=20000"))?;
+        std::thread::sleep(Duration::from_millis(100));
+        let cut = ["flip", "shop", "002", "--mode", "exclusive", "--max-hold", "700ms", "--on-timeout", "cut"];
+        let began = Instant::now();
+        let mut held = scene.browser();
+        let held = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(200));
+            held.whoami()
+        });
+        let said = scene.cli(&cut)?;
+        let took = began.elapsed();
+        ensure!(
+            said.contains("after 700ms is reset") && said.contains("1 connections of other versions were reset"),
+            "{said}"
+        );
+        ensure!((Duration::from_millis(700)..Duration::from_secs(3)).contains(&took), "{took:?}");
+        ensure!(slow.receive("GET").is_err(), "it was answered all the same");
+        let held = held.join().map_err(|_| anyhow!("a client panicked"))??;
+        ensure!(held.version == "002", "{held:?}");
+        ensure!(scene.active()? == "002");
+        scene.all_idle()
+    })
+}
+
+fn d10_opaque_connections_are_waited_for_or_closed(hook: Hook) -> Result<()> {
+    Stage::new(hook, "opaque").explicit().versions(&VERSIONS).play(|scene| {
+        let mut socket = scene.connection()?;
+        let request = Request::get("/upgrade").header("Connection", "Upgrade").header("Upgrade", "websocket");
+        ensure!(socket.request(&request)?.status == 101);
+        let flip = ["flip", "shop", "002", "--mode", "exclusive", "--max-hold", "700ms"];
+        let waits = scene.balancer.try_cli(&flip)?;
+        ensure!(waits.status.code() == Some(4), "{waits:?}");
+        socket.write(b"hello")?;
+        ensure!(socket.receive_bytes(5)? == b"hello", "it was closed");
+        let began = Instant::now();
+        let said = scene.cli(&[&flip[..], &["--opaque", "close"]].concat())?;
+        ensure!(said.contains("1 connections of other versions were reset"), "{said}");
+        ensure!(began.elapsed() < Duration::from_millis(650), "it waited for {:?}", began.elapsed());
+        ensure!(socket.receive_bytes(1).is_err(), "it is still open");
+        begins_on(&mut scene.browser(), "002").map(drop)
+    })
+}
+
+fn d10_a_request_whose_client_left_counts_for_a_while(hook: Hook) -> Result<()> {
+    Stage::new(hook, "abandons").explicit().versions(&VERSIONS).play(|scene| {
+        let leaves = |scene: &Scene| -> Result<()> {
+            let mut connection = scene.connection()?;
+            connection.send(&Request::get("/slow?ms=1500"))?;
+            std::thread::sleep(Duration::from_millis(100));
+            // Without a linger time the end is a RST.
+            rustix::net::sockopt::set_socket_linger(connection.stream(), Some(Duration::ZERO))?;
+            Ok(())
+        };
+        leaves(scene)?;
+        scene.idle("001")?;
+        let flip = |version: &'static str| ["flip", "shop", version, "--mode", "exclusive", "--max-hold"];
+        let late = scene.balancer.try_cli(&[&flip("002")[..], &["500ms"]].concat())?;
+        let says = String::from_utf8_lossy(&late.stderr).into_owned();
+        ensure!(late.status.code() == Some(4) && says.contains("whose client went away"), "{says}");
+        ensure!(scene.active()? == "001");
+        // 001 works on it for 1.5 s in all, and nobody sees that.
+        leaves(scene)?;
+        let began = Instant::now();
+        scene.cli(&[&flip("002")[..], &["10s", "--abandon-after", "2s"]].concat())?;
+        ensure!(began.elapsed() > Duration::from_millis(1500), "it waited for {:?} only", began.elapsed());
+        // Who says that nobody has to be waited for does not wait.
+        let mut connection = scene.connection()?;
+        connection.send(&Request::get("/slow?ms=1500"))?;
+        std::thread::sleep(Duration::from_millis(100));
+        rustix::net::sockopt::set_socket_linger(connection.stream(), Some(Duration::ZERO))?;
+        drop(connection);
+        let began = Instant::now();
+        scene.cli(&[&flip("001")[..], &["10s", "--abandon-after", "0s"]].concat())?;
+        ensure!(began.elapsed() < Duration::from_millis(1500), "it waited for {:?}", began.elapsed());
+        scene.all_idle()
+    })
+}
+
+/// Ctrl-C on the command line, in the middle: nothing is left half done.
+fn d10_a_flip_goes_on_without_whoever_asked_for_it(hook: Hook) -> Result<()> {
+    Stage::new(hook, "flipalone").explicit().versions(&VERSIONS).play(|scene| {
+        let mut slow = scene.connection()?;
+        slow.send(&Request::get("/slow?ms=1000"))?;
+        std::thread::sleep(Duration::from_millis(100));
+        let mut flip = scene
+            .balancer
+            .command(&["flip", "shop", "002", "--mode", "exclusive", "--max-hold", "20s"])
+            .stdout(std::process::Stdio::null())
+            .spawn()?;
+        std::thread::sleep(Duration::from_millis(400));
+        let status = scene.json(&["status", "shop"])?;
+        ensure!(status["hold"]["flip_to"] == "002", "{status}");
+        flip.kill()?;
+        flip.wait()?;
+        ensure!(slow.receive("GET")?.version() == "001");
+        begins_on(&mut scene.browser(), "002")?;
+        let status = scene.json(&["status", "shop"])?;
+        ensure!(status["hold"].is_null() && status["active"] == "002", "{status}");
+        Ok(())
     })
 }

@@ -180,6 +180,14 @@ const TABLE: &[Row] = &[
             ("shop 002 --percent 10", &["a percentage", "--mode percent"]),
             ("shop 002 --max-hold 5s", &["a longest hold", "--mode exclusive"]),
             ("shop 002 --mode exclusive --max-hold 11m", &["longest hold", "10m"]),
+            ("shop 002 --mode exclusive --on-timeout burn", &["burn", "return", "cut"]),
+            ("shop 002 --mode forced --on-timeout cut", &["time-out", "--mode exclusive"]),
+            ("shop 002 --opaque close", &["opaque", "--mode exclusive"]),
+            ("shop 002 --mode exclusive --opaque burn", &["burn", "wait", "close"]),
+            ("shop 002 --abandon-after 5s", &["abandoned", "--mode exclusive"]),
+            ("shop 002 --abort-over 5%", &["a limit of failures", "--mode percent"]),
+            ("shop 002 --mode percent --percent 5 --abort-over often", &["`often`", "never"]),
+            ("shop 002 --mode percent --percent 5 --min-requests 0", &["--min-requests"]),
         ],
         does: Does::Prints("shop 002", &["will:", "done:", "002", "undo:    balancer flip shop 001"]),
         then: Some(("/active", "002")),
@@ -227,6 +235,35 @@ const TABLE: &[Row] = &[
         then: Some(("/canary", "null")),
         refuses: &[
             ("shop", REFUSED, &["has no canary", "--mode percent"]),
+            ("shop --if-generation 999999", CONFLICT, &STALE),
+        ],
+        ..ROW
+    },
+    Row {
+        verb: "pause",
+        bad: &[
+            ("", &["<SERVICE>"]),
+            ("shop --max-hold 11m", &["longest hold", "10m"]),
+            ("shop --max-hold soon", &["soon", "--max-hold"]),
+        ],
+        does: Does::Prints(
+            "shop --max-hold 5m",
+            &["will:    new requests are held", "5m at most", "undo:    balancer resume shop"],
+        ),
+        then: Some(("/hold/paused", "true")),
+        refuses: &[
+            ("shoe", REFUSED, &["no service `shoe`", "shop"]),
+            ("shop --if-generation 999999", CONFLICT, &STALE),
+        ],
+        ..ROW
+    },
+    Row {
+        verb: "resume",
+        bad: &[("", &["<SERVICE>"]), ("shop 001", &["'001'"])],
+        does: Does::Prints("shop", &["done:", "requests go on"]),
+        then: Some(("/hold", "null")),
+        refuses: &[
+            ("shop", REFUSED, &["`shop` is not paused", "balancer pause shop"]),
             ("shop --if-generation 999999", CONFLICT, &STALE),
         ],
         ..ROW

@@ -4,6 +4,7 @@ mod books;
 mod chunked;
 mod damage;
 mod flows;
+mod outcomes;
 mod pinned;
 mod pipelined;
 mod pool;

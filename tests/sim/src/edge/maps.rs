@@ -7,7 +7,7 @@ use balancer_ebpf::decide::Backends;
 use balancer_ebpf::host::{Entered, Machine, Maps};
 use balancer_ebpf::layout::{
     Backend, Bucket, Flow, FlowKey, Globals, Hands, LEG_CLASSES, Leg, LegSlot, Listener, ListenerKey, MAX_VERSIONS,
-    Pin, PinEvent, PinKey, Policy, SERVICE_BLOCKS, SourceKey, Stash, Traffic,
+    Outcomes, Pin, PinEvent, PinKey, Policy, SERVICE_BLOCKS, SourceKey, Stash, Traffic,
 };
 use balancer_ebpf::pins::Pins;
 use balancer_ebpf::plain::Plain;
@@ -32,6 +32,7 @@ pub struct SimMaps {
     pub backends: Vec<Backend>,
     pub buckets: Vec<Bucket>,
     pub traffic: Vec<Traffic>,
+    pub outcomes: Vec<Outcomes>,
     /// Looked up only, never walked: its order is not the same from run to run.
     pub keys: RefCell<HashMap<FlowKey, u32>>,
     pub flows: Vec<RefCell<Flow>>,
@@ -100,6 +101,7 @@ impl SimMaps {
             backends: Vec::new(),
             buckets: vec![bucket; globals.bucket_mask as usize + 1],
             traffic: vec![traffic; MAX_VERSIONS as usize],
+            outcomes: vec![Outcomes::default(); MAX_VERSIONS as usize],
             keys: RefCell::default(),
             flows: (0..globals.flows).map(|_| RefCell::default()).collect(),
             stashes: (0..globals.stashes).map(|_| RefCell::new(stash.clone())).collect(),
@@ -180,6 +182,10 @@ impl Maps for SimMaps {
 
     fn traffic(&self, index: u32) -> Option<&Traffic> {
         self.traffic.get(index as usize)
+    }
+
+    fn outcomes(&self, index: u32) -> Option<&Outcomes> {
+        self.outcomes.get(index as usize)
     }
 
     fn flow_slot(&self, key: &FlowKey) -> Option<u32> {

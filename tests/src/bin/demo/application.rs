@@ -14,7 +14,7 @@ use crate::sessions::{Sessions, Visit};
 
 /// The application's state; one thread serves it.
 pub(crate) struct Application {
-    version: String,
+    pub(crate) version: String,
     name: String,
     /// The same two as headers, made once.
     pub(crate) marks: [(&'static str, HeaderValue); 2],

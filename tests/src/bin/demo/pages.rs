@@ -94,6 +94,15 @@ async fn route(application: &RefCell<Application>, mut request: Request<Incoming
             let (seed, length) = (query("seed").unwrap_or(0), query("n").unwrap_or(10_000));
             Response::new(Content::Pattern { seed, offset: 0, length, piece, framing })
         }
+        // A version that is no good.
+        "/fails" => {
+            let bad = head.uri.query().and_then(|query| query.strip_prefix("on="));
+            let mut response = application.borrow_mut().whoami(&head.headers)?;
+            if bad == Some(application.borrow().version.as_str()) {
+                *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+            }
+            response
+        }
         "/log" => {
             let application = application.borrow();
             let log = json!({ "paths": application.paths, "sessions": application.visits, "users": application.users });
