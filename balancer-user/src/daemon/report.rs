@@ -18,7 +18,7 @@ use crate::{
     order::padding_trap,
     snapshot::age,
     wire::{
-        BackendStatus, CanaryStatus, Counter, DrainStatus, ExplainRequest, Explanation, RetiredStatus, ServiceStatus,
+        BackendStatus, CanaryStatus, Counter, DrainStatus, ExplainRequest, Explanation, ListenerStatus, RetiredStatus, RuleStatus, ServiceStatus,
         Session, SessionCount, SessionList, Status, VersionState, VersionStatus,
     },
 };
@@ -58,6 +58,7 @@ impl Director {
             sessions_limit: self.config.sessions,
             memory_bytes: self.limits.memory,
             services,
+            listeners: self.config.listeners.iter().map(listener_status).collect(),
             snapshots: self.keeper().status(),
             counters: self.counters()?,
         })
@@ -91,6 +92,7 @@ impl Director {
             previous: service.past.last().cloned(),
             adopt: service.adopt.clone(),
             canary: self.canary_status(service)?,
+            listener: self.config.listener(config.listen).map(listener_status),
             held_milliseconds: self.held_for(&service.name),
             retired: service.retired.iter().map(retired_status).collect(),
             versions,
@@ -301,7 +303,8 @@ impl Director {
         let Some(service) = self.state.service(name) else {
             return Err(Failure::other(format!("service `{name}` has no state"), ""));
         };
-        explain::explain(self.plane.as_ref(), service, config, request, explain::Now::read())
+        let rules = explain::Rules::of(&self.config, &self.state, config.listen);
+        explain::explain(self.plane.as_ref(), service, config, rules.as_ref(), request, explain::Now::read())
     }
 
     /// Whether a service has the version; a refusal that names the others if not.
@@ -316,6 +319,16 @@ impl Director {
             .into()),
             _ => Ok(()),
         }
+    }
+}
+
+fn listener_status(listener: &config::Listener) -> ListenerStatus {
+    let rule = |rule: &config::Rule| RuleStatus { asks: rule.asks(), service: rule.service.clone() };
+    ListenerStatus {
+        listen: listener.listen,
+        default: listener.default.clone(),
+        on_ambiguous: listener.on_ambiguous,
+        rules: listener.rules.iter().map(rule).collect(),
     }
 }
 
