@@ -264,4 +264,6 @@ impl<M: Maps> Conditions for M {
 }
 
 #[cfg(test)]
+mod evasion;
+#[cfg(test)]
 mod tests;
