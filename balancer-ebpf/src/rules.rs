@@ -264,6 +264,7 @@ impl<M: Maps> Conditions for M {
 }
 
 #[cfg(test)]
+#[expect(unreachable_pub, reason = "the tests of the whole have it too")]
 mod evasion;
 #[cfg(test)]
 mod tests;

@@ -208,8 +208,6 @@ fn long_requests_are_read_to_their_end_or_not_at_all() {
 
 /// What a condition says of a request: read with strings, by nobody who knows how the core does it.
 mod oracle {
-    use super::*;
-
     pub(super) struct Request {
         pub(super) target: String,
         pub(super) fields: Vec<(String, String)>,

@@ -32,6 +32,7 @@ mod missing;
 mod mixed;
 mod pins;
 mod reboot;
+mod services;
 mod sessions;
 mod silent;
 mod state;
