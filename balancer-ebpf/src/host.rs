@@ -7,12 +7,13 @@ use crate::cookie::Proof;
 use crate::decide::{Backends, Choice, Decided, Search};
 use crate::http::{Chunk, Head, Scan, Scanned, Span};
 use crate::layout::{
-    Buffer, Flow, FlowKey, Globals, Hands, LegSlot, Listener, ListenerKey, Outcomes, PinEvent, Policy, SessionHash,
-    SessionRule, Stash, Traffic,
+    Buffer, Condition, Flow, FlowKey, Globals, Hands, LegSlot, Listener, ListenerKey, Outcomes, PinEvent, Policy,
+    RuleSet, SessionHash, SessionRule, Stash, Traffic,
 };
 use crate::net::{Crafted, Draft, Seq, Sum};
 use crate::pins::Pins;
 use crate::route::Scratch;
+use crate::rules::{self, Holds, Ruled};
 use crate::sessions::{Bound, Shelf, Table};
 use crate::splice::{self, Lookup, Loss, Now};
 use crate::work::Work;
@@ -89,6 +90,9 @@ pub trait Maps: Backends + Table + Pins {
     /// The service's word, read anew each time.
     fn service_word(&self, service: u32) -> u64;
     fn policy(&self, block: u32) -> Option<&Policy>;
+    /// The word of a listener's rules; 0: it has none.
+    fn listener_word(&self, index: u32) -> u64;
+    fn rules(&self, block: u32) -> Option<&RuleSet>;
     fn traffic(&self, index: u32) -> Option<&Traffic>;
     /// This CPU's own, by the same index.
     fn outcomes(&self, index: u32) -> Option<&Outcomes>;
@@ -171,6 +175,27 @@ pub trait Maps: Backends + Table + Pins {
         Self: Sized,
     {
         crate::pins::find(self, globals, policy, buffer, head, lookup);
+    }
+    /// [`crate::splice::choose`].
+    #[inline(always)]
+    fn choose(&self, work: &mut Work, flow: &Flow, now: Now) -> splice::Step
+    where
+        Self: Sized,
+    {
+        crate::splice::choose(self, work, flow, now)
+    }
+    /// [`crate::rules::find`].
+    #[inline(always)]
+    fn find_service(&self, rules: &RuleSet, buffer: &Buffer, head: &Head, scratch: &rules::Scratch) -> Ruled
+    where
+        Self: Sized,
+    {
+        rules::find(self, rules, buffer, head, scratch)
+    }
+    /// [`crate::rules::holds`].
+    #[inline(always)]
+    fn condition(&self, condition: &Condition, buffer: &Buffer, head: &Head, scratch: &rules::Scratch) -> Holds {
+        rules::holds::<Self::Cpu>(condition, buffer, head, scratch)
     }
     /// [`crate::decide::decide`].
     #[inline(always)]

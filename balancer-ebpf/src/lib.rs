@@ -17,6 +17,7 @@ pub mod pins;
 #[cfg(not(target_arch = "bpf"))]
 pub mod plain;
 pub mod route;
+pub mod rules;
 pub mod sessions;
 pub mod sip;
 pub mod splice;

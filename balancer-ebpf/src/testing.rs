@@ -11,7 +11,7 @@ use crate::host::{Entered, Machine, Maps};
 use crate::layout::{
     BACKEND_UP, BACKEND_USED, BUCKET_WAYS, Backend, Bucket, Buffer, Entry, Flow, FlowKey, Globals, Hands, Key,
     LEG_CLASSES, Leg, LegSlot, Listener, ListenerKey, MAX_SOURCES, MAX_VERSIONS, Name, Outcomes, Pin, PinEvent, PinKey,
-    Policy, SessionRule, SourceKey, Stash, Traffic, VERSION_BACKENDS, VERSION_SERVES, VersionPolicy,
+    Policy, RuleSet, SessionRule, SourceKey, Stash, Traffic, VERSION_BACKENDS, VERSION_SERVES, VersionPolicy,
 };
 use crate::net::{Crafted, Egress, Frame, HEADERS, HEADERS_TS, Hop, sum_bytes, update};
 use crate::pins::Pins;
@@ -213,6 +213,8 @@ pub(crate) struct TestMaps {
     /// What the word becomes when it has been read so often.
     pub(crate) word_changes: Cell<Option<(u32, u64)>>,
     pub(crate) policies: Vec<Policy>,
+    pub(crate) listener_word: Cell<u64>,
+    pub(crate) rules: Option<Box<RuleSet>>,
     pub(crate) backends: Vec<Backend>,
     pub(crate) buckets: Vec<Bucket>,
     pub(crate) traffic: Vec<Traffic>,
@@ -259,6 +261,8 @@ impl TestMaps {
             word: Cell::new(crate::layout::ServiceWord::new(0, 1).0),
             word_changes: Cell::new(None),
             policies: vec![policy; 4],
+            listener_word: Cell::new(0),
+            rules: None,
             backends,
             buckets: buckets(16),
             traffic: vec![traffic; MAX_VERSIONS as usize],
@@ -359,6 +363,12 @@ impl Maps for TestMaps {
     }
     fn policy(&self, block: u32) -> Option<&Policy> {
         self.policies.get(block as usize)
+    }
+    fn listener_word(&self, _index: u32) -> u64 {
+        self.listener_word.get()
+    }
+    fn rules(&self, _block: u32) -> Option<&RuleSet> {
+        self.rules.as_deref()
     }
     fn traffic(&self, index: u32) -> Option<&Traffic> {
         self.traffic.get(index as usize)

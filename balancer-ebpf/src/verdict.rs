@@ -186,6 +186,8 @@ verdicts! {
     Released "request_released" Send,
     /// No backend may have the request, or none is there: the director answered with a 503.
     Rejected "answered_unavailable" Send,
+    /// No rule of the listener leads the request to a service, or none may: the director answered with a 404 or a 400.
+    NoService "answered_no_service" Send,
     /// What the client still sent of such a request was acknowledged.
     RejectedAck "answered_unavailable_ack" Send,
     /// A request that cannot be framed: from here on the flow stays where it is.
@@ -241,6 +243,10 @@ notes! {
     VersionDown "version_down",
     /// The version that a request would have to get is gone or has no backend that takes work: it was answered with a 503.
     VersionMissing "version_missing",
+    /// No rule of the listener matched a request.
+    RuleUnmatched "rule_unmatched",
+    /// Rules could not be applied to a request, which servers might read differently.
+    RuleAmbiguous "rule_ambiguous",
     /// A tester's pin chose the version.
     RequestPinned "request_pinned",
     /// An operator's override of a session did.

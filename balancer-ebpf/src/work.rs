@@ -31,6 +31,8 @@ pub struct Work {
     pub zero: u32,
     /// Which of the presented ids is known.
     pub lookup: crate::splice::Lookup,
+    /// Which service the rules lead to.
+    pub rules: crate::rules::Scratch,
     /// What is told of that.
     pub event: PinEvent,
     /// What was decided.

@@ -5,7 +5,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use balancer_ebpf::layout::{
-    Backend, Bucket, FlowKey, Globals, Listener, ListenerKey, Pin, PinEvent, PinKey, Policy, SourceKey, Traffic,
+    Backend, Bucket, FlowKey, Globals, Listener, ListenerKey, Pin, PinEvent, PinKey, Policy, RuleSet, SourceKey,
+    Traffic,
 };
 
 use crate::model::Tally;
@@ -77,6 +78,11 @@ pub trait Dataplane: Send {
     fn policy(&self, service: u32) -> anyhow::Result<Option<Policy>>;
     /// Makes `policy` decide from one instant on; false if it does already.
     fn publish(&mut self, service: u32, policy: Policy) -> anyhow::Result<bool>;
+
+    /// The rules of a listener, by its index.
+    fn rules(&self, listener: u32) -> anyhow::Result<Option<RuleSet>>;
+    /// Makes these the rules of a listener from one instant on; false if they are already.
+    fn publish_rules(&mut self, listener: u32, rules: Option<&RuleSet>) -> anyhow::Result<bool>;
 
     fn traffic(&self, service: u32, version: u32) -> anyhow::Result<Traffic>;
     /// What became of a version's requests, over all CPUs.

@@ -5,7 +5,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::{cell::OnceCell, collections::BTreeMap};
+use std::{cell::OnceCell, collections::BTreeMap, net::SocketAddrV4};
 
 use balancer_ebpf::{
     decide::{Backends, Choice, Decided, MISSING_GONE, Search, Why, decide},
@@ -13,11 +13,13 @@ use balancer_ebpf::{
     http::{Head, Scan, Scanned, Span, scan_request},
     layout::{
         Backend, Binding, Bucket, Buffer, Globals, KIND_RENAMED, MAX_BACKENDS, NONE, PIN_NO_CANARY, PIN_OVERRIDES,
-        PIN_QUERY, Pin, PinKey, Policy, SessionHash, SourceKey, pinned_version, target_backend, target_version,
+        PIN_QUERY, Pin, PinKey, Policy, RULES_REJECT_AMBIGUOUS, SessionHash, SourceKey, pinned_version, target_backend,
+        target_version,
     },
     pins::{self, Pins},
     plain::Plain,
     route::{self, Scratch},
+    rules::{self, Ruled},
     sessions::{Shelf, Table, present, term},
     sip::session_hash,
     splice::Lookup,
@@ -27,7 +29,7 @@ use crate::{
     boot, config,
     dataplane::Dataplane,
     exit::Failure,
-    model,
+    model, plan,
     wire::{ExplainRequest, Explanation},
 };
 
@@ -82,19 +84,127 @@ impl Now {
     }
 }
 
-/// Explains a request to `service`.
+/// The rules of the address that a service listens on, and the services there.
+#[derive(Clone, Debug)]
+pub struct Rules<'a> {
+    index: u32,
+    listener: &'a config::Listener,
+    services: Vec<(&'a model::Service, &'a config::Service)>,
+}
+
+impl<'a> Rules<'a> {
+    /// `None` if there are none.
+    pub fn of(config: &'a config::Config, state: &'a model::State, listen: SocketAddrV4) -> Option<Self> {
+        let services = config.services_on(listen).filter_map(|service| Some((state.service(&service.name)?, service)));
+        Some(Self {
+            index: plan::rules_index(config, state, listen)?,
+            listener: config.listener(listen)?,
+            services: services.collect(),
+        })
+    }
+}
+
+/// Explains a request to the listener of `service`: to the service itself, or to the one that the listener's rules lead to.
 pub fn explain(
+    plane: &dyn Dataplane,
+    service: &model::Service,
+    config: &config::Service,
+    rules: Option<&Rules<'_>>,
+    request: &ExplainRequest,
+    now: Now,
+) -> Result<Explanation, Failure> {
+    let mut steps = Vec::new();
+    let Some(rules) = rules else { return explain_to(plane, service, config, request, now, steps) };
+    match choose(plane, service, config, rules, request, &mut steps)? {
+        Ok((service, config)) => {
+            let explanation = explain_to(plane, service, config, request, now, steps)?;
+            Ok(Explanation { service: Some(service.name.clone()), ..explanation })
+        }
+        Err(reason) => {
+            Ok(Explanation { service: None, version: None, backend: None, reason: reason.to_owned(), steps })
+        }
+    }
+}
+
+/// The service that the rules in the kernel lead to; else the reason why they lead to none.
+fn choose<'a>(
+    plane: &dyn Dataplane,
+    asked: &model::Service,
+    config: &config::Service,
+    rules: &Rules<'a>,
+    request: &ExplainRequest,
+    steps: &mut Vec<String>,
+) -> Result<Result<(&'a model::Service, &'a config::Service), &'static str>, Failure> {
+    let (Some(set), Some(policy)) = (plane.rules(rules.index)?, plane.policy(asked.id)?) else {
+        return Err(Failure::other(format!("{} has no rules in the kernel", config.listen), ""));
+    };
+    let (buffer, head) = write(config, request, &policy)?;
+    let scratch = rules::Scratch::default();
+    scratch.begin::<Plain>(u32::from(request.source));
+    let ruled = rules::find(&Machinery, &set, &buffer, &head, &scratch);
+    let looked_at = scratch.looked_at::<Plain>() as usize;
+    // A rule that matches is the one of the last condition that was looked at.
+    let number = set.conditions.iter().take(looked_at).filter(|condition| condition.service != NONE).count();
+    let id = match ruled {
+        Ruled::Matched => scratch.service::<Plain>(),
+        Ruled::Unmatched | Ruled::Ambiguous => set.default,
+    };
+    let found = rules.services.iter().find(|(service, _)| service.id == id).copied();
+    let rule = number.checked_sub(1).and_then(|at| rules.listener.rules.get(at));
+    let of = rules.listener.listen;
+    let rejects = set.flags & RULES_REJECT_AMBIGUOUS != 0;
+    let name = found.map_or("?", |(service, _)| service.name.as_str());
+    match ruled {
+        Ruled::Matched => {
+            let asks = rule.map_or("?".to_owned(), config::Rule::asks);
+            steps.push(format!("rule {number} of {of} ({asks}) leads to {name}"));
+        }
+        Ruled::Unmatched if found.is_none() => {
+            steps.push(format!("no rule of {of} matches, and there is no default service"));
+            return Ok(Err("unmatched"));
+        }
+        Ruled::Unmatched => steps.push(format!("no rule of {of} matches: it goes to the default service {name}")),
+        Ruled::Ambiguous => {
+            let at = rules.listener.rules.get(number).map_or(String::new(), |rule| {
+                format!(", which rule {} ({}) would have to look at", number + 1, rule.asks())
+            });
+            steps.push(format!("servers might read it differently{at}: no rule matches"));
+            if rejects || found.is_none() {
+                return Ok(Err("ambiguous"));
+            }
+            steps.push(format!("it goes to the default service {name}"));
+        }
+    }
+    let found = found.ok_or_else(|| Failure::other(format!("the rules lead to service {id}, which is unknown"), ""))?;
+    if found.0.id != asked.id {
+        steps.push(format!("so it is not for {}", asked.name));
+    }
+    Ok(Ok(found))
+}
+
+/// Where the rules are looked at.
+#[derive(Clone, Copy)]
+struct Machinery;
+
+impl Machine for Machinery {
+    type Cpu = Plain;
+}
+
+impl rules::Conditions for Machinery {}
+
+/// Explains a request to `service`.
+fn explain_to(
     plane: &dyn Dataplane,
     service: &model::Service,
     config: &config::Service,
     request: &ExplainRequest,
     now: Now,
+    mut steps: Vec<String>,
 ) -> Result<Explanation, Failure> {
     let globals = plane.globals()?;
     let Some(policy) = plane.policy(service.id)? else {
         return Err(Failure::other(format!("service `{}` has no policy in the kernel", service.name), ""));
     };
-    let mut steps = Vec::new();
     let (buffer, head, ids) = scan(config, request, &policy, &mut steps)?;
     let copies = Copies {
         plane,
@@ -148,24 +258,7 @@ fn scan(
     policy: &Policy,
     steps: &mut Vec<String>,
 ) -> Result<(Buffer, Head, Vec<Span>), Failure> {
-    let path = request.path.as_deref().unwrap_or("/");
-    let cookies: Vec<String> = request.cookies.iter().map(|id| format!("{}={id}", config.cookie)).collect();
-    let cookies = if cookies.is_empty() { String::new() } else { format!("Cookie: {}\r\n", cookies.join("; ")) };
-    let headers: String = request.headers.iter().map(|header| format!("{header}\r\n")).collect();
-    let head = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{cookies}{headers}\r\n", config.listen);
-
-    let mut buffer = Buffer::new();
-    buffer.fill(0, head.as_bytes());
-    let mut scan = Scan::new();
-    let len = u32::try_from(head.len()).unwrap_or(u32::MAX);
-    let scanned = scan_request::<Plain>(&mut scan, &buffer, len, &policy.rule);
-    if scanned != Scanned::Complete {
-        return Err(Failure::usage(
-            format!("that is no request that the director would steer by session: {scanned:?}"),
-            "give a path that begins with / and a cookie without blanks, as the client sends them",
-        ));
-    }
-    let head = &scan.head;
+    let (buffer, head) = write(config, request, policy)?;
     let from_cookies = head.ids.iter().take(head.id_count as usize).copied();
     // C21: the path counts only if no cookie has an id.
     let ids: Vec<Span> = if head.id_count > 0 {
@@ -179,7 +272,30 @@ fn scan(
         (1, _) => format!("a session id in the cookie `{}`", config.cookie),
         (count, _) => format!("{count} session ids in cookies `{}`: the first that is known counts", config.cookie),
     });
-    Ok((buffer, *head, ids))
+    Ok((buffer, head, ids))
+}
+
+/// Writes the request's head and lets the core read it.
+fn write(config: &config::Service, request: &ExplainRequest, policy: &Policy) -> Result<(Buffer, Head), Failure> {
+    let path = request.path.as_deref().unwrap_or("/");
+    let cookies: Vec<String> = request.cookies.iter().map(|id| format!("{}={id}", config.cookie)).collect();
+    let cookies = if cookies.is_empty() { String::new() } else { format!("Cookie: {}\r\n", cookies.join("; ")) };
+    let host = request.host.clone().unwrap_or_else(|| config.listen.to_string());
+    let headers: String = request.headers.iter().map(|header| format!("{header}\r\n")).collect();
+    let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{cookies}{headers}\r\n");
+
+    let mut buffer = Buffer::new();
+    buffer.fill(0, head.as_bytes());
+    let mut scan = Scan::new();
+    let len = u32::try_from(head.len()).unwrap_or(u32::MAX);
+    let scanned = scan_request::<Plain>(&mut scan, &buffer, len, &policy.rule);
+    if scanned != Scanned::Complete {
+        return Err(Failure::usage(
+            format!("that is no request that the director would steer by session: {scanned:?}"),
+            "give a path that begins with / and a cookie without blanks, as the client sends them",
+        ));
+    }
+    Ok((buffer, scan.head))
 }
 
 fn buckets(globals: &Globals, service: u32, buffer: &Buffer, id: Span) -> [(u32, OnceCell<Option<Bucket>>); 2] {
@@ -241,7 +357,13 @@ fn say(
     choice: Choice,
     mut steps: Vec<String>,
 ) -> Explanation {
-    let nowhere = |reason: &str, steps| Explanation { version: None, backend: None, reason: reason.to_owned(), steps };
+    let nowhere = |reason: &str, steps| Explanation {
+        service: None,
+        version: None,
+        backend: None,
+        reason: reason.to_owned(),
+        steps,
+    };
     match decided {
         Decided::Chosen => {}
         Decided::Missing => {
@@ -285,7 +407,7 @@ fn say(
             (false, _) => format!("of its backends, {address} is the one for {}", request.source),
         });
     }
-    Explanation { version: label, backend: address, reason, steps }
+    Explanation { service: None, version: label, backend: address, reason, steps }
 }
 
 /// How sessions are told apart in print.

@@ -2,19 +2,22 @@
 
 #![forbid(unsafe_code)]
 
-use std::{cell::Cell, collections::BTreeMap};
+use std::{cell::Cell, collections::BTreeMap, net::SocketAddrV4};
 
 use balancer_ebpf::layout::{
-    BACKEND_UP, BACKEND_USED, Backend, Listener, ListenerKey, MAX_VERSIONS, NONE, Name, OFFER_SACK, OFFER_SCALE,
-    OFFER_TIMESTAMPS, PIN_COOKIE, PIN_EXPIRES, PIN_HEADER, PIN_NEVER, PIN_QUERY, PIN_SESSION, PIN_TRACED, PINS_COOKIE,
-    PINS_HEADER, PINS_QUERY, PINS_SESSION, PINS_SOURCE, POLICY_GATEWAY, POLICY_KEEP_UNFRAMED, POLICY_POOL,
-    POLICY_REJECT_MISSING, Pin, PinKey, Policy, ROLE_BACKEND, ROLE_LISTENER, ROLE_SOURCE, SessionRule, SourceKey,
-    VERSION_BACKENDS, VERSION_ROUTES, VERSION_SERVES, VersionPolicy,
+    BACKEND_UP, BACKEND_USED, Backend, CONDITION_ANY, CONDITION_BELOW, CONDITION_EQUALS, CONDITION_HEADER,
+    CONDITION_HOST, CONDITION_PATH, CONDITION_QUERY, CONDITION_SOURCE, CONDITION_TARGET_CONTAINS,
+    CONDITION_TARGET_PREFIX, Condition as RuleCondition, Listener, ListenerKey, MAX_CONDITIONS, MAX_VERSIONS, NONE,
+    Name, OFFER_SACK, OFFER_SCALE, OFFER_TIMESTAMPS, PIN_COOKIE, PIN_EXPIRES, PIN_HEADER, PIN_NEVER, PIN_QUERY,
+    PIN_SESSION, PIN_TRACED, PINS_COOKIE, PINS_HEADER, PINS_QUERY, PINS_SESSION, PINS_SOURCE, POLICY_GATEWAY,
+    POLICY_KEEP_UNFRAMED, POLICY_POOL, POLICY_REJECT_MISSING, Pin, PinKey, Policy, ROLE_BACKEND, ROLE_LISTENER,
+    ROLE_SOURCE, RULES_REJECT_AMBIGUOUS, RuleSet, SessionRule, SourceKey, Text, VERSION_BACKENDS, VERSION_ROUTES,
+    VERSION_SERVES, VersionPolicy,
 };
 use balancer_ebpf::route;
 
 use crate::{
-    config::{self, Config, MissingVersion, OnUnframed, Pool, ReturnPath, Select},
+    config::{self, Config, MissingVersion, OnAmbiguous, OnUnframed, Pool, ReturnPath, Rule, Select},
     label::Label,
     model::{
         self, Condition, Conditions, State,
@@ -56,9 +59,94 @@ pub fn offers(standing: Offers, learned: &[Option<Offers>]) -> Offers {
     }
 }
 
-/// The map key of a service's listener.
-pub fn listener_key(service: &config::Service) -> ListenerKey {
-    ListenerKey { address: service.listen.ip().octets(), port: service.listen.port().to_be_bytes(), zero: [0; 2] }
+/// The map key of a listener.
+pub fn listener_key(listen: SocketAddrV4) -> ListenerKey {
+    ListenerKey { address: listen.ip().octets(), port: listen.port().to_be_bytes(), zero: [0; 2] }
+}
+
+/// The service that connections to a listener begin with: that of requests which no rule matches, else the first one there.
+pub fn home(config: &Config, state: &State, listen: SocketAddrV4) -> Option<u32> {
+    let default = config.listener(listen).and_then(|listener| listener.default.as_ref());
+    let named = default.or_else(|| config.services_on(listen).next().map(|service| &service.name))?;
+    state.service(named).map(|service| service.id)
+}
+
+/// The index of a listener's rules; `None` if it has none. It is the lowest number of its services, so it is the same after a restart
+/// and stays while services come.
+pub fn rules_index(config: &Config, state: &State, listen: SocketAddrV4) -> Option<u32> {
+    config.listener(listen)?;
+    config.services_on(listen).filter_map(|service| state.service(&service.name)).map(|service| service.id).min()
+}
+
+/// All rules, by the indexes of their listeners.
+pub fn rules(config: &Config, state: &State) -> BTreeMap<u32, RuleSet> {
+    let mut all = BTreeMap::new();
+    for listener in &config.listeners {
+        let Some(index) = rules_index(config, state, listener.listen) else { continue };
+        let id = |name: &String| state.service(name).map(|service| service.id);
+        let mut set = RuleSet::new(listener_key(listener.listen));
+        set.default = listener.default.as_ref().and_then(id).unwrap_or(NONE);
+        set.flags = if listener.on_ambiguous == OnAmbiguous::Reject { RULES_REJECT_AMBIGUOUS } else { 0 };
+        // A service that the state does not know has no policy either.
+        let conditions: Vec<RuleCondition> = listener
+            .rules
+            .iter()
+            .filter_map(|rule| Some((rule, id(&rule.service)?)))
+            .flat_map(|(rule, service)| conditions(rule, service))
+            .collect();
+        set.count = conditions.len().min(MAX_CONDITIONS) as u32;
+        for (slot, condition) in set.conditions.iter_mut().zip(conditions) {
+            *slot = condition;
+        }
+        all.insert(index, set);
+    }
+    all
+}
+
+/// A rule's conditions, of which the last one says where it leads to.
+fn conditions(rule: &Rule, service: u32) -> Vec<RuleCondition> {
+    // Texts were checked with the config; an impossible one matches nothing.
+    let text = |text: &str| Text::new(text.as_bytes()).unwrap_or(Text { len: u32::MAX, ..Text::NONE });
+    let of = |kind: u32| RuleCondition { kind, ..RuleCondition::ANY };
+    let valued = |kind: u32, key: &str, value: Option<&String>| RuleCondition {
+        name: name(key),
+        text: value.map_or(Text::NONE, |value| text(value)),
+        flags: if value.is_some() { CONDITION_EQUALS } else { 0 },
+        ..of(kind)
+    };
+    let mut all = Vec::new();
+    // What is cheap to look at comes first.
+    all.extend(rule.source.map(|network| RuleCondition {
+        network: network.address.octets(),
+        mask: network.mask().to_be_bytes(),
+        ..of(CONDITION_SOURCE)
+    }));
+    all.extend(rule.host.as_ref().map(|host| RuleCondition {
+        text: text(&host.name),
+        port: host.port.map_or(0, u32::from),
+        flags: if host.below { CONDITION_BELOW } else { 0 },
+        ..of(CONDITION_HOST)
+    }));
+    all.extend(rule.path.as_ref().map(|path| RuleCondition { text: text(path.as_str()), ..of(CONDITION_PATH) }));
+    all.extend(
+        rule.target_prefix
+            .as_ref()
+            .map(|part| RuleCondition { text: text(part.as_str()), ..of(CONDITION_TARGET_PREFIX) }),
+    );
+    all.extend(
+        rule.target_contains
+            .as_ref()
+            .map(|part| RuleCondition { text: text(part.as_str()), ..of(CONDITION_TARGET_CONTAINS) }),
+    );
+    all.extend(rule.header.as_ref().map(|field| valued(CONDITION_HEADER, &field.name, field.value.as_ref())));
+    all.extend(rule.query.as_ref().map(|query| valued(CONDITION_QUERY, &query.name, query.value.as_ref())));
+    if all.is_empty() {
+        all.push(of(CONDITION_ANY));
+    }
+    if let Some(last) = all.last_mut() {
+        last.service = service;
+    }
+    all
 }
 
 /// The map value of a service's listener.
@@ -305,7 +393,7 @@ mod tests {
         let backend = backend(&service.versions[1].backends[0], true, 70);
         assert_eq!((backend.address, backend.port), ([10, 60, 2, 2], [0x1f, 0x90]));
         assert_eq!((backend.flags, backend.weight), (BACKEND_USED | BACKEND_UP, 70));
-        let key = listener_key(&config.services[0]);
+        let key = listener_key(config.services[0].listen);
         assert_eq!((key.address, key.port), ([10, 60, 255, 1], [0, 80]));
     }
 

@@ -12,7 +12,7 @@ mod show;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use self::keys::Keys;
 use crate::{
@@ -62,6 +62,7 @@ pub fn differences(old: &Config, new: &Config, given: &Given<'_>) -> Vec<Differe
         }
         all.extend(services::versions(service, given.state));
     }
+    all.extend(listeners(old, new));
     let gone = old.services.iter().filter(|former| new.service(&former.name).is_none());
     all.extend(gone.map(|former| services::removed(former, given)));
     all
@@ -124,6 +125,30 @@ fn hooks(keys: &mut Keys<'_>, old: &Hooks, new: &Hooks) {
             |hooks: &Hooks| show::maybe(hooks.all().find(|(name, _)| *name == key).map(|(_, hook)| hook.to_string()));
         keys.live(&format!("hooks.{key}"), &of(old), &of(new), "from the next time on");
     }
+}
+
+/// What is different about rules. They change by one store, and hurt nobody by themselves: whoever has a session keeps it, on the
+/// service that it is of.
+fn listeners(old: &Config, new: &Config) -> Vec<Difference> {
+    let mut keys = Keys::of(None);
+    let both = old.listeners.iter().chain(&new.listeners).map(|listener| listener.listen);
+    let all: BTreeSet<std::net::SocketAddrV4> = both.collect();
+    for listen in all {
+        let rules = |config: &Config| match config.listener(listen) {
+            Some(listener) if listener.rules.is_empty() => "none".to_owned(),
+            Some(listener) => listener.rules.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+            None => "none".to_owned(),
+        };
+        let default =
+            |config: &Config| show::maybe(config.listener(listen).and_then(|listener| listener.default.clone()));
+        let ambiguous =
+            |config: &Config| show::maybe(config.listener(listen).map(|listener| show::value(listener.on_ambiguous)));
+        let next = "from the next request on, also on open connections; sessions stay with their service";
+        keys.live(&format!("{listen} rules"), &rules(old), &rules(new), next);
+        keys.live(&format!("{listen} default"), &default(old), &default(new), next);
+        keys.live(&format!("{listen} on_ambiguous"), &ambiguous(old), &ambiguous(new), next);
+    }
+    keys.found
 }
 
 /// What keeps the differences from being made, if anything does: all of it, so that nobody has to find out one by one.

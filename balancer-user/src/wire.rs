@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::{Hook, OnUnframed, Pool, ReturnPath, Select},
+    config::{Hook, OnAmbiguous, OnUnframed, Pool, ReturnPath, Select},
     endpoint::{Route, Weight},
     label::Label,
     model::{Change, Condition, Guard, Over, Percent, Sessions, Tally, Then, pin::Network},
@@ -31,12 +31,33 @@ pub struct Status {
     pub sessions_limit: u32,
     pub memory_bytes: u64,
     pub services: Vec<ServiceStatus>,
+    /// Addresses with rules.
+    #[serde(default)]
+    pub listeners: Vec<ListenerStatus>,
     pub snapshots: SnapshotStatus,
     /// Events that their hook was too slow for, since the start.
     #[serde(default)]
     pub hook_events_dropped: u64,
     /// How often each verdict was given, without those that never were.
     pub counters: Vec<Counter>,
+}
+
+/// An address whose requests are told apart by rules.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerStatus {
+    pub listen: SocketAddrV4,
+    /// The service of requests that no rule matches.
+    pub default: Option<String>,
+    pub on_ambiguous: OnAmbiguous,
+    /// In their order.
+    pub rules: Vec<RuleStatus>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleStatus {
+    /// What it asks for: `path /shop, host shop.example.org`.
+    pub asks: String,
+    pub service: String,
 }
 
 /// What a reboot now would bring back, and what the start brought back.
@@ -121,6 +142,9 @@ pub struct ServiceStatus {
     /// The version that ids known nowhere are adopted into.
     pub adopt: Option<Label>,
     pub canary: Option<CanaryStatus>,
+    /// The rules of its address, where there are any.
+    #[serde(default)]
+    pub listener: Option<ListenerStatus>,
     /// The last canary, if it was given up by itself.
     #[serde(default)]
     pub aborted: Option<AbortedStatus>,
@@ -547,6 +571,9 @@ pub struct ExplainRequest {
     pub cookies: Vec<String>,
     #[serde(default)]
     pub path: Option<String>,
+    /// The host that is asked; `None`: the listener's address.
+    #[serde(default)]
+    pub host: Option<String>,
     /// Other headers, each as `Name: value`: where a pin may stand.
     #[serde(default)]
     pub headers: Vec<String>,
@@ -556,9 +583,13 @@ pub struct ExplainRequest {
 /// Why a request goes where it goes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Explanation {
+    /// The service that the listener's rules lead to; `None` where they lead nowhere, or where there are none.
+    #[serde(default)]
+    pub service: Option<String>,
     pub version: Option<Label>,
     pub backend: Option<SocketAddrV4>,
-    /// `pin`, `override`, `bound`, `moved`, `route`, `adopted`, `canary`, `active`; `rejected` (with a 503) or `none`.
+    /// `pin`, `override`, `bound`, `moved`, `route`, `adopted`, `canary`, `active`; `rejected` (with a 503) or
+    /// `none`; `unmatched` (a 404) or `ambiguous` (a 400) where the listener's rules lead to no service.
     pub reason: String,
     /// How it came to that, one sentence a step.
     pub steps: Vec<String>,

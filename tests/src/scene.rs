@@ -23,6 +23,8 @@ pub enum Kind {
     Impatient,
     /// The same, whose session ids end in the number of its host: `.n1`, `.n2`, …
     Routed,
+    /// The same, each below a path that is named like its version up to the dash: `shop-1` below `/shop`.
+    Contexts,
     /// Real Tomcat 10.
     Tomcat,
 }
@@ -37,18 +39,22 @@ impl Kind {
     /// Starts it on several hosts, as different versions.
     pub fn start_all(self, lab: &Lab, wanted: &[(usize, &str)]) -> Result<BTreeMap<usize, Application>> {
         let hosts = wanted.iter().map(|(host, _)| *host);
-        let demo = |arguments: &dyn Fn(usize) -> Vec<String>| -> Result<Vec<Application>> {
+        let demo = |arguments: &dyn Fn(usize, &str) -> Vec<String>| -> Result<Vec<Application>> {
             let start = |(host, version): &(usize, &str)| {
-                let arguments = arguments(*host);
+                let arguments = arguments(*host, version);
                 let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
                 Demo::start_with(lab, programs::demo()?, *host, version, &arguments).map(Application::Demo)
             };
             wanted.iter().map(start).collect()
         };
         let applications: Vec<Application> = match self {
-            Self::Demo => demo(&|_| Vec::new())?,
-            Self::Impatient => demo(&|_| vec!["--idle".to_owned(), "1000".to_owned()])?,
-            Self::Routed => demo(&|host| vec!["--route".to_owned(), format!("n{host}")])?,
+            Self::Demo => demo(&|_, _| Vec::new())?,
+            Self::Impatient => demo(&|_, _| vec!["--idle".to_owned(), "1000".to_owned()])?,
+            Self::Routed => demo(&|host, _| vec!["--route".to_owned(), format!("n{host}")])?,
+            Self::Contexts => demo(&|_, version| {
+                let name = version.split('-').next().unwrap_or(version);
+                vec!["--context".to_owned(), format!("/{name}")]
+            })?,
             Self::Tomcat => Tomcat::start_all(lab, wanted)?.into_iter().map(Application::Tomcat).collect(),
         };
         Ok(hosts.zip(applications).collect())

@@ -21,7 +21,12 @@ pub struct Stage<'a> {
     offloads: Offloads,
     mtu: u16,
     shop: Shop<'a>,
+    neighbours: &'a [Neighbour<'a>],
+    rules: &'a str,
 }
+
+/// Another service on the shop's address: its name, and its versions with the numbers of their hosts.
+pub type Neighbour<'a> = (&'a str, &'a [(&'a str, &'a [usize])]);
 
 impl<'a> Stage<'a> {
     /// Two hosts, the first with 001 of the demo; new sessions get the highest version.
@@ -36,7 +41,14 @@ impl<'a> Stage<'a> {
             offloads: Offloads::On,
             mtu: 1500,
             shop: Shop::new(&[("001", &[1])]),
+            neighbours: &[],
+            rules: "",
         }
+    }
+
+    /// Other services on the shop's address, chosen in the same way, and the lines that say which requests are for which.
+    pub fn neighbours(self, neighbours: &'a [Neighbour<'a>], rules: &'a str) -> Self {
+        Self { neighbours, rules, ..self }
     }
 
     /// Which application.
@@ -127,10 +139,21 @@ impl<'a> Stage<'a> {
             Some(place) => builder.relay(place).build()?,
             None => builder.build()?,
         };
-        let running =
-            self.shop.versions.iter().flat_map(|(label, hosts)| hosts.iter().map(move |host| (*host, *label)));
+        let versions = self.neighbours.iter().flat_map(|(_, versions)| versions.iter());
+        let running = self
+            .shop
+            .versions
+            .iter()
+            .chain(versions)
+            .flat_map(|(label, hosts)| hosts.iter().map(move |host| (*host, *label)));
         let applications = self.kind.start_all(&lab, &running.collect::<Vec<_>>())?;
-        let config = self.shop.to_toml(&lab);
+        let mut config = self.shop.to_toml(&lab);
+        for (name, versions) in self.neighbours {
+            config += &Shop { versions, ..self.shop.clone() }.service(name, &lab);
+        }
+        if !self.rules.is_empty() {
+            config += &format!("\n[[listener]]\nlisten = \"{}:80\"\n{}\n", lab.vip(), self.rules);
+        }
         let balancer = Balancer::start(&lab, programs::balancer()?, &config)?;
         let mut scene = Scene { lab: &lab, kind: self.kind, config, balancer, applications };
         // Caught, so that the balancer still lives when it is asked what it saw.

@@ -117,7 +117,7 @@ impl<'a> Agreement<'a> {
         let mut state = State::default();
         let service = state.ensure_service("shop").map_err(|refusal| anyhow::anyhow!("{refusal}"))?.id;
         plane.set_addresses(&plan::addresses(&config, &state))?;
-        plane.set_listener(plan::listener_key(&config.services[0]), plan::listener(service, plan::UNLEARNED))?;
+        plane.set_listener(plan::listener_key(config.services[0].listen), plan::listener(service, plan::UNLEARNED))?;
         Ok(Self {
             world,
             random: StdRng::seed_from_u64(SEED),
@@ -350,7 +350,7 @@ impl<'a> Agreement<'a> {
         let cookie = if cookie.is_empty() { String::new() } else { format!("Cookie: {cookie}\r\n") };
         let more: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
         let bytes = format!("GET {path} HTTP/1.1\r\nHost: shop\r\n{cookie}{more}\r\n").into_bytes();
-        Asked { bytes, request: ExplainRequest { cookies, path: Some(path), headers, source } }
+        Asked { bytes, request: ExplainRequest { cookies, path: Some(path), host: None, headers, source } }
     }
 
     /// One that may be known, with or without a route.
@@ -366,7 +366,7 @@ impl<'a> Agreement<'a> {
 
     fn explain(&self, asked: &Asked) -> Result<Explanation> {
         let service = self.state.service("shop").context("no service")?;
-        explain::explain(&self.plane, service, &self.config.services[0], &asked.request, Now::read())
+        explain::explain(&self.plane, service, &self.config.services[0], None, &asked.request, Now::read())
             .map_err(|failure| anyhow::anyhow!("{failure}"))
     }
 

@@ -76,6 +76,11 @@ pub struct Head {
     pub pin_cookie: Span,
     pub pin_header: Span,
     pub query: Span,
+    /// Of a request: its target, query included.
+    pub target: Span,
+    /// Of a request: where the value of its last Host field begins, behind the colon; and how many such fields it has.
+    pub host: u32,
+    pub hosts: u32,
 }
 
 impl Head {
@@ -94,6 +99,9 @@ impl Head {
         pin_cookie: Span::NONE,
         pin_header: Span::NONE,
         query: Span::NONE,
+        target: Span::NONE,
+        host: 0,
+        hosts: 0,
     };
 
     /// Back to [`Head::EMPTY`], but for ids that do not count: field by field, since BPF has no `memset`.
@@ -111,5 +119,7 @@ impl Head {
         self.pin_cookie = Span::NONE;
         self.pin_header = Span::NONE;
         self.query = Span::NONE;
+        self.target = Span::NONE;
+        self.hosts = 0;
     }
 }

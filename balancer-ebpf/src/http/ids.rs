@@ -63,7 +63,7 @@ pub(super) fn named_value(buffer: &Buffer, name: &Name, start: u32, end: u32) ->
 
 /// The stretch without the blanks at its ends, of which up to eight are taken away at each.
 #[inline(always)]
-pub(super) fn trim(buffer: &Buffer, start: u32, end: u32) -> (u32, u32) {
+pub(crate) fn trim(buffer: &Buffer, start: u32, end: u32) -> (u32, u32) {
     let start = start + leading_blanks(word_at(buffer, start));
     if start >= end {
         return (end, end);
@@ -76,7 +76,7 @@ pub(super) fn trim(buffer: &Buffer, start: u32, end: u32) -> (u32, u32) {
 /// makes no other token of it a letter; what is folded is no letter in a name of another field at worst, and such a field pins
 /// nobody without the value.
 #[inline(always)]
-pub(super) fn lower_name_at(buffer: &Buffer, name: &Name, pos: u32) -> bool {
+pub(crate) fn lower_name_at(buffer: &Buffer, name: &Name, pos: u32) -> bool {
     let mut index = 0;
     while index < MAX_NAME {
         let done = index as u32;

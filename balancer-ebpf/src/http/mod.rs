@@ -29,9 +29,9 @@ pub use scanned::Scanned;
 
 use crate::host::Cpu;
 use crate::layout::{Buffer, SessionRule};
-pub(crate) use ids::name_at;
+pub(crate) use ids::{lower_name_at, name_at, trim};
 use lines::{Line, Walk};
-pub(crate) use swar::{byte_at, equal, first, word_at};
+pub(crate) use swar::{byte_at, equal, first, keep, leading_blanks, odd, splat, word_at};
 
 /// Bytes of a head at most, its blank line included: what Tomcat and nginx take by default.
 pub const HEAD_LIMIT: u32 = 8192;
@@ -75,7 +75,7 @@ pub struct Scan {
 }
 
 // Map values have no padding: every byte of them is a field's.
-const _: () = assert!(size_of::<Head>() == 104 && size_of::<Scan>() == 104 + 2 * 8 + 10 * 4 + 8 + 2 * 8);
+const _: () = assert!(size_of::<Head>() == 120 && size_of::<Scan>() == 120 + 2 * 8 + 10 * 4 + 8 + 2 * 8);
 
 /// Nothing has ended the scan yet.
 const RUNNING: u32 = u32::MAX;

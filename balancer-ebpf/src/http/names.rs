@@ -71,14 +71,18 @@ fn field(scan: &mut Scan, buffer: &Buffer, rule: &SessionRule, colon: u32) {
     let len = colon - scan.line;
     let mut mode = VALUE;
     // Most names are told from ours by their length alone.
-    const LENGTHS: u32 = 1 << 6 | 1 << 7 | 1 << 10 | 1 << 13 | 1 << 14 | 1 << 16 | 1 << 17 | 1 << 18 | 1 << 19;
+    const LENGTHS: u32 = 1 << 4 | 1 << 6 | 1 << 7 | 1 << 10 | 1 << 13 | 1 << 14 | 1 << 16 | 1 << 17 | 1 << 18 | 1 << 19;
     if len < 32 && (LENGTHS >> len) & 1 != 0 {
         // Folding the case of a token this way makes no other token of it a letter.
         let head = word_at(buffer, scan.line) | splat(0x20);
         let tail = word_at(buffer, colon - 8) | splat(0x20);
         let short = head & 0xffff_ffff_ffff;
         let of = |text: &[u8; 8]| u64::from_le_bytes(*text);
-        if len == 6 && short == of(b"cookie\0\0") && scan.response == 0 {
+        if len == 4 && head << 32 == of(b"\0\0\0\0host") && scan.response == 0 {
+            // Its value is for the rules to read, where there are any.
+            scan.head.host = colon + 1;
+            scan.head.hosts += 1;
+        } else if len == 6 && short == of(b"cookie\0\0") && scan.response == 0 {
             mode = COOKIE;
         } else if len == 6 && short == of(b"expect\0\0") && scan.response == 0 {
             mode = EXPECT;

@@ -29,6 +29,7 @@ pub(super) fn method(scan: &mut Scan, buffer: &Buffer, space: u32) {
     }
     scan.item = space + 1;
     scan.cursor = space + 1;
+    scan.head.target.pos = space + 1;
     part(scan, TARGET, SEMICOLONS);
 }
 
@@ -97,6 +98,7 @@ fn version(scan: &mut Scan, buffer: &Buffer, space: u32) -> bool {
     if empty || keep(word_at(buffer, space + 9), 2) != u64::from(u16::from_le_bytes(*b"\r\n")) {
         return scan.stop(BadRequestLine);
     }
+    scan.head.target.len = space - scan.head.target.pos;
     scan.cursor = line;
     scan.line = line;
     scan.mode = NAME;

@@ -61,7 +61,7 @@ pub(super) fn stops(word: u64, floor: u64, fold: u64) -> u64 {
 
 /// The bytes that are neither letters nor `-`, each exactly.
 #[inline(always)]
-pub(super) fn odd(word: u64) -> u64 {
+pub(crate) fn odd(word: u64) -> u64 {
     let ascii = word & ASCII;
     let lower = ascii | splat(0x20);
     let letter = (lower + splat(0x80 - b'a')) & !(lower + splat(0x7f - b'z'));
@@ -86,7 +86,7 @@ fn inked(word: u64) -> u64 {
 
 /// How many blanks a word begins with.
 #[inline(always)]
-pub(super) fn leading_blanks(word: u64) -> u32 {
+pub(crate) fn leading_blanks(word: u64) -> u32 {
     let inked = inked(word);
     if inked == 0 { 8 } else { first(inked) }
 }
@@ -103,7 +103,7 @@ pub(super) fn trailing_blanks(word: u64) -> u32 {
 
 /// The word's bytes from the first on, as many as `count` says, at most eight; zeroes behind them.
 #[inline(always)]
-pub(super) fn keep(word: u64, count: u32) -> u64 {
+pub(crate) fn keep(word: u64, count: u32) -> u64 {
     if count >= 8 { word } else { word & !(u64::MAX << (count * 8)) }
 }
 

@@ -5,15 +5,18 @@
 use balancer_ebpf::cookie::check_packed;
 use balancer_ebpf::decide::{Choice, Decided, Search, decide};
 use balancer_ebpf::http::{Chunk, Head, Scan, Scanned, Span, scan_chunk, scan_request, scan_response};
-use balancer_ebpf::layout::{Buffer, Flow, FlowKey, Globals, NONE, Policy, SessionHash, SessionRule};
+use balancer_ebpf::layout::{
+    Buffer, Condition, Flow, FlowKey, Globals, NONE, Policy, RuleSet, SessionHash, SessionRule,
+};
 use balancer_ebpf::net::{Crafted, Draft, Seq, Sum, craft, sum};
 use balancer_ebpf::pins;
 use balancer_ebpf::route::{Scratch, find};
+use balancer_ebpf::rules;
 use balancer_ebpf::sessions::{Bound, Shelf, bind, forget, rename};
 use balancer_ebpf::sip::session_hash;
 use balancer_ebpf::splice::{
-    Lookup, Loss, Next, Now, Step, answered, claim_leg, claim_slot, claim_stash, conclude, join, look_up, lost, park,
-    refresh, reject, take, trace,
+    Lookup, Loss, Next, Now, Step, answered, choose, claim_leg, claim_slot, claim_stash, conclude, join, look_up, lost,
+    park, refresh, reject, take, trace,
 };
 
 use balancer_ebpf::verdict::Verdict;
@@ -106,6 +109,39 @@ pub(super) extern "C" fn balancer_look_up(
     references!(0; globals, policy, buffer, head; lookup);
     look_up(&Kernel, globals, policy, buffer, head, lookup);
     0
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn balancer_choose(flow: *const Flow, ns: u64) -> u64 {
+    let unconfigured = pack_step((Next::Done, Verdict::NoConfig));
+    references!(unconfigured; flow;);
+    let Some(work) = work() else { return unconfigured };
+    pack_step(choose(&Kernel, work, flow, Now::at(ns)))
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn balancer_find_service(
+    rules: *const RuleSet,
+    buffer: *const Buffer,
+    head: *const Head,
+    scratch: *const rules::Scratch,
+) -> u32 {
+    references!(rules::Ruled::Unmatched as u32; rules, buffer, head, scratch;);
+    rules::find(&Kernel, rules, buffer, head, scratch) as u32
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn balancer_condition(
+    condition: *const Condition,
+    buffer: *const Buffer,
+    head: *const Head,
+    scratch: *const rules::Scratch,
+) -> u32 {
+    references!(rules::Holds::No as u32; condition, buffer, head, scratch;);
+    rules::holds::<Bpf>(condition, buffer, head, scratch) as u32
 }
 
 #[unsafe(no_mangle)]

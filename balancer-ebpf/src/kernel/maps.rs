@@ -13,13 +13,14 @@ use balancer_ebpf::decide::{Backends, Choice, Decided, Search};
 use balancer_ebpf::host::{Cpu, Entered, Machine, Maps, Step};
 use balancer_ebpf::http::{Chunk, Head, Scan, Scanned, Span};
 use balancer_ebpf::layout::{
-    Backend, Bucket, Buffer, Flow, FlowKey, FlowSlot, Globals, Hands, LEG_CLASSES, LegSlot, Listener, ListenerKey,
-    MAX_BACKENDS, MAX_PINS, MAX_SERVICES, MAX_VERSIONS, Outcomes, Pin, PinEvent, PinKey, Policy, SERVICE_BLOCKS,
-    SessionHash, SessionRule, SourceKey, Stash, Traffic,
+    Backend, Bucket, Buffer, Condition, Flow, FlowKey, FlowSlot, Globals, Hands, LEG_CLASSES, LegSlot, Listener,
+    ListenerKey, MAX_BACKENDS, MAX_PINS, MAX_SERVICES, MAX_VERSIONS, Outcomes, Pin, PinEvent, PinKey, Policy,
+    RULE_BLOCKS, RuleSet, SERVICE_BLOCKS, SessionHash, SessionRule, SourceKey, Stash, Traffic,
 };
 use balancer_ebpf::net::{Crafted, Draft, Seq, Sum};
 use balancer_ebpf::pins::Pins;
 use balancer_ebpf::route::Scratch;
+use balancer_ebpf::rules::{self, Holds, Ruled};
 use balancer_ebpf::sessions::{Bound, Shelf, Table};
 use balancer_ebpf::splice::{Lookup, Loss, Now, Step as StepAnswer};
 use balancer_ebpf::verdict::{COUNTERS as COUNTER_COUNT, Note};
@@ -46,6 +47,10 @@ static INTERFACES: HashMap<u32, u32> = HashMap::with_max_entries(256, 0);
 static SERVICES: Array<u64> = Array::with_max_entries(MAX_SERVICES, BPF_F_MMAPABLE);
 #[map]
 static POLICIES: Array<Policy> = Array::with_max_entries(MAX_SERVICES * SERVICE_BLOCKS, 0);
+#[map]
+static LISTENER_WORDS: Array<u64> = Array::with_max_entries(MAX_SERVICES, BPF_F_MMAPABLE);
+#[map]
+static RULES: Array<RuleSet> = Array::with_max_entries(MAX_SERVICES * RULE_BLOCKS, 0);
 #[map]
 static BACKENDS: Array<Shared<Backend>> = Array::with_max_entries(MAX_BACKENDS, BPF_F_MMAPABLE);
 #[map]
@@ -271,6 +276,18 @@ impl Maps for Kernel {
         POLICIES.get(block)
     }
     #[inline(always)]
+    fn listener_word(&self, index: u32) -> u64 {
+        match LISTENER_WORDS.get_ptr(index) {
+            // SAFETY: as above.
+            Some(word) => unsafe { word.read_volatile() },
+            None => 0,
+        }
+    }
+    #[inline(always)]
+    fn rules(&self, block: u32) -> Option<&RuleSet> {
+        RULES.get(block)
+    }
+    #[inline(always)]
     fn traffic(&self, index: u32) -> Option<&Traffic> {
         shared(&TRAFFIC, index)
     }
@@ -367,6 +384,18 @@ impl Maps for Kernel {
     #[inline(always)]
     fn find_pin(&self, globals: &Globals, policy: &Policy, buffer: &Buffer, head: &Head, lookup: &mut Lookup) {
         functions::balancer_find_pin(globals, policy, buffer, head, lookup);
+    }
+    #[inline(always)]
+    fn choose(&self, _: &mut Work, flow: &Flow, now: Now) -> StepAnswer {
+        functions::stepped(functions::balancer_choose(flow, now.ns))
+    }
+    #[inline(always)]
+    fn find_service(&self, rules: &RuleSet, buffer: &Buffer, head: &Head, scratch: &rules::Scratch) -> Ruled {
+        Ruled::from_number(functions::balancer_find_service(rules, buffer, head, scratch))
+    }
+    #[inline(always)]
+    fn condition(&self, condition: &Condition, buffer: &Buffer, head: &Head, scratch: &rules::Scratch) -> Holds {
+        Holds::from_number(functions::balancer_condition(condition, buffer, head, scratch))
     }
     #[inline(always)]
     fn decide(&self, policy: &Policy, search: &mut Search, choice: &mut Choice) -> Decided {

@@ -82,6 +82,10 @@ pub const ANSWERED_LAST: u32 = 1 << 22;
 /// The director has answered in the backend's place (`splice/reject.rs`), and its answer was the last.
 pub const REJECTED: u32 = 1 << 23;
 
+/// That answer was not a 503: no rule of the listener matches the request (a 404), or rules cannot be applied to it (a 400).
+pub const REJECTED_UNMATCHED: u32 = 1 << 26;
+pub const REJECTED_AMBIGUOUS: u32 = 1 << 27;
+
 /// The last request moved its session, which is bound to wherever that request goes.
 pub const SESSION_MOVED: u32 = 1 << 25;
 
@@ -114,6 +118,7 @@ pub struct Flow {
     pub state: u32,
     /// `CLIENT_*`, `REQUESTS_*`, … bits.
     pub flags: u32,
+    /// The service of the request that was decided last, or that is held; before the first one, the listener's.
     pub service: u32,
     /// The flow's own slot.
     pub slot: u32,

@@ -60,6 +60,9 @@ pub struct Leg {
     pub next: Seq,
     pub expected: Seq,
     pub clock: u32,
+    /// The service that `version` is of. A request may be for another one than that of the leg at hand.
+    pub service: u32,
+    pub zero: u32,
 }
 
 /// A leg's slot.

@@ -13,6 +13,7 @@ mod listener;
 mod outcomes;
 mod pin;
 mod policy;
+mod rules;
 mod session;
 mod stash;
 #[cfg(test)]
@@ -29,12 +30,13 @@ pub use listener::*;
 pub use outcomes::*;
 pub use pin::*;
 pub use policy::*;
+pub use rules::*;
 pub use session::*;
 pub use stash::*;
 pub use traffic::*;
 
 /// Changes whenever any layout below does.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Names of the maps, as pinned below `<bpffs>/balancer/<name>/v<VERSION>/`.
 pub mod map {
@@ -44,6 +46,10 @@ pub mod map {
     pub const SERVICES: &str = "SERVICES";
     /// `ARRAY` policy block index → [`super::Policy`].
     pub const POLICIES: &str = "POLICIES";
+    /// `ARRAY` index of a listener → `u64` word ([`super::ServiceWord`]) of its rules, mmapable; 0: it has none.
+    pub const LISTENER_WORDS: &str = "LISTENER_WORDS";
+    /// `ARRAY` index of a listener × [`super::RULE_BLOCKS`] and on → [`super::RuleSet`].
+    pub const RULES: &str = "RULES";
     /// `ARRAY` backend id → [`super::Backend`].
     pub const BACKENDS: &str = "BACKENDS";
     /// `HASH` [`super::FlowKey`] → `u32` slot.

@@ -198,8 +198,8 @@ pub struct Policy {
     pub hold_until: u64,
     /// Which kinds of pins there are: `PINS_*` bits. At 0 nobody looks for one.
     pub pins: u32,
-    /// 0.
-    pub zero: u32,
+    /// Index and one of the listener whose rules choose among its services, or 0: the service has its listener for itself.
+    pub listener: u32,
     /// How many of `routes` are in use: at 0 nobody looks for a route in an id.
     pub route_count: u32,
     /// What tags of routes begin with.
@@ -227,7 +227,7 @@ impl Policy {
             canary_salt: 0,
             hold_until: 0,
             pins: 0,
-            zero: 0,
+            listener: 0,
             route_count: 0,
             route_seed: 0,
             rule,

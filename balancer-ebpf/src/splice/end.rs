@@ -73,11 +73,11 @@ pub(super) fn settle<M: Maps>(maps: &M, flow: &mut Flow) {
 #[inline(always)]
 pub(super) fn leave_leg<M: Maps>(maps: &M, flow: &mut Flow) {
     if has_leg(flow) {
-        let version = flow.leg.version;
+        let (service, version) = (flow.leg.service, flow.leg.version);
         if flow.outstanding != 0 {
-            count_in_flight(maps, flow.service, version, u64::from(flow.outstanding).wrapping_neg());
+            count_in_flight(maps, service, version, u64::from(flow.outstanding).wrapping_neg());
         }
-        count_flow(maps, flow.service, version, u64::MAX);
+        count_flow(maps, service, version, u64::MAX);
         count_leg(maps, flow.leg.backend, u64::MAX);
     }
     flow.outstanding = 0;

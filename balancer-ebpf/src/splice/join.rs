@@ -15,6 +15,7 @@ pub fn join<M: Maps>(maps: &M, flow: &mut Flow, slot: u32, choice: &Choice, now:
     let first = flow.request_first;
     let sent = flow.sent;
     let leg = &mut flow.leg;
+    leg.service = flow.service;
     leg.version = choice.version;
     leg.generation = choice.generation;
     leg.position = choice.position;

@@ -33,6 +33,10 @@ pub struct Lookup {
     index: u32,
     /// The client's address.
     pub(crate) source: u32,
+    /// What the listener's rules made of the request ([`crate::rules::Ruled`]); matched also where there are none.
+    pub(crate) ruled: u32,
+    /// How the request is refused because of that: `REJECTED_*`, or 0.
+    pub(crate) refused: u32,
     zero: u32,
     tried: SessionHash,
     pub(super) shelf: Shelf,
@@ -54,6 +58,8 @@ impl Lookup {
         self.pin.pin = 0;
         self.pin.id = 0;
         self.pin.flags = 0;
+        self.ruled = 0;
+        self.refused = 0;
     }
 
     /// The present second.

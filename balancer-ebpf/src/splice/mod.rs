@@ -12,6 +12,7 @@
 //! | `alone` | those of flows that have none: the director answers itself |
 //! | `request` | a request: scanned, decided, counted, and sent where it belongs |
 //! | `body` | bodies of both directions: to where the next head begins |
+//! | `choose` | which of its listener's services it is for |
 //! | `lookup` | which session it belongs to |
 //! | `open` | legs: opening, trying the next backend |
 //! | `pool` | legs that wait for other flows' requests |
@@ -34,6 +35,7 @@ mod alone;
 mod backend;
 mod begin;
 mod body;
+mod choose;
 mod client;
 mod end;
 mod gateway;
@@ -59,6 +61,7 @@ mod too_big;
 pub use backend::backend_step;
 pub use begin::claim_slot;
 pub use body::follow;
+pub use choose::choose;
 pub use client::{arrival, client_step};
 pub use idle::idle_step;
 pub use join::join;
@@ -103,6 +106,8 @@ pub enum Next {
     Emit,
     /// Read the request that begins or goes on in the segment.
     Request,
+    /// Find out which service the request that was read is for.
+    Choose,
     /// Decide the request that was read.
     Decide,
     /// It goes to the leg at hand, and so may the next one, which begins in the same segment.
@@ -137,16 +142,17 @@ impl Next {
             5 => Self::FarewellAndDraft,
             6 => Self::Emit,
             7 => Self::Request,
-            8 => Self::Decide,
-            9 => Self::More,
-            10 => Self::Open,
-            11 => Self::OpenRebind,
-            12 => Self::OpenAgain,
-            13 => Self::Refused,
-            14 => Self::Reopen,
-            15 => Self::GiveUp,
-            16 => Self::Reject,
-            17 => Self::Hold,
+            8 => Self::Choose,
+            9 => Self::Decide,
+            10 => Self::More,
+            11 => Self::Open,
+            12 => Self::OpenRebind,
+            13 => Self::OpenAgain,
+            14 => Self::Refused,
+            15 => Self::Reopen,
+            16 => Self::GiveUp,
+            17 => Self::Reject,
+            18 => Self::Hold,
             _ => Self::Done,
         }
     }
@@ -177,6 +183,9 @@ fn requests<M: Maps, F: Frame>(
     let mut step = (Next::More, Verdict::RequestSame);
     for _ in 0..PIPELINED {
         step = frame.request_step(maps, work, globals, flow, now);
+        if step.0 as u32 == Next::Choose as u32 {
+            step = maps.choose(work, flow, now);
+        }
         if step.0 as u32 == Next::Decide as u32 {
             step = frame.decide_step(maps, work, globals, flow, now);
         }
@@ -382,10 +391,16 @@ fn count_leg<M: Maps>(maps: &M, backend: u32, by: u64) {
     }
 }
 
-/// The present policy of a flow's service.
+/// The present policy of a service.
+#[inline(always)]
+fn policy_of_service<M: Maps>(maps: &M, service: u32) -> Option<&Policy> {
+    maps.policy(ServiceWord(maps.service_word(service)).block())
+}
+
+/// The present policy of the service that a flow's leg is of; without a leg, of the flow's service.
 #[inline(always)]
 fn policy_of<'a, M: Maps>(maps: &'a M, flow: &Flow) -> Option<&'a Policy> {
-    maps.policy(ServiceWord(maps.service_word(flow.service)).block())
+    policy_of_service(maps, if has_leg(flow) { flow.leg.service } else { flow.service })
 }
 
 /// Whether an end's clock went on by so little that nobody is harmed if the segment was damaged that says so: whoever is shown a

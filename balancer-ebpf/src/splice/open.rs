@@ -49,6 +49,7 @@ pub fn open_step<M: Maps, F: Frame>(
     let mut aims = true;
     // What is known of another packet's request does not count.
     work.choice.missing = 0;
+    work.lookup.refused = 0;
     let verdict = match next {
         Next::Open => {
             fresh(flow);
@@ -157,11 +158,12 @@ fn aim<M: Maps>(maps: &M, choice: &Choice, globals: &Globals, flow: &mut Flow, n
     if has_leg(flow) {
         end::reach_with_flow(maps, flow);
         gateway::leave(maps, flow);
-        count_flow(maps, flow.service, flow.leg.version, u64::MAX);
+        count_flow(maps, flow.leg.service, flow.leg.version, u64::MAX);
         count_leg(maps, flow.leg.backend, u64::MAX);
     }
     count_flow(maps, flow.service, choice.version, 1);
     count_leg(maps, choice.backend, 1);
+    flow.leg.service = flow.service;
     let class = pool::class(flow);
     let own_address = gateway::wanted(maps, flow);
     flow.flags &= !LEG_REUSED;

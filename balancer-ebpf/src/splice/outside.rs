@@ -21,7 +21,7 @@ pub fn close<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work) -> Ver
     let meant = flow.key == work.errand.key
         && matches!(flow.state, FLOW_OPENING | FLOW_SPLICED)
         && has_leg(&flow)
-        && flow.service == work.errand.service
+        && flow.leg.service == work.errand.service
         && flow.leg.version == work.errand.version;
     if !meant {
         return Verdict::NotOurs;

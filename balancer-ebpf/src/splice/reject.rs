@@ -1,33 +1,49 @@
-//! Answering in the backend's place: a 503, and the end of the connection, where no backend may have the request.
+//! Answering in the backend's place: a 503, and the end of the connection, where no backend may have the request; a 404 or a 400 where
+//! no rule of the listener leads it to a service.
 //!
 //! The answer needs no leg. It is made anew whenever it is wanted again, so nothing keeps it; what the client still sends of its
 //! request is acknowledged and thrown away, since a RST could take the answer from it before it was read (RFC 9112, section 9.6).
 
-use super::{Next, Now, Step, alone, end, has_leg, pool, request};
+use super::{Next, Now, Step, alone, choose, end, has_leg, pool, request};
 use crate::decide::MISSING_GONE;
 use crate::host::Maps;
-use crate::layout::{BACKEND_FIN, CLIENT_FIN, Flow, NONE, PIN_TRACED, REJECTED};
+use crate::layout::{BACKEND_FIN, CLIENT_FIN, Flow, NONE, PIN_TRACED, REJECTED, REJECTED_UNMATCHED};
 use crate::net::{ACK, FIN, Frame, PSH};
 use crate::verdict::{Note, Verdict};
 use crate::work::Work;
 
-/// The answer: head, and body.
-const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 42\r\n\
+/// The answers: head, and body.
+const UNAVAILABLE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 42\r\n\
 Retry-After: 1\r\nConnection: close\r\n\r\nno server is there for this request now.\r\n";
-/// Bytes of its head, which is all that a HEAD gets.
-const HEAD: u32 = ANSWER.len() as u32 - 42;
-const WORDS: usize = ANSWER.len().div_ceil(8);
+const UNMATCHED: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nContent-Length: 42\r\n\
+Connection: close\r\n\r\nno service is there to take this request\r\n";
+const AMBIGUOUS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 42\r\n\
+Connection: close\r\n\r\none could read it in more ways than one.\r\n";
+/// Bytes of a body, which all have alike. A HEAD gets none.
+const BODY: u32 = 42;
+const WORDS: usize = UNAVAILABLE.len().div_ceil(8);
 
-/// The answer as words of a buffer.
-const TEXT: [u64; WORDS] = {
+/// An answer as words of a buffer.
+const fn words(answer: &[u8]) -> [u64; WORDS] {
     let mut words = [0u64; WORDS];
     let mut index = 0;
-    while index < ANSWER.len() {
-        words[index / 8] |= (ANSWER[index] as u64) << ((index % 8) * 8);
+    while index < answer.len() {
+        words[index / 8] |= (answer[index] as u64) << ((index % 8) * 8);
         index += 1;
     }
     words
-};
+}
+
+/// The answers: by the flags of their flow.
+static TEXTS: [[u64; WORDS]; 4] = [words(UNAVAILABLE), words(UNMATCHED), words(AMBIGUOUS), words(UNAVAILABLE)];
+const LENGTHS: [u32; 4] =
+    [UNAVAILABLE.len() as u32, UNMATCHED.len() as u32, AMBIGUOUS.len() as u32, UNAVAILABLE.len() as u32];
+
+/// Which answer a flow has.
+#[inline(always)]
+const fn which(flow: &Flow) -> usize {
+    (flow.flags / REJECTED_UNMATCHED & 3) as usize
+}
 
 /// Carries out [`Next::Reject`], where packets can grow: the first time for the request at hand, and again for whatever the client
 /// still sends.
@@ -37,7 +53,8 @@ pub fn reject<M: Maps>(maps: &M, work: &mut Work, flow: &mut Flow, now: Now) -> 
         refused(maps, work, flow, now);
         begin(maps, work, flow);
     }
-    emit(work, flow, now, Verdict::Rejected)
+    let verdict = if which(flow) == 0 { Verdict::Rejected } else { Verdict::NoService };
+    emit(work, flow, now, verdict)
 }
 
 /// What is to be known of a request that no backend may have.
@@ -49,6 +66,7 @@ fn refused<M: Maps>(maps: &M, work: &mut Work, flow: &Flow, now: Now) {
         // Its user is told once, and begins anew then.
         maps.forget(globals, &work.lookup.hash, &work.lookup.shelf);
     }
+    choose::count(maps, work);
     if work.choice.missing != 0 {
         maps.note(Note::VersionMissing.counter());
     }
@@ -61,7 +79,9 @@ fn refused<M: Maps>(maps: &M, work: &mut Work, flow: &Flow, now: Now) {
 #[inline(always)]
 fn begin<M: Maps>(maps: &M, work: &Work, flow: &mut Flow) {
     let head = flow.heads & 1 != 0 && flow.outstanding != 0 || request::asks_for_head(work) && flow.outstanding == 0;
-    let len = if head { HEAD } else { ANSWER.len() as u32 };
+    flow.flags |= work.lookup.refused;
+    let all = LENGTHS[which(flow)];
+    let len = if head { all - BODY } else { all };
     let limit = pool::limit_of(maps, flow);
     let parked = limit != 0 && pool::parkable(flow) && maps.park(flow, limit);
     // What waits in the stash was acknowledged or not; now it is all the same.
@@ -126,7 +146,7 @@ fn acknowledged(flow: &Flow) -> crate::net::Seq {
 #[inline(always)]
 fn emit(work: &mut Work, flow: &mut Flow, now: Now, verdict: Verdict) -> Step {
     let len = flow.response.left as u32;
-    for (to, from) in work.buffer.words.iter_mut().zip(TEXT.iter()) {
+    for (to, from) in work.buffer.words.iter_mut().zip(TEXTS[which(flow)].iter()) {
         *to = from.to_le();
     }
     let ack = acknowledged(flow);
@@ -145,19 +165,24 @@ fn emit(work: &mut Work, flow: &mut Flow, now: Now, verdict: Verdict) -> Step {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::REJECTED_AMBIGUOUS;
 
     #[test]
-    fn the_answer_is_what_it_says() {
-        let text = std::str::from_utf8(ANSWER).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert_eq!(head.len() + 4, HEAD as usize);
-        let mut headers = [httparse::EMPTY_HEADER; 8];
-        let mut response = httparse::Response::new(&mut headers);
-        assert!(response.parse(ANSWER).unwrap().is_complete());
-        assert_eq!(response.code, Some(503));
-        let length = response.headers.iter().find(|header| header.name == "Content-Length").unwrap();
-        assert_eq!(std::str::from_utf8(length.value).unwrap(), body.len().to_string());
-        let bytes: Vec<u8> = TEXT.iter().flat_map(|word| word.to_le_bytes()).take(ANSWER.len()).collect();
-        assert_eq!(bytes, ANSWER);
+    fn the_answers_are_what_they_say() {
+        for (flags, answer, code) in
+            [(0, UNAVAILABLE, 503), (REJECTED_UNMATCHED, UNMATCHED, 404), (REJECTED_AMBIGUOUS, AMBIGUOUS, 400)]
+        {
+            let flow = Flow { flags: flags | REJECTED | BACKEND_FIN, ..Flow::default() };
+            let (_, body) = std::str::from_utf8(answer).unwrap().split_once("\r\n\r\n").unwrap();
+            let mut headers = [httparse::EMPTY_HEADER; 8];
+            let mut response = httparse::Response::new(&mut headers);
+            assert!(response.parse(answer).unwrap().is_complete());
+            assert_eq!(response.code, Some(code));
+            let length = response.headers.iter().find(|header| header.name == "Content-Length").unwrap();
+            assert_eq!(std::str::from_utf8(length.value).unwrap(), body.len().to_string());
+            assert_eq!(body.len() as u32, BODY);
+            let bytes = TEXTS[which(&flow)].iter().flat_map(|word| word.to_le_bytes());
+            assert_eq!(bytes.take(LENGTHS[which(&flow)] as usize).collect::<Vec<_>>(), answer);
+        }
     }
 }

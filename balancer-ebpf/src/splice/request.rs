@@ -3,7 +3,8 @@
 use super::body::STRIDE;
 use super::lookup::Lookup;
 use super::{
-    Next, Now, Step, alone, body, count_in_flight, end, has_leg, joined, lookup, open, pool, send, stash, traffic,
+    Next, Now, Step, alone, body, choose, count_in_flight, end, has_leg, joined, lookup, open, pool, send, stash,
+    traffic,
 };
 use crate::decide::{Decided, Search, Why};
 use crate::host::{Cpu, Maps};
@@ -47,6 +48,13 @@ fn extent(work: &Work, flow: &Flow) -> Extent {
     Extent { offset, at: work.segment.payload_at() + offset, stashed, before, there, take }
 }
 
+/// Bytes of the request that are read: of the stash and of the segment.
+#[inline(always)]
+pub(super) fn at_hand(work: &Work, flow: &Flow) -> u32 {
+    let Extent { before, take, .. } = extent(work, flow);
+    before + take
+}
+
 /// A segment in which a request head begins or goes on, at the first byte that is expected of the client: reads the head, and
 /// looks its session up.
 #[inline(always)]
@@ -87,6 +95,9 @@ pub fn request_step<M: Maps, F: Frame>(
         drop(guard);
         return part(maps, frame, work, globals, flow, at, have, now);
     }
+    if policy.listener != 0 {
+        return (Next::Choose, Verdict::RequestSame);
+    }
     if scanned as u32 == Scanned::Complete as u32 {
         let Work { scan, lookup, .. } = work;
         maps.look_up(globals, policy, buffer, &scan.head, lookup);
@@ -110,7 +121,9 @@ pub fn decide_step<M: Maps, F: Frame>(
     let Extent { offset, at, stashed, before, there, take } = extent(work, flow);
     let have = before + take;
     let scanned = work.scan.scanned();
-    let word = ServiceWord(maps.service_word(flow.service));
+    let service = work.lookup.service;
+    let refused = work.lookup.refused != 0;
+    let word = ServiceWord(maps.service_word(service));
     let Some(policy) = maps.policy(word.block()) else { return (Next::Done, Verdict::NoConfig) };
     let complete = scanned as u32 == Scanned::Complete as u32;
     let head_flags = work.scan.head.flags;
@@ -127,7 +140,7 @@ pub fn decide_step<M: Maps, F: Frame>(
     if full || flow.flags & BACKEND_FIN != 0 {
         return (Next::Done, Verdict::RebindWaits);
     }
-    if policy.hold_until > now.ms {
+    if policy.hold_until > now.ms && !refused {
         return (Next::Hold, Verdict::Held);
     }
     if flow.flags & STASH_HELD != 0 {
@@ -135,9 +148,11 @@ pub fn decide_step<M: Maps, F: Frame>(
         end::drop_stash(maps, flow);
     }
     let joined = flow.state == FLOW_SPLICED && has_leg(flow);
-    search(&mut work.search, &work.lookup, flow, joined, now);
-    let decided = maps.decide(policy, &mut work.search, &mut work.choice);
-    if decided as u32 != Decided::Chosen as u32 {
+    // Another service's leg is no leg for this request.
+    let fits = joined && flow.leg.service == service;
+    search(&mut work.search, &work.lookup, flow, fits, now);
+    work.choice.missing = 0;
+    if refused || maps.decide(policy, &mut work.search, &mut work.choice) as u32 != Decided::Chosen as u32 {
         if !frame.can_grow() {
             return (Next::Done, Verdict::NeedsGrowth);
         }
@@ -153,7 +168,7 @@ pub fn decide_step<M: Maps, F: Frame>(
     let choice = work.choice;
     // What cannot be read stays where it is; and, where that is wanted, what nobody can follow.
     let stays = !complete || flow.flags & RESPONSES_UNFRAMED != 0 && policy.flags & POLICY_KEEP_UNFRAMED != 0;
-    let same = joined && (stays || choice.backend == flow.leg.backend && choice.version == flow.leg.version);
+    let same = joined && (stays || fits && choice.backend == flow.leg.backend && choice.version == flow.leg.version);
     let version = if same { flow.leg.version } else { choice.version };
     if joined && !same {
         if flow.flags & RESPONSES_UNFRAMED != 0 {
@@ -165,7 +180,9 @@ pub fn decide_step<M: Maps, F: Frame>(
         }
     }
     let limit = pool::limit(policy);
-    let parks = limit != 0 && pool::parkable(flow);
+    // The leg at hand goes to its own service's pool.
+    let room = if fits || !joined { limit } else { pool::limit_of(maps, flow) };
+    let parks = room != 0 && pool::parkable(flow);
     // How much of what is at hand belongs to this request: its head, and its body as far as it has come. Until the request is
     // accepted, whoever turns back has to withdraw it.
     let first = flow.request.next;
@@ -211,27 +228,29 @@ pub fn decide_step<M: Maps, F: Frame>(
     }
     // Counted first, then the word read again: so whoever changed it in between and then sees no request in flight on a
     // version can be sure that none is on its way to it.
-    count_in_flight(maps, flow.service, version, 1);
-    if maps.service_word(flow.service) != word.0 {
-        count_in_flight(maps, flow.service, version, u64::MAX);
+    count_in_flight(maps, service, version, 1);
+    if maps.service_word(service) != word.0 {
+        count_in_flight(maps, service, version, u64::MAX);
         withdraw(maps, work, flow, first, leg);
         return (Next::Done, Verdict::Undecided);
     }
     if !same {
         // Before the flow changes: without a stash the segment has to come again to a flow that knows nothing of it.
         if !stashed && !stash::stash(maps, frame, stash::for_whole(globals), flow, first, at, keep) {
-            count_in_flight(maps, flow.service, version, u64::MAX);
+            count_in_flight(maps, service, version, u64::MAX);
             withdraw(maps, work, flow, first, leg);
             return (Next::Done, Verdict::StashesFull);
         }
         flow.stash_len = keep;
     }
-    let parked = joined && !same && parks && maps.park(flow, limit);
+    let parked = joined && !same && parks && maps.park(flow, room);
     if leg != NONE && joined && !parked {
         // There was no room for the leg at hand. The first thing that its backend says is answered with a RST.
         end::leave_leg(maps, flow);
         end::release_leg(maps, flow);
     }
+    flow.service = service;
+    choose::count(maps, work);
     maps.conclude(globals, policy, &work.lookup, &work.choice, now.seconds());
     if work.lookup.pin.flags & PIN_TRACED != 0 {
         maps.trace(work, flow, version, choice.backend, now);
@@ -307,6 +326,8 @@ pub fn hold_step<M: Maps, F: Frame>(
     if stash::stash(maps, frame, stash::for_whole(globals), flow, flow.request.next, at, take) {
         flow.stash_len = take;
         flow.flags |= STASH_HELD;
+        // Whose hold it is that lets it go on.
+        flow.service = work.lookup.service;
         maps.keep_held(flow.slot);
     }
     (Next::Done, Verdict::Held)
@@ -323,7 +344,7 @@ pub(super) fn asks_for_head(work: &Work) -> bool {
 pub fn trace<M: Maps>(maps: &M, work: &mut Work, flow: &Flow, version: u32, backend: u32, now: Now) {
     let event = &mut work.event;
     event.at = now.ns;
-    event.service = flow.service;
+    event.service = work.lookup.service;
     event.version = version;
     event.backend = backend;
     event.pin = work.lookup.pin.id;

@@ -293,6 +293,6 @@ pub(super) fn completed<M: Maps>(maps: &M, work: &Work, flow: &mut Flow) {
         flow.outstanding -= 1;
         flow.heads >>= 1;
         learn::ended(maps, work, flow);
-        count_in_flight(maps, flow.service, flow.leg.version, u64::MAX);
+        count_in_flight(maps, flow.leg.service, flow.leg.version, u64::MAX);
     }
 }

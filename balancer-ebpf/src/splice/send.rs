@@ -106,6 +106,7 @@ pub fn finish<M: Maps, F: Frame>(
         // Whatever decides or opens has been turned into one of the others.
         Next::Done
         | Next::Request
+        | Next::Choose
         | Next::Decide
         | Next::More
         | Next::Open

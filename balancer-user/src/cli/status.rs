@@ -4,11 +4,14 @@ use std::{io::IsTerminal as _, time::Duration};
 
 use super::{Format, client::Client, drain::progress, print, table};
 use crate::{
-    config::Hook,
+    config::{Hook, OnAmbiguous},
     exit::Failure,
     model::{Condition, Guard},
     sizes::human,
-    wire::{AbortedStatus, HoldStatus, Restored, RetiredStatus, ServiceStatus, SnapshotStatus, Status, VersionStatus},
+    wire::{
+        AbortedStatus, HoldStatus, ListenerStatus, Restored, RetiredStatus, ServiceStatus, SnapshotStatus, Status,
+        VersionStatus,
+    },
 };
 
 #[derive(Debug, clap::Args)]
@@ -149,6 +152,9 @@ fn service_text(service: &ServiceStatus) -> String {
             None => "\n        it is not given up by itself".to_owned(),
         });
     }
+    if let Some(listener) = &service.listener {
+        text.push_str(&format!("\nrules: {}", rules_text(&service.name, listener)));
+    }
     if let Some(AbortedStatus { version, at, why }) = &service.aborted {
         text.push_str(&format!("\naborted: {version} was given up as a canary at {at}: {why}"));
     }
@@ -169,6 +175,19 @@ fn service_text(service: &ServiceStatus) -> String {
         text.push_str(&format!("\nwarning: {warning}"));
     }
     text
+}
+
+/// Which requests of its address a service gets: its rules, each with its place among all of them.
+fn rules_text(service: &str, listener: &ListenerStatus) -> String {
+    let numbered = (1..).zip(&listener.rules).filter(|(_, rule)| rule.service == service);
+    let mut rules: Vec<String> = numbered.map(|(number, rule)| format!("{number}. {}", rule.asks)).collect();
+    if listener.default.as_deref() == Some(service) {
+        rules.push(match listener.on_ambiguous {
+            OnAmbiguous::Default => "what no rule matches, or may match".to_owned(),
+            OnAmbiguous::Reject => "what no rule matches".to_owned(),
+        });
+    }
+    rules.join("; ")
 }
 
 /// The versions of a service, lowest first, and those that are gone.

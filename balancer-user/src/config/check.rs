@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::SocketAddr, ops::Range, path::PathBuf, tim
 use balancer_ebpf::layout::{MAX_NAME, MAX_SERVICES, MAX_SOURCES, MAX_VERSIONS, VERSION_BACKENDS};
 use toml::Spanned;
 
-use super::{Config, ConfigError, Health, Pool, Retire, ReturnPath, Service, Version, hooks::check_hooks, raw};
+use super::{Config, ConfigError, Health, Pool, Retire, ReturnPath, Service, Version, hooks::check_hooks, raw, rules};
 use crate::{endpoint::Endpoint, model::GuardDefault};
 
 /// Room for flows, unless the config says otherwise.
@@ -53,7 +53,7 @@ pub(super) fn check(text: &str, raw: raw::Config) -> Result<Config, ConfigError>
     if raw.service.len() > MAX_SERVICES as usize {
         return Err(ConfigError::whole(format!("there are more than {MAX_SERVICES} services"), "remove some"));
     }
-    let (mut names, mut listeners) = (BTreeSet::new(), BTreeSet::new());
+    let mut names = BTreeSet::new();
     let mut services = Vec::new();
     for service in raw.service {
         let service = service.into_inner();
@@ -61,14 +61,6 @@ pub(super) fn check(text: &str, raw: raw::Config) -> Result<Config, ConfigError>
         let service = check_service(text, service)?;
         if !names.insert(service.name.clone()) {
             return at(name_span, format!("there are two services `{}`", service.name), "give each a name of its own");
-        }
-        if !listeners.insert(service.listen) {
-            let what = format!("two services listen on {}", service.listen);
-            return at(
-                listen_span,
-                what,
-                "give each an address or port of its own: rules by host or path are not there yet",
-            );
         }
         if sources.contains(service.listen.ip()) {
             let what = format!("{} is both a listener and a source", service.listen.ip());
@@ -78,8 +70,10 @@ pub(super) fn check(text: &str, raw: raw::Config) -> Result<Config, ConfigError>
                 "use different addresses: a leg's answer must not look like a client's packet",
             );
         }
-        services.push(service);
+        services.push((service, listen_span));
     }
+    let listeners = rules::check(text, raw.listener, &services)?;
+    let services: Vec<Service> = services.into_iter().map(|(service, _)| service).collect();
 
     let metrics = raw.metrics.map(|metrics| check_metrics(text, metrics, &sources, &services)).transpose()?;
 
@@ -100,6 +94,7 @@ pub(super) fn check(text: &str, raw: raw::Config) -> Result<Config, ConfigError>
         metrics,
         hooks,
         services,
+        listeners,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Action, Config, Health, Hooks, Retire, ReturnPath, Service};
+use super::{Action, Config, Health, Hooks, Listener, Retire, ReturnPath, Service};
 use crate::{
     endpoint::Endpoint,
     model::{self, GuardDefault, State},
@@ -33,10 +33,28 @@ pub fn export(config: &Config, state: &State) -> String {
         }
     }
     write_hooks(&mut text, "hooks", &config.hooks);
+    for listener in &config.listeners {
+        write_listener(&mut text, listener);
+    }
     for service in &config.services {
         write_service(&mut text, service, state.service(&service.name));
     }
     text
+}
+
+fn write_listener(text: &mut String, listener: &Listener) {
+    text.push_str("\n[[listener]]\n");
+    line(text, "listen", &string(&listener.listen.to_string()));
+    if let Some(default) = &listener.default {
+        line(text, "default", &string(default));
+    }
+    line(text, "on_ambiguous", &word(listener.on_ambiguous));
+    text.push_str("rules = [\n");
+    for rule in &listener.rules {
+        let conditions = rule.conditions().into_iter().map(|(key, value)| format!("{key} = {}, ", string(&value)));
+        let _ = writeln!(text, "    {{ {}service = {} }},", conditions.collect::<String>(), string(&rule.service));
+    }
+    text.push_str("]\n");
 }
 
 fn write_service(text: &mut String, config: &Service, state: Option<&model::Service>) {

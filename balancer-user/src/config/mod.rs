@@ -1,6 +1,6 @@
 //! `balancer.toml`: what an operator wrote, checked.
 //!
-//! `raw` is the file's shape, `value` what a single value may be, `check` what values have to do with each other. Every
+//! `raw` is the file's shape, `value` what a single value may be, `rules` the same for rules, `check` what values have to do with each other. Every
 //! error names the key, the line and the fix, so that nobody has to guess.
 //!
 //! The versions in the file are the *initial* ones: once the director has run, its state file knows the versions, and
@@ -14,6 +14,7 @@ mod error;
 mod export;
 mod hooks;
 mod raw;
+mod rules;
 mod value;
 
 use std::{
@@ -31,6 +32,7 @@ pub use self::{
     error::ConfigError,
     export::export,
     hooks::{Action, Callout, Hooks},
+    rules::{Field, Host, Listener, OnAmbiguous, Parameter, Rule},
 };
 use crate::{endpoint::Endpoint, label::Label, model::GuardDefault, order::Order};
 
@@ -58,6 +60,8 @@ pub struct Config {
     /// For all services that have none of their own.
     pub hooks: Hooks,
     pub services: Vec<Service>,
+    /// Addresses with rules.
+    pub listeners: Vec<Listener>,
 }
 
 /// An application behind a listener.
@@ -235,6 +239,16 @@ impl Config {
     /// The service of that name.
     pub fn service(&self, name: &str) -> Option<&Service> {
         self.services.iter().find(|service| service.name == name)
+    }
+
+    /// The rules of an address, if it has any.
+    pub fn listener(&self, listen: SocketAddrV4) -> Option<&Listener> {
+        self.listeners.iter().find(|listener| listener.listen == listen)
+    }
+
+    /// The services on an address, in the order of the file.
+    pub fn services_on(&self, listen: SocketAddrV4) -> impl Iterator<Item = &Service> {
+        self.services.iter().filter(move |service| service.listen == listen)
     }
 
     /// Where everything of this director is pinned.

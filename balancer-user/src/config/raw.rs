@@ -7,7 +7,7 @@ use toml::Spanned;
 
 pub(super) use super::value::Backend;
 use super::{
-    Hook, MissingVersion, OnRestart, OnUnframed, Pool, Retire, ReturnPath, Select,
+    Hook, MissingVersion, OnAmbiguous, OnRestart, OnUnframed, Pool, Retire, ReturnPath, Rule, Select,
     value::{Duration, Every, Listen, Name, Path, Socket, Source},
 };
 use crate::{
@@ -37,6 +37,8 @@ pub(super) struct Config {
     pub(super) hooks: Hooks,
     #[serde(default)]
     pub(super) service: Vec<Spanned<Service>>,
+    #[serde(default)]
+    pub(super) listener: Vec<Spanned<Listener>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -51,6 +53,16 @@ pub(super) struct Metrics {
     pub(super) listen: Spanned<Socket>,
     #[serde(default)]
     pub(super) allow_remote: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listener {
+    pub(super) listen: Spanned<Listen>,
+    pub(super) default: Option<Spanned<String>>,
+    pub(super) on_ambiguous: Option<Spanned<OnAmbiguous>>,
+    #[serde(default)]
+    pub(super) rules: Vec<Spanned<Rule>>,
 }
 
 #[derive(Deserialize)]

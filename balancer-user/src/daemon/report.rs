@@ -18,8 +18,9 @@ use crate::{
     order::padding_trap,
     snapshot::age,
     wire::{
-        AbortedStatus, BackendStatus, CanaryStatus, Counter, DrainStatus, ExplainRequest, Explanation, RetiredStatus,
-        ServiceStatus, Session, SessionCount, SessionList, Status, VersionState, VersionStatus,
+        AbortedStatus, BackendStatus, CanaryStatus, Counter, DrainStatus, ExplainRequest, Explanation, ListenerStatus,
+        RetiredStatus, RuleStatus, ServiceStatus, Session, SessionCount, SessionList, Status, VersionState,
+        VersionStatus,
     },
 };
 
@@ -58,6 +59,7 @@ impl Director {
             sessions_limit: self.config.sessions,
             memory_bytes: self.limits.memory,
             services,
+            listeners: self.config.listeners.iter().map(listener_status).collect(),
             snapshots: self.keeper().status(),
             hook_events_dropped: self.journal.dropped(),
             counters: self.counters()?,
@@ -99,6 +101,7 @@ impl Director {
             }),
             held_milliseconds: self.held_for(&service.name).map(|hold| hold.milliseconds),
             hold: self.held_for(&service.name),
+            listener: self.config.listener(config.listen).map(listener_status),
             retired: service.retired.iter().map(retired_status).collect(),
             versions,
             warnings: self.warnings(config, service),
@@ -313,7 +316,8 @@ impl Director {
         let Some(service) = self.state.service(name) else {
             return Err(Failure::other(format!("service `{name}` has no state"), ""));
         };
-        explain::explain(self.plane.as_ref(), service, config, request, explain::Now::read())
+        let rules = explain::Rules::of(&self.config, &self.state, config.listen);
+        explain::explain(self.plane.as_ref(), service, config, rules.as_ref(), request, explain::Now::read())
     }
 
     /// Whether a service has the version; a refusal that names the others if not.
@@ -328,6 +332,16 @@ impl Director {
             .into()),
             _ => Ok(()),
         }
+    }
+}
+
+fn listener_status(listener: &config::Listener) -> ListenerStatus {
+    let rule = |rule: &config::Rule| RuleStatus { asks: rule.asks(), service: rule.service.clone() };
+    ListenerStatus {
+        listen: listener.listen,
+        default: listener.default.clone(),
+        on_ambiguous: listener.on_ambiguous,
+        rules: listener.rules.iter().map(rule).collect(),
     }
 }
 

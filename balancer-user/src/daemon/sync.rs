@@ -1,9 +1,9 @@
 //! From the state to the maps. Each function can be repeated: it writes what differs.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddrV4};
 
 use anyhow::Context as _;
-use balancer_ebpf::layout::{Backend, ListenerKey, MAX_BACKENDS, ROLE_BACKEND};
+use balancer_ebpf::layout::{Backend, ListenerKey, MAX_BACKENDS, MAX_SERVICES, ROLE_BACKEND};
 
 use super::Director;
 use crate::{
@@ -21,9 +21,14 @@ impl Director {
         for service in self.config.services.clone() {
             // Health may have been learned since the versions were chosen. This writes the service in any case.
             self.reselect(&service.name)?;
-            self.sync_listener(&service.name)?;
         }
-        let wanted: Vec<ListenerKey> = self.config.services.iter().map(plan::listener_key).collect();
+        // Policies before the rules that lead to them.
+        self.sync_rules()?;
+        for service in self.config.services.clone() {
+            self.sync_listener(service.listen)?;
+        }
+        let wanted: Vec<ListenerKey> =
+            self.config.services.iter().map(|service| plan::listener_key(service.listen)).collect();
         for (key, _) in self.plane.listeners()? {
             if !wanted.contains(&key) {
                 self.plane.remove_listener(key)?;
@@ -51,6 +56,15 @@ impl Director {
         Ok(self.plane.set_addresses(&wanted)?)
     }
 
+    /// Writes all rules.
+    fn sync_rules(&mut self) -> Result<(), Failure> {
+        let wanted = plan::rules(&self.config, &self.state);
+        for listener in 0..MAX_SERVICES {
+            self.plane.publish_rules(listener, wanted.get(&listener))?;
+        }
+        Ok(())
+    }
+
     /// Writes a service's backends, then the policy that names them.
     pub(super) fn sync_service(&mut self, name: &str) -> Result<(), Failure> {
         let (Some(config), Some(service)) = (self.config.service(name).cloned(), self.state.service(name).cloned())
@@ -61,6 +75,8 @@ impl Director {
             self.sync_backend(&config, backend)?;
         }
         let mut policy = plan::policy(&service, &config, &self.conditions);
+        let rules = plan::rules_index(&self.config, &self.state, config.listen);
+        policy.listener = rules.map_or(0, |index| index + 1);
         let paused = self.paused_until(name);
         policy.hold_until = self.holds.get(name).copied().max(paused).unwrap_or_default();
         self.plane.publish(service.id, policy).with_context(|| format!("publish the policy of {name}"))?;
@@ -73,7 +89,7 @@ impl Director {
             return Ok(());
         };
         self.sync_backend(&config, &backend)?;
-        self.sync_listener(name)
+        self.sync_listener(config.listen)
     }
 
     /// Writes one backend: whether it takes work, and its share.
@@ -86,26 +102,27 @@ impl Director {
         Ok(())
     }
 
-    /// Writes what a service's SYN-ACKs promise.
-    fn sync_listener(&mut self, name: &str) -> Result<(), Failure> {
-        let (Some(config), Some(service)) = (self.config.service(name), self.state.service(name)) else {
-            return Ok(());
-        };
-        let key = plan::listener_key(config);
+    /// Writes what a listener's SYN-ACKs promise: what the backends of all its services can keep, since nobody knows at that moment
+    /// which of them will be asked.
+    fn sync_listener(&mut self, listen: SocketAddrV4) -> Result<(), Failure> {
+        let Some(home) = plan::home(&self.config, &self.state, listen) else { return Ok(()) };
+        let key = plan::listener_key(listen);
         let present = self.plane.listeners()?.into_iter().find(|(other, _)| *other == key).map(|(_, value)| value);
         let standing = present.map_or(UNLEARNED, |present| Offers {
             bits: present.offers,
             mss: present.mss,
             scale: present.scale,
         });
-        let learned: Vec<Option<Offers>> = service
-            .versions
-            .iter()
+        let learned: Vec<Option<Offers>> = self
+            .config
+            .services_on(listen)
+            .filter_map(|config| self.state.service(&config.name))
+            .flat_map(|service| &service.versions)
             .flat_map(|version| &version.backends)
             .filter(|backend| self.conditions.of_backend(backend.id) == Condition::Up)
             .map(|backend| self.learned.get(&backend.id).copied())
             .collect();
-        let wanted = plan::listener(service.id, plan::offers(standing, &learned));
+        let wanted = plan::listener(home, plan::offers(standing, &learned));
         if present != Some(wanted) {
             self.plane.set_listener(key, wanted)?;
         }

@@ -6,7 +6,7 @@ use balancer_ebpf::{
     layout::{
         BACKEND_UP, BUCKET_WAYS, Backend, Binding, Bucket, Entry, FlowKey, Globals, KIND_ISSUED, KIND_PRESENTED,
         KIND_RENAMED, Key, Listener, ListenerKey, MAX_SOURCES, OFFER_SACK, Pin, PinEvent, PinKey, Policy, ROLE_BACKEND,
-        SourceKey, Times, Traffic,
+        RuleSet, SourceKey, Times, Traffic,
     },
     sip::hash_id,
     verdict::Note,
@@ -37,6 +37,7 @@ struct Memory {
     backends: BTreeMap<u16, Backend>,
     idle_legs: BTreeMap<u16, u64>,
     policies: BTreeMap<u32, Policy>,
+    rules: BTreeMap<u32, RuleSet>,
     published: u32,
     buckets: BTreeMap<u32, Vec<[u64; 4]>>,
     detached: bool,
@@ -161,6 +162,15 @@ impl Dataplane for Fake {
         let changed = memory.policies.insert(service, policy) != Some(policy);
         memory.published += u32::from(changed);
         Ok(changed)
+    }
+    fn rules(&self, listener: u32) -> anyhow::Result<Option<RuleSet>> {
+        Ok(self.0.lock().unwrap().rules.get(&listener).copied())
+    }
+    fn publish_rules(&mut self, listener: u32, rules: Option<&RuleSet>) -> anyhow::Result<bool> {
+        let mut memory = self.0.lock().unwrap();
+        let former = memory.rules.remove(&listener);
+        memory.rules.extend(rules.map(|rules| (listener, *rules)));
+        Ok(former.as_ref() != rules)
     }
     fn traffic(&self, _: u32, _: u32) -> anyhow::Result<Traffic> {
         let word = |value| Cell::new(value);
@@ -498,6 +508,7 @@ fn explain_follows_a_binding_and_counts_sessions() {
     bench.fake.bind("STALE", Binding::new(0, 99, 0, KIND_PRESENTED));
     let explain = |cookies: &[&str], path: &str| {
         let request = ExplainRequest {
+            host: None,
             cookies: cookies.iter().map(|id| (*id).to_owned()).collect(),
             path: Some(path.to_owned()),
             source: "10.60.0.9".parse().unwrap(),
@@ -557,7 +568,13 @@ fn explain_knows_routes_adoption_and_renamed_ids() {
     bench.fake.bind("STALE", Binding::new(1, 99, 1, KIND_PRESENTED));
     let explain = |bench: &Bench, cookies: &[&str]| {
         let cookies = cookies.iter().map(|id| (*id).to_owned()).collect();
-        let request = ExplainRequest { cookies, path: None, headers: Vec::new(), source: "10.60.0.9".parse().unwrap() };
+        let request = ExplainRequest {
+            cookies,
+            path: None,
+            host: None,
+            headers: Vec::new(),
+            source: "10.60.0.9".parse().unwrap(),
+        };
         let explanation = bench.director.explain("shop", &request).unwrap();
         let shown = format!("{} {} {}", explanation.version.unwrap(), explanation.backend.unwrap(), explanation.reason);
         (shown, explanation.steps.join("; "))

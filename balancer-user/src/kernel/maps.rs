@@ -14,8 +14,8 @@ use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, PerCpuValues};
 use balancer_ebpf::layout::{
     self, BACKEND_UP, BUCKET_WAYS, Backend, Binding, Bucket, Entry, Errand, FLOW_OPENING, FLOW_SPLICED, FlowKey,
     FlowSlot, Globals, LEG_CLASSES, Listener, ListenerKey, MAX_VERSIONS, NONE, Pin, PinEvent, PinKey, Policy, PoolWord,
-    REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, SERVICE_BLOCKS, STASH_HELD, ServiceWord, SourceKey, TUNNEL, Traffic, map,
-    pool,
+    REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, RULE_BLOCKS, RuleSet, SERVICE_BLOCKS, STASH_HELD, ServiceWord, SourceKey,
+    TUNNEL, Traffic, map, pool,
 };
 
 use super::{
@@ -62,13 +62,17 @@ pub struct Maps {
     counters: PerCpuArray<MapData, u64>,
     /// Service words: a flip is one store here.
     services: MappedArray,
+    rules: Bytes<{ size_of::<RuleSet>() }>,
+    /// Of listeners that have rules: a change of them is one store here.
+    listener_words: MappedArray,
     sessions: Arc<MappedArray>,
     pinned: PinMaps,
     held: Held,
     flow_keys: HashMap<MapData, [u8; size_of::<FlowKey>()], u32>,
     flows: Bytes<{ size_of::<FlowSlot>() }>,
-    /// When a policy block was replaced, by its index.
+    /// When a policy block was replaced, by its index; and a block of rules.
     replaced: BTreeMap<u32, Instant>,
+    replaced_rules: BTreeMap<u32, Instant>,
     started: Instant,
 }
 
@@ -83,6 +87,7 @@ impl Maps {
             T::try_from(kind(data)).with_context(|| format!("use the map {name}"))
         }
         let services = mapped(&pins, map::SERVICES, size_of::<u64>(), Access::ReadWrite)?;
+        let listener_words = mapped(&pins, map::LISTENER_WORDS, size_of::<u64>(), Access::ReadWrite)?;
         let backends = mapped(&pins, map::BACKENDS, size_of::<Backend>(), Access::ReadWrite)?;
         let pools = mapped(&pins, map::POOLS, size_of::<PoolWord>(), Access::ReadWrite)?;
         let sessions = mapped(&pins, map::SESSIONS, size_of::<Bucket>(), Access::ReadWrite)?.into();
@@ -104,6 +109,9 @@ impl Maps {
             services,
             sessions,
             replaced: BTreeMap::new(),
+            replaced_rules: BTreeMap::new(),
+            rules: open(&pins, map::RULES, Map::Array)?,
+            listener_words,
             started: Instant::now(),
             pins,
         })
@@ -124,6 +132,10 @@ impl Maps {
 
     fn word(&self, service: u32) -> ServiceWord {
         ServiceWord(self.services.load(service as usize).unwrap_or_default())
+    }
+
+    fn listener_word(&self, listener: u32) -> ServiceWord {
+        ServiceWord(self.listener_words.load(listener as usize).unwrap_or_default())
     }
 
     fn read_policy(&self, block: u32) -> anyhow::Result<Policy> {
@@ -286,6 +298,45 @@ impl Dataplane for Maps {
         Ok(true)
     }
 
+    fn rules(&self, listener: u32) -> anyhow::Result<Option<RuleSet>> {
+        match self.listener_word(listener) {
+            ServiceWord(0) => Ok(None),
+            word => {
+                let block = word.block();
+                let bytes = self.rules.get(&block, 0).with_context(|| format!("read block {block} of rules"))?;
+                Ok(Some(from_bytes(&bytes)))
+            }
+        }
+    }
+
+    fn publish_rules(&mut self, listener: u32, rules: Option<&RuleSet>) -> anyhow::Result<bool> {
+        let word = self.listener_word(listener);
+        let present = self.rules(listener)?;
+        let generation = present.as_ref().map_or(0, |present| present.generation);
+        let wanted = rules.map(|rules| RuleSet { generation, ..*rules });
+        if present == wanted {
+            return Ok(false);
+        }
+        let mut next = ServiceWord(0);
+        if let Some(mut rules) = wanted {
+            let first = listener * RULE_BLOCKS;
+            let behind = if word.0 == 0 { 0 } else { (word.block().wrapping_sub(first) + 1) % RULE_BLOCKS };
+            let block = first + behind;
+            let replaced = self.replaced_rules.get(&block).copied().unwrap_or(self.started);
+            std::thread::sleep((replaced + GRACE).saturating_duration_since(Instant::now()));
+            rules.generation = generation.checked_add(1).unwrap_or(1);
+            self.rules.set(block, to_bytes(&rules), 0).with_context(|| format!("write block {block} of rules"))?;
+            next = ServiceWord::new(block, rules.generation);
+        }
+        if !self.listener_words.store(listener as usize, next.0) {
+            anyhow::bail!("there is no listener {listener}");
+        }
+        if word.0 != 0 {
+            self.replaced_rules.insert(word.block(), Instant::now());
+        }
+        Ok(true)
+    }
+
     fn traffic(&self, service: u32, version: u32) -> anyhow::Result<Traffic> {
         let bytes = self.traffic.get(&(service * MAX_VERSIONS + version), 0).context("read TRAFFIC")?;
         Ok(from_bytes(&bytes))
@@ -354,7 +405,7 @@ impl Dataplane for Maps {
             let bytes = self.flows.get(&slot, 0).context("read FLOWS")?;
             let FlowSlot { flow, .. } = from_bytes(&bytes);
             let has_leg = matches!(flow.state, FLOW_OPENING | FLOW_SPLICED) && flow.leg.backend != NONE;
-            if has_leg && flow.service == service && flow.leg.version == version {
+            if has_leg && flow.leg.service == service && flow.leg.version == version {
                 let (opaque, outstanding) = (flow.flags & OPAQUE != 0, flow.outstanding);
                 found.push(FlowSight { slot, key: flow.key, service, version, opaque, outstanding });
             }

@@ -8,8 +8,8 @@
 use std::{mem::size_of, ptr};
 
 use balancer_ebpf::layout::{
-    Backend, FlowKey, FlowSlot, Globals, LegSlot, Listener, ListenerKey, Pin, PinEvent, PinKey, Policy, SourceKey,
-    Traffic,
+    Backend, FlowKey, FlowSlot, Globals, LegSlot, Listener, ListenerKey, Pin, PinEvent, PinKey, Policy, RuleSet,
+    SourceKey, Traffic,
 };
 
 /// A type of the layout.
@@ -41,6 +41,8 @@ unsafe impl Layout for PinEvent {}
 unsafe impl Layout for PinKey {}
 // SAFETY: as above.
 unsafe impl Layout for Policy {}
+// SAFETY: as above.
+unsafe impl Layout for RuleSet {}
 // SAFETY: as above.
 unsafe impl Layout for SourceKey {}
 // SAFETY: as above.

@@ -86,16 +86,8 @@ impl<'a> Shop<'a> {
 
     /// The configuration's text. Its name is the lab's, so that the pins of two labs never meet.
     pub fn to_toml(&self, lab: &Lab) -> String {
-        let select = match self.select {
-            Select::Highest => "highest",
-            Select::Explicit => "explicit",
-        };
-        let return_path = match self.return_path {
-            ReturnPath::Snat => "snat",
-            ReturnPath::Gateway => "gateway",
-        };
         let directory = lab.dir().display();
-        let mut text = format!(
+        let director = format!(
             r#"name = "{name}"
 socket = "{directory}/balancer.sock"
 state = "{directory}/state"
@@ -106,8 +98,33 @@ flows = {flows}
 sessions = {sessions}
 flow_idle = "{flow_idle}"
 {director_lines}
+"#,
+            name = lab.name(),
+            hook = lab.hook().name(),
+            interfaces = lab.interfaces(),
+            sources = lab.sources().iter().map(ToString::to_string).collect::<Vec<_>>(),
+            flows = self.flows,
+            sessions = self.sessions,
+            flow_idle = self.flow_idle,
+            director_lines = self.director_lines,
+        );
+        director + &self.service("shop", lab)
+    }
+
+    /// The same settings for a service of another name.
+    pub fn service(&self, name: &str, lab: &Lab) -> String {
+        let select = match self.select {
+            Select::Highest => "highest",
+            Select::Explicit => "explicit",
+        };
+        let return_path = match self.return_path {
+            ReturnPath::Snat => "snat",
+            ReturnPath::Gateway => "gateway",
+        };
+        let mut text = format!(
+            r#"
 [[service]]
-name = "shop"
+name = "{name}"
 listen = "{vip}:80"
 select = "{select}"
 order = "string"
@@ -121,15 +138,7 @@ interval = "1s"
 timeout = "{health_timeout}"
 {health_lines}
 "#,
-            name = lab.name(),
-            hook = lab.hook().name(),
-            interfaces = lab.interfaces(),
-            sources = lab.sources().iter().map(ToString::to_string).collect::<Vec<_>>(),
-            flows = self.flows,
-            sessions = self.sessions,
-            flow_idle = self.flow_idle,
             health_timeout = self.health_timeout,
-            director_lines = self.director_lines,
             service_lines = self.service_lines,
             health_lines = self.health_lines,
             vip = lab.vip(),

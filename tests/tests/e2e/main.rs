@@ -34,6 +34,7 @@ mod mixed;
 mod pauses;
 mod pins;
 mod reboot;
+mod services;
 mod sessions;
 mod silent;
 mod state;

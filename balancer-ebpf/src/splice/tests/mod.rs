@@ -36,6 +36,7 @@ fn work() -> Box<Work> {
         accepted: 0,
         zero: 0,
         lookup: Default::default(),
+        rules: Default::default(),
         event: Default::default(),
         choice: Default::default(),
         search: Default::default(),

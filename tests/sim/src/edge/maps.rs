@@ -7,7 +7,7 @@ use balancer_ebpf::decide::Backends;
 use balancer_ebpf::host::{Entered, Machine, Maps};
 use balancer_ebpf::layout::{
     Backend, Bucket, Flow, FlowKey, Globals, Hands, LEG_CLASSES, Leg, LegSlot, Listener, ListenerKey, MAX_VERSIONS,
-    Outcomes, Pin, PinEvent, PinKey, Policy, SERVICE_BLOCKS, SourceKey, Stash, Traffic,
+    Outcomes, Pin, PinEvent, PinKey, Policy, RuleSet, SERVICE_BLOCKS, SourceKey, Stash, Traffic,
 };
 use balancer_ebpf::pins::Pins;
 use balancer_ebpf::plain::Plain;
@@ -176,6 +176,13 @@ impl Maps for SimMaps {
         if service == 0 { self.word.get() } else { 0 }
     }
 
+    fn listener_word(&self, _index: u32) -> u64 {
+        // One service has its listener for itself.
+        0
+    }
+    fn rules(&self, _block: u32) -> Option<&RuleSet> {
+        None
+    }
     fn policy(&self, block: u32) -> Option<&Policy> {
         self.policies.get(block as usize)
     }

@@ -16,6 +16,8 @@ use crate::sessions::{Sessions, Visit};
 pub(crate) struct Application {
     pub(crate) version: String,
     name: String,
+    /// The path below which the pages are: empty, or without a slash at its end.
+    context: String,
     /// The same two as headers, made once.
     pub(crate) marks: [(&'static str, HeaderValue); 2],
     sessions: Sessions,
@@ -31,12 +33,27 @@ impl Application {
         Ok(Self {
             version: version.to_owned(),
             name: name.to_owned(),
+            context: String::new(),
             marks: [("x-version", header(version)?), ("x-backend", header(name)?)],
             sessions,
             paths: BTreeMap::new(),
             visits: BTreeMap::new(),
             users: BTreeMap::new(),
         })
+    }
+
+    /// The same with all pages below a path.
+    pub(crate) fn below(self, context: Option<String>) -> Self {
+        Self { context: context.unwrap_or_default(), ..self }
+    }
+
+    /// Which page a path is: what is not below the context is taken as it stands, so that health checks find theirs.
+    pub(crate) fn page_of<'p>(&self, path: &'p str) -> &'p str {
+        match path.strip_prefix(&self.context) {
+            Some("") => "/",
+            Some(rest) if rest.starts_with('/') => rest,
+            _ => path,
+        }
     }
 
     fn visit(&mut self, headers: &HeaderMap) -> Result<Visit> {
@@ -74,7 +91,7 @@ impl Application {
 
     fn with_session(&self, visit: &Visit, mut response: Response<Content>) -> Result<Response<Content>> {
         if visit.new || visit.renamed {
-            let cookie = format!("{}={}; Path=/; HttpOnly", self.sessions.cookie(), visit.id);
+            let cookie = format!("{}={}; Path={}/; HttpOnly", self.sessions.cookie(), visit.id, self.context);
             response.headers_mut().insert(SET_COOKIE, cookie.parse()?);
         }
         Ok(response)
@@ -90,7 +107,7 @@ impl Application {
     /// Deletes the cookie, and sends the browser back to the page.
     pub(crate) fn clear(&mut self, headers: &HeaderMap) -> Result<Response<Content>> {
         self.sessions.forget(headers);
-        let cookie = format!("{}=; Path=/; Max-Age=0; HttpOnly", self.sessions.cookie());
+        let cookie = format!("{}=; Path={}/; Max-Age=0; HttpOnly", self.sessions.cookie(), self.context);
         let mut response = typed("text/plain", "");
         *response.status_mut() = StatusCode::SEE_OTHER;
         response.headers_mut().insert(SET_COOKIE, cookie.parse()?);

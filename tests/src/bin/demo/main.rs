@@ -37,6 +37,9 @@ struct Arguments {
     /// The session cookie's name.
     #[arg(long, default_value = "JSESSIONID")]
     cookie: String,
+    /// The path below which its pages are, and which its cookie is for, as with a context of Tomcat's.
+    #[arg(long, value_name = "PATH")]
+    context: Option<String>,
     /// What its session ids end in, behind a dot, as with Tomcat's `jvmRoute`.
     #[arg(long)]
     route: Option<String>,
@@ -53,6 +56,7 @@ async fn main() -> Result<()> {
         TcpListener::bind(arguments.listen).await.with_context(|| format!("listen on {}", arguments.listen))?;
     let application =
         Application::new(&arguments.version, &arguments.name, Sessions::new(&arguments.cookie, arguments.route))?;
+    let application = application.below(arguments.context);
     let application = Rc::new(RefCell::new(application));
     let serve = async {
         loop {

@@ -66,13 +66,14 @@ pub(crate) async fn answer(
 }
 
 async fn route(application: &RefCell<Application>, mut request: Request<Incoming>) -> Result<Response<Content>> {
-    if request.uri().path() == "/upgrade" {
+    let page = application.borrow().page_of(request.uri().path()).to_owned();
+    if page == "/upgrade" {
         return upgrade::answer(&mut request);
     }
     let (head, body) = request.into_parts();
     let query = |name| number(head.uri.query(), name);
     let post = head.method == Method::POST;
-    Ok(match head.uri.path() {
+    Ok(match page.as_str() {
         "/" => application.borrow_mut().page(&head.headers)?,
         "/whoami" => application.borrow_mut().whoami(&head.headers)?,
         "/login" => application.borrow_mut().login(&head.headers)?,
