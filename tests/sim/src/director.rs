@@ -27,6 +27,8 @@ pub(crate) const SOURCE: [u8; 4] = [10, 0, 0, 2];
 pub(crate) const FRONT: u32 = 1;
 pub(crate) const BACK: u32 = 2;
 
+/// Microseconds for which a cookie is good at least.
+const COOKIE: u64 = 64_000_000;
 /// Milliseconds of a clock that the core believes of a segment whose checksum it does not verify.
 const STEADY: i32 = 64;
 /// Milliseconds for which the core passes over a backend that refused, and one that did not answer.
@@ -49,6 +51,8 @@ pub(crate) struct Director {
     /// each leg's backend sent.
     shown: BTreeMap<([u8; 4], u16), (u32, Option<u32>)>,
     told: BTreeMap<u16, (u32, u32)>,
+    /// Clients that were answered with a cookie, when, and have not shown it yet.
+    knocked: BTreeMap<([u8; 4], u16), u64>,
     /// By how much a clock may go back: what a damaged segment may make of it.
     blur: i32,
 }
@@ -97,6 +101,7 @@ impl Director {
             unanswered: BTreeMap::new(),
             shown: BTreeMap::new(),
             told: BTreeMap::new(),
+            knocked: BTreeMap::new(),
             blur: if damaging { STEADY } else { 0 },
         }
     }
@@ -126,6 +131,9 @@ impl Director {
         }
         if interface == BACK && verdict != Verdict::Busy {
             self.answered(now, view, oracle);
+        }
+        if interface == FRONT {
+            self.came(now, (view.source, view.source_port), verdict, oracle);
         }
         let mut handled = Handled { verdict, departures: Vec::new(), cuts: Vec::new() };
         let mut late = true;
@@ -189,6 +197,18 @@ impl Director {
                 }
             }
             return Ok((verdict, leaving));
+        }
+    }
+
+    /// A client whose third ACK was lost, and who then says nothing for as long as a cookie is good, begins in vain.
+    fn came(&mut self, now: u64, from: ([u8; 4], u16), verdict: Verdict, oracle: &mut Oracle) {
+        match verdict {
+            Verdict::SynCookie => drop(self.knocked.insert(from, now)),
+            Verdict::UnknownReset if self.knocked.get(&from).is_some_and(|at| now - at >= COOKIE) => {
+                oracle.excuse(from, "its cookie is too old");
+            }
+            Verdict::UnknownReset | Verdict::Unknown | Verdict::Busy | Verdict::BadChecksum => {}
+            _ => drop(self.knocked.remove(&from)),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::packet::{View, distance};
 
 /// How many milliseconds an echo may be ahead: a leg's clock starts with the client's last segment, which may be some time
 /// ago, and an older connection of the same ports may have run ahead of it.
-const AHEAD: i32 = 1_000;
+const AHEAD: i32 = 5_000;
 /// How many milliseconds old an echo may be.
 const OLD: i32 = 3_600_000;
 

@@ -36,12 +36,18 @@ impl Client {
         let reset = state == State::Closed;
         let ended = !connection.socket().may_recv() && !matches!(state, State::SynSent | State::SynReceived);
         let from = (self.host.address, tab.port.unwrap_or(0));
-        let tired = UNASKED.starts_with(&bytes) && !bytes.is_empty() && shared.oracle.may_hear_unasked(from);
+        let unasked = shared.oracle.may_hear_unasked(from) && !bytes.is_empty();
+        // Whoever was not reading for a while finds it behind the end of an answer.
+        let front = if unasked { bytes.strip_suffix(UNASKED) } else { None };
+        let tired = front.is_some() || unasked && UNASKED.starts_with(&bytes);
+        if !tired {
+            self.answers(shared, tab, &bytes, ended && !reset)?;
+        } else if let Some(front) = front.filter(|front| !front.is_empty()) {
+            self.answers(shared, tab, front, false)?;
+        }
         if tired {
             // A browser knows that, and takes it for the connection's end.
             shared.oracle.excuse(from, "it was told of a time-out");
-        } else {
-            self.answers(shared, tab, &bytes, ended && !reset)?;
         }
         // Behind a response that says so nothing comes any more, whether the end of the connection can be seen or not.
         let leaves = tab.answered_last && tab.writes.is_empty() && !tab.is_patient;
