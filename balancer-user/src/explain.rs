@@ -142,15 +142,15 @@ fn choose<'a>(
     let scratch = rules::Scratch::default();
     scratch.begin::<Plain>(u32::from(request.source));
     let ruled = rules::find(&Machinery, &set, &buffer, &head, &scratch);
-    let looked_at = scratch.looked_at::<Plain>() as usize;
-    // A rule that matches is the one of the last condition that was looked at.
-    let number = set.conditions.iter().take(looked_at).filter(|condition| condition.service != NONE).count();
+    // The rule of the last condition that was looked at: one more than end before it.
+    let before = (scratch.looked_at::<Plain>() as usize).saturating_sub(1);
+    let number = set.conditions.iter().take(before).filter(|condition| condition.service != NONE).count() + 1;
     let id = match ruled {
         Ruled::Matched => scratch.service::<Plain>(),
         Ruled::Unmatched | Ruled::Ambiguous => set.default,
     };
     let found = rules.services.iter().find(|(service, _)| service.id == id).copied();
-    let rule = number.checked_sub(1).and_then(|at| rules.listener.rules.get(at));
+    let rule = rules.listener.rules.get(number - 1);
     let of = rules.listener.listen;
     let rejects = set.flags & RULES_REJECT_AMBIGUOUS != 0;
     let name = found.map_or("?", |(service, _)| service.name.as_str());
@@ -165,10 +165,8 @@ fn choose<'a>(
         }
         Ruled::Unmatched => steps.push(format!("no rule of {of} matches: it goes to the default service {name}")),
         Ruled::Ambiguous => {
-            let at = rules.listener.rules.get(number).map_or(String::new(), |rule| {
-                format!(", which rule {} ({}) would have to look at", number + 1, rule.asks())
-            });
-            steps.push(format!("servers might read it differently{at}: no rule matches"));
+            let asks = rule.map_or("?".to_owned(), config::Rule::asks);
+            steps.push(format!("servers might read differently what rule {number} of {of} ({asks}) looks at: no rule matches"));
             if rejects || found.is_none() {
                 return Ok(Err("ambiguous"));
             }
