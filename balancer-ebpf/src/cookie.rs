@@ -25,7 +25,8 @@ use crate::sip::{derive, sip64};
 
 /// An epoch is 64 s; a cookie is good in its own and the next.
 const EPOCH_SHIFT: u64 = 16;
-/// The sizes that a cookie can say, in bytes of payload: the smallest that IPv4 allows, and what links really have.
+/// The sizes that a cookie can say, in bytes of payload: the smallest that IPv4 allows, and IPv6 (1220, of its least MTU of 1280), and
+/// what Ethernet has of IPv6 (1440) and of IPv4.
 pub(crate) const SIZES: [u32; 4] = [536, 1220, 1440, 1460];
 
 /// What a client's SYN said.
@@ -49,14 +50,10 @@ pub enum Proof {
 }
 
 #[inline(always)]
-fn word(bytes: [u8; 4], more: u32) -> u64 {
-    u64::from(u32::from_ne_bytes(bytes)) | u64::from(more) << 32
-}
-
-#[inline(always)]
 fn hash(key: Key, flow: &FlowKey, epoch: u32, data: u32) -> u64 {
     let ports = u32::from(u16::from_be_bytes(flow.client_port)) << 16 | u32::from(u16::from_be_bytes(flow.port));
-    sip64(derive(key, u64::from(epoch)), [word(flow.client, ports), word(flow.vip, data)])
+    let ([c0, c1], [v0, v1]) = (flow.client.pairs(), flow.vip.pairs());
+    sip64(derive(key, u64::from(epoch)), [c0, c1, v0, v1, u64::from(ports) | u64::from(data) << 32])
 }
 
 /// Proof B, from a hash that nobody without the key knows. The client's number goes in as it is: so a later segment of the
@@ -134,9 +131,15 @@ impl Proof {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::Address;
 
     const KEY: Key = Key { k0: 1, k1: 2 };
-    const FLOW: FlowKey = FlowKey { client: [10, 0, 0, 1], vip: [10, 0, 0, 2], client_port: [200, 1], port: [0, 80] };
+    const FLOW: FlowKey = FlowKey {
+        client: Address::v4([10, 0, 0, 1]),
+        vip: Address::v4([10, 0, 0, 2]),
+        client_port: [200, 1],
+        port: [0, 80],
+    };
     const OFFER: Offer = Offer { mss: 1460, scale: 7, sack: true };
 
     #[test]

@@ -7,7 +7,7 @@ use crate::cookie::Proof;
 use crate::decide::{Backends, Choice, Decided, Search};
 use crate::http::{Chunk, Head, Scan, Scanned, Span};
 use crate::layout::{
-    Buffer, Flow, FlowKey, Globals, Hands, LegSlot, Listener, ListenerKey, PinEvent, Policy, SessionHash, SessionRule,
+    Address, Buffer, Flow, FlowKey, Globals, Hands, LegSlot, Listener, ListenerKey, PinEvent, Policy, SessionHash, SessionRule,
     Stash, Traffic,
 };
 use crate::net::{Crafted, Draft, Seq, Sum};
@@ -83,8 +83,8 @@ pub trait Maps: Backends + Table + Pins {
 
     fn globals(&self) -> Option<&Globals>;
     fn hands(&self) -> Option<&Hands>;
-    /// What an address (*network order*) is to the director: `ROLE_*`.
-    fn role(&self, address: [u8; 4]) -> Option<u32>;
+    /// What an address is to the director: `ROLE_*`.
+    fn role(&self, address: &Address) -> Option<u32>;
     fn listener(&self, key: &ListenerKey) -> Option<&Listener>;
     /// The service's word, read anew each time.
     fn service_word(&self, service: u32) -> u64;

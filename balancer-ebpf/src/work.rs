@@ -1,5 +1,7 @@
 //! Scratch memory: one per CPU, for whatever would crowd the stack.
 
+use core::cell::Cell;
+
 use crate::http::{Chunk, Scan};
 use crate::layout::{Buffer, Errand, FlowKey, PinEvent};
 use crate::net::{Crafted, Draft, Egress, Options, Segment, Sum};
@@ -23,6 +25,9 @@ pub struct Work {
     pub sum: Sum,
     pub scan: Scan,
     pub chunk: Chunk,
+    /// Where the frame's window begins ([`crate::net::Frame::base`]). A cell, to be read from memory: of what is kept in a register the
+    /// verifier would know which of the two it is, and walk everything behind it twice.
+    pub base: Cell<u64>,
     /// Where the packet leaves.
     pub egress: Egress,
     pub shelf: Shelf,

@@ -13,7 +13,7 @@ use balancer_ebpf::decide::{Backends, Choice, Decided, Search};
 use balancer_ebpf::host::{Cpu, Entered, Machine, Maps, Step};
 use balancer_ebpf::http::{Chunk, Head, Scan, Scanned, Span};
 use balancer_ebpf::layout::{
-    Backend, Bucket, Buffer, Flow, FlowKey, FlowSlot, Globals, Hands, LEG_CLASSES, LegSlot, Listener, ListenerKey,
+    Address, Backend, Bucket, Buffer, Flow, FlowKey, FlowSlot, Globals, Hands, LEG_CLASSES, LegSlot, Listener, ListenerKey,
     MAX_BACKENDS, MAX_PINS, MAX_SERVICES, MAX_VERSIONS, Pin, PinEvent, PinKey, Policy, SERVICE_BLOCKS, SessionHash,
     SessionRule, SourceKey, Stash, Traffic,
 };
@@ -39,7 +39,7 @@ unsafe impl<T> Sync for Shared<T> {}
 #[map]
 static LISTENERS: HashMap<ListenerKey, Listener> = HashMap::with_max_entries(64, 0);
 #[map]
-static ADDRESSES: HashMap<[u8; 4], u32> = HashMap::with_max_entries(2048, 0);
+static ADDRESSES: HashMap<Address, u32> = HashMap::with_max_entries(2048, 0);
 #[map]
 static INTERFACES: HashMap<u32, u32> = HashMap::with_max_entries(256, 0);
 #[map]
@@ -79,6 +79,9 @@ static HELD: Queue<u32> = Queue::with_max_entries(65_536, 0);
 #[map]
 static WORK: PerCpuArray<Shared<Work>> = PerCpuArray::with_max_entries(1, 0);
 
+/// Bits of the key of a pin by source: of the service and of an address.
+const SOURCE_BITS: u32 = 32 + 128;
+
 /// Attempts to take a flow's lock: some tens of microseconds, more than any packet takes.
 const SPINS: u32 = 4096;
 
@@ -91,6 +94,12 @@ pub(super) fn work() -> Option<&'static mut Work> {
     let work: *mut Work = WORK.get_ptr_mut(0)?.cast();
     // SAFETY: the pointer is this CPU's own, a program runs to its end on its CPU, and none calls the other.
     Some(unsafe { &mut *work })
+}
+
+/// Where the window of the frame at hand begins.
+#[inline(always)]
+pub(super) fn base(work: &Work) -> u32 {
+    Bpf::load(&work.base) as u32
 }
 
 /// Adds one to a counter.
@@ -225,7 +234,7 @@ impl Pins for Kernel {
     }
     #[inline(always)]
     fn source_pin(&self, key: &SourceKey) -> Option<&Pin> {
-        SOURCE_PINS.get(Key::new(64, *key))
+        SOURCE_PINS.get(Key::new(SOURCE_BITS, *key))
     }
     #[inline(always)]
     fn hash_value(&self, globals: &Globals, service: u32, buffer: &Buffer, value: Span, hash: &mut SessionHash) {
@@ -247,7 +256,7 @@ impl Maps for Kernel {
         shared(&HANDS, 0)
     }
     #[inline(always)]
-    fn role(&self, address: [u8; 4]) -> Option<u32> {
+    fn role(&self, address: &Address) -> Option<u32> {
         // SAFETY: the value is copied at once.
         unsafe { ADDRESSES.get(address) }.copied()
     }

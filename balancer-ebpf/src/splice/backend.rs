@@ -11,10 +11,8 @@ use crate::net::{ACK, FIN, Frame, RST, SYN, Seq, read_options, read_timestamp};
 use crate::verdict::Verdict;
 use crate::work::Work;
 
-/// What a segment of the leg carries at most, where the backend does not say (RFC 9293, section 3.7.1).
-const DEFAULT_MSS: u32 = 536;
-/// And what Ethernet carries.
-const MAX_MSS: u32 = 1460;
+/// What Ethernet carries.
+const MTU: u32 = 1500;
 /// Bytes of the timestamp option.
 const TIMESTAMP_OPTION: u32 = 12;
 
@@ -126,7 +124,7 @@ fn opening<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &m
         return open::give_up(maps, work, flow, now, Verdict::OptionsMismatch);
     }
     if flow.leg.hop.egress.flags & EGRESS_RESOLVES != 0
-        && let Some(hop) = frame.route(flow.leg.source, flow.leg.address)
+        && let Some(hop) = frame.route(&flow.leg.source, &flow.leg.address)
     {
         // The backend has answered, so its neighbour is known by now.
         flow.leg.hop = hop;
@@ -157,7 +155,8 @@ fn up(work: &Work, flow: &mut Flow, now: Now, timestamps: bool) {
     leg.to_client = sent.since(next);
     leg.begins = sent;
     leg.tsval = options.tsval;
-    let mss = if options.mss == 0 { DEFAULT_MSS } else { options.mss.min(MAX_MSS) };
+    let most = MTU - leg.address.headers();
+    let mss = if options.mss == 0 { leg.address.default_mss() } else { options.mss.min(most) };
     leg.mss = mss - if timestamps && mss > 2 * TIMESTAMP_OPTION { TIMESTAMP_OPTION } else { 0 };
     if timestamps {
         // What the client sees never goes back, whoever the backend is (PAWS, RFC 7323, section 5).

@@ -32,7 +32,7 @@ pub(super) fn listener<'a, M: Maps>(maps: &'a M, work: &Work) -> Option<&'a List
 fn way_back<F: Frame>(frame: &mut F) -> Hop {
     let egress: Egress = frame.ingress();
     let mut macs = [0; 12];
-    if let Some(h) = frame.headers() {
+    if let Some(h) = frame.front() {
         macs = [h[6], h[7], h[8], h[9], h[10], h[11], h[0], h[1], h[2], h[3], h[4], h[5]];
     }
     Hop { egress, macs }
@@ -66,7 +66,7 @@ pub(super) fn syn<M: Maps, F: Frame>(
     let sack = work.options.sack_permitted != 0 && listener.offers & OFFER_SACK != 0;
     let scaled = work.options.scale != NO_SCALE && listener.offers & OFFER_SCALE != 0;
     let offer = Offer {
-        mss: if work.options.mss == 0 { 536 } else { work.options.mss },
+        mss: if work.options.mss == 0 { key.client.default_mss() } else { work.options.mss },
         scale: if scaled { work.options.scale } else { NO_SCALE },
         sack,
     };

@@ -5,7 +5,7 @@ use crate::decide::{Choice, Why};
 use crate::host::{Cpu, Maps, Step as LoopStep};
 use crate::http::{Head, MAX_IDS, Span};
 use crate::layout::{
-    Binding, Buffer, Flow, Globals, KIND_ADOPTED, KIND_PRESENTED, NONE, Policy, SessionHash, pinned_version,
+    Address, Binding, Buffer, Flow, Globals, KIND_ADOPTED, KIND_PRESENTED, NONE, Policy, SessionHash, pinned_version,
 };
 use crate::pins;
 use crate::route::Scratch;
@@ -32,8 +32,7 @@ pub struct Lookup {
     pub route: u32,
     index: u32,
     /// The client's address.
-    pub(crate) source: u32,
-    zero: u32,
+    pub(crate) source: Address,
     tried: SessionHash,
     pub(super) shelf: Shelf,
     scratch: Scratch,
@@ -42,7 +41,7 @@ pub struct Lookup {
 impl Lookup {
     /// Begins anew, field by field: as a whole value, one would be made on the stack first, which has no room.
     #[inline(always)]
-    pub fn begin(&mut self, service: u32, source: u32, term: u64) {
+    pub fn begin(&mut self, service: u32, source: &Address, term: u64) {
         self.hash = SessionHash { tag: 0, bucket: 0 };
         self.binding = 0;
         self.term = term;
@@ -50,7 +49,7 @@ impl Lookup {
         self.presented = 0;
         self.route = NONE;
         self.index = 0;
-        self.source = source;
+        self.source = *source;
         self.pin.pin = 0;
         self.pin.id = 0;
         self.pin.flags = 0;

@@ -26,6 +26,7 @@
 //! | `last` | how connections end that cannot be followed |
 //! | `outside` | how an operator ends flows |
 //! | `too_big` | routers that say that packets have to be smaller |
+//! | `extended` | extension headers of IPv6 |
 //! | `end` | how flows end and slots are collected |
 //! | `send` | translation and new packets |
 
@@ -35,6 +36,7 @@ mod begin;
 mod body;
 mod client;
 mod end;
+mod extended;
 mod gateway;
 mod idle;
 mod join;
@@ -57,6 +59,7 @@ mod too_big;
 pub use backend::backend_step;
 pub use begin::claim_slot;
 pub use body::follow;
+pub use extended::extended;
 pub use client::{arrival, client_step};
 pub use idle::idle_step;
 pub use join::join;
@@ -71,12 +74,12 @@ pub use send::{Emission, finish};
 pub use stash::claim_stash;
 pub use too_big::too_big;
 
-use crate::host::Maps;
+use crate::host::{Cpu, Maps};
 use crate::layout::{
     BACKEND_FIN, FLOW_FREE, Flow, FlowKey, Globals, MAX_VERSIONS, NONE, Policy, ROLE_BACKEND, ROLE_INDEX,
     ROLE_LISTENER, ROLE_SOURCE, ServiceWord, Traffic,
 };
-use crate::net::{Frame, Parsed, destination, parse, source};
+use crate::net::{Frame, Parsed, base, destination, is_tagged, parse, source};
 use crate::verdict::Verdict;
 use crate::work::Work;
 
@@ -264,15 +267,26 @@ impl Now {
 /// The whole data path of one packet.
 #[inline(always)]
 pub fn direct<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work) -> Verdict {
+    if frame.tagged() {
+        return Verdict::Tagged;
+    }
     let Some(headers) = frame.headers() else { return Verdict::NotOurs };
+    if is_tagged(headers) {
+        return Verdict::Tagged;
+    }
+    let begins = base(headers);
     let Some(address) = destination(headers) else {
-        return if too_big::is_said(headers) { frame.too_big(maps, work) } else { Verdict::NotOurs };
+        let said = too_big::may_be_said(headers) && begin_window::<M, F>(frame, work, begins) && too_big::is_said(frame);
+        return if said { frame.too_big(maps, work) } else { Verdict::NotOurs };
     };
-    let role = maps.role(address).unwrap_or(0) & (ROLE_LISTENER | ROLE_SOURCE | ROLE_INDEX);
+    let role = maps.role(&address).unwrap_or(0) & (ROLE_LISTENER | ROLE_SOURCE | ROLE_INDEX);
     // Or perhaps a backend answers a client's own address.
-    let answers = role == 0 && maps.role(source(headers)).unwrap_or(0) & ROLE_BACKEND != 0;
+    let answers = role == 0 && maps.role(&source(headers)).unwrap_or(0) & ROLE_BACKEND != 0;
     if role == 0 && !answers {
         return Verdict::NotOurs;
+    }
+    if !begin_window::<M, F>(frame, work, begins) {
+        return Verdict::Unwritable;
     }
     let Some(globals) = maps.globals() else { return Verdict::NoConfig };
     match parse(frame, &mut work.segment) {
@@ -280,6 +294,7 @@ pub fn direct<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work) -> Ve
         Parsed::Other => return Verdict::NotOurs,
         Parsed::IpOptions => return Verdict::IpOptions,
         Parsed::Fragment => return Verdict::Fragment,
+        Parsed::Extended => return frame.extended(),
         Parsed::Malformed => return Verdict::Malformed,
     }
     let now = Now::at(maps.now());
@@ -318,6 +333,13 @@ pub fn direct<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work) -> Ve
     carry_out(maps, frame, work, globals, &mut flow, now, step)
 }
 
+/// Moves the frame's window, for this step and those behind it.
+#[inline(always)]
+fn begin_window<M: Maps, F: Frame>(frame: &mut F, work: &Work, base: u32) -> bool {
+    M::Cpu::store(&work.base, u64::from(base));
+    frame.rebase(M::Cpu::load(&work.base) as u32)
+}
+
 /// Which side of a flow a segment came from, and so how it was found.
 #[derive(Clone, Copy)]
 enum From {
@@ -352,7 +374,6 @@ fn traffic<M: Maps>(maps: &M, service: u32, version: u32) -> Option<&Traffic> {
 /// Adds `by` (two's complement) to the requests in flight on a version.
 #[inline(always)]
 fn count_in_flight<M: Maps>(maps: &M, service: u32, version: u32, by: u64) {
-    use crate::host::Cpu;
     if let Some(traffic) = traffic(maps, service, version) {
         M::Cpu::fetch_add(&traffic.in_flight, by);
     }
@@ -361,7 +382,6 @@ fn count_in_flight<M: Maps>(maps: &M, service: u32, version: u32, by: u64) {
 /// Adds `by` to the flows of a version.
 #[inline(always)]
 fn count_flow<M: Maps>(maps: &M, service: u32, version: u32, by: u64) {
-    use crate::host::Cpu;
     if let Some(traffic) = traffic(maps, service, version) {
         M::Cpu::fetch_add(&traffic.flows, by);
     }
@@ -370,7 +390,6 @@ fn count_flow<M: Maps>(maps: &M, service: u32, version: u32, by: u64) {
 /// Adds `by` to the flows that have a leg to a backend.
 #[inline(always)]
 fn count_leg<M: Maps>(maps: &M, backend: u32, by: u64) {
-    use crate::host::Cpu;
     if let Some(backend) = maps.backend(backend) {
         M::Cpu::fetch_add(&backend.legs, by);
     }

@@ -82,7 +82,7 @@ pub fn request_step<M: Maps, F: Frame>(
         &work.buffer
     };
     let scanned = maps.scan_request(&mut work.scan, buffer, have, &policy.rule);
-    work.lookup.begin(flow.service, u32::from_be_bytes(flow.key.client), lookup::idle(policy, now.seconds()));
+    work.lookup.begin(flow.service, &flow.key.client, lookup::idle(policy, now.seconds()));
     if scanned as u32 == Scanned::Incomplete as u32 {
         drop(guard);
         return part(maps, frame, work, globals, flow, at, have, now);
@@ -349,7 +349,7 @@ pub(super) fn search(search: &mut Search, lookup: &Lookup, flow: &Flow, joined: 
     search.presented = lookup.presented;
     search.pin = lookup.pin.pin;
     search.now = now.ms;
-    search.source = u32::from_be_bytes(flow.key.client);
+    search.source = flow.key.client.number();
     search.present_version = if joined { flow.leg.version } else { NONE };
     search.present_backend = if joined { flow.leg.backend } else { NONE };
     search.tried = 0;

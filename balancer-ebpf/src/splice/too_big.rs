@@ -1,38 +1,60 @@
-//! "Fragmentation needed": what a router says that does not let a packet pass. It says so to the packet's source, which is an address of
-//! the director; the one who can make packets smaller is the sender of what was translated, and has to be told in its own numbers.
+//! "Fragmentation needed", or "packet too big" of IPv6: what a router says that does not let a packet pass. It says so to the packet's
+//! source, which is an address of the director; the one who can make packets smaller is the sender of what was translated, and has to
+//! be told in its own numbers.
 //!
-//! The message (RFC 792, RFC 1191) quotes the IP header of the packet and at least eight bytes behind it: ports and sequence number, by
-//! which the receiver finds its connection, and believes only what is under way (RFC 5927, section 7). So does the director.
+//! The message (RFC 792, RFC 1191; RFC 4443, section 3.2) quotes the IP header of the packet and at least eight bytes behind it: ports
+//! and sequence number, by which the receiver finds its connection, and believes only what is under way (RFC 5927, section 7). So
+//! does the director. Both messages lie at the same place in the frame's window.
 
 use super::send::{as_backend_sent, as_client_sent, send_on};
 use super::{From, gateway, has_leg};
 use crate::host::{Cpu, Maps};
 use crate::layout::{
-    CLIENT_TIMESTAMPS, FLOW_CLOSING, FLOW_SPLICED, Flow, FlowKey, LEG_IDLE, NONE, Place, ROLE_BACKEND, ROLE_INDEX,
-    ROLE_SOURCE, slot,
+    Address, CLIENT_TIMESTAMPS, FLOW_CLOSING, FLOW_SPLICED, Flow, FlowKey, LEG_IDLE, NONE, Place, ROLE_BACKEND,
+    ROLE_INDEX, ROLE_SOURCE, slot,
 };
-use crate::net::{Frame, HEADERS, Segment, Seq};
+use crate::net::{Frame, HEADERS, Segment, Seq, TCP};
 use crate::verdict::Verdict;
 use crate::work::Work;
 
-/// Bytes of the frame as far as the quoted sequence number: Ethernet, IP, ICMP and the quoted IP header, and eight bytes.
-const QUOTE: u32 = 70;
-/// Where the quoted IP header's end and the ports lie: its addresses, and what follows them.
-const ADDRESSES: u32 = 54;
-const PORTS: u32 = 62;
-/// Bytes of the IPv4 and TCP headers, and of the timestamp option.
-const IP_AND_TCP: u32 = 40;
+/// Where the quoted addresses lie in the window, and the ports and the sequence number behind them; and where that ends.
+pub(super) struct Layout {
+    pub(super) addresses: u32,
+    pub(super) ports: u32,
+    end: u32,
+}
+
+pub(super) const IPV4: Layout = Layout { addresses: 54, ports: 62, end: 70 };
+pub(super) const IPV6: Layout = Layout { addresses: 50, ports: 82, end: 90 };
+
+/// Bytes of the timestamp option.
 const TIMESTAMP_OPTION: u32 = 12;
-/// What a message may make of the director's own segments at least: every host takes packets of 576 bytes (RFC 1122, section 3.3.2).
-const LEAST_MTU: u32 = 576;
 
 const ICMP: u8 = 1;
-const TCP: u8 = 6;
+const ICMPV6: u8 = 58;
 
-/// Whether a frame is such a message, about a TCP segment in an ordinary packet.
+/// Whether a frame may be such a message: of the headers from the frame's beginning on.
 #[inline(always)]
-pub(super) fn is_said(h: &[u8; HEADERS]) -> bool {
-    let packet = h[12] == 0x08 && h[13] == 0x00 && h[14] == 0x45 && h[23] == ICMP && h[20] & 0x3f == 0 && h[21] == 0;
+pub(super) fn may_be_said(h: &[u8; HEADERS]) -> bool {
+    match [h[12], h[13]] {
+        [0x08, 0x00] => h[23] == ICMP,
+        [0x86, 0xdd] => h[20] == ICMPV6,
+        _ => false,
+    }
+}
+
+/// Whether it is one, about a TCP segment in an ordinary packet.
+#[inline(always)]
+pub(super) fn is_said<F: Frame>(frame: &mut F) -> bool {
+    let v4 = frame.base() == 0;
+    let Some(front) = frame.front() else { return false };
+    let version = front[14] >> 4;
+    let Some(h) = frame.headers() else { return false };
+    if !v4 {
+        // Type 2; a receiver does not look at the code.
+        return version == 6 && h[34] == 2 && h[42] >> 4 == 6 && h[48] == TCP;
+    }
+    let packet = h[14] == 0x45 && h[20] & 0x3f == 0 && h[21] == 0;
     // Type 3, code 4. Of a later fragment no ports are quoted.
     let message = h[34] == 3 && h[35] == 4;
     packet && message && h[42] == 0x45 && h[51] == TCP && h[48] & 0x1f == 0 && h[49] == 0
@@ -53,13 +75,15 @@ pub fn too_big<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work) -> V
     if !theirs || !has_leg(&flow) || (flow.state != FLOW_SPLICED && flow.state != FLOW_CLOSING) {
         return Verdict::TooBigStray;
     }
-    let mtu = mtu.max(LEAST_MTU);
+    // What it may make of the director's own segments at least.
+    let mtu = mtu.max(work.segment.source.least_mtu());
+    let headers = work.segment.source.headers();
     let seq = work.segment.seq;
     let (quote, verdict) = if matches!(from, From::Client) {
         if seq.before(flow.acked) || !seq.before(flow.sent) {
             return Verdict::TooBigStray;
         }
-        flow.client_mss = flow.client_mss.min(mtu - IP_AND_TCP);
+        flow.client_mss = flow.client_mss.min(mtu - headers);
         (as_backend_sent(&flow), Verdict::TooBigToClient)
     } else {
         let sent = seq.minus(flow.leg.to_leg);
@@ -67,7 +91,7 @@ pub fn too_big<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work) -> V
             return Verdict::TooBigStray;
         }
         let stamps = if flow.flags & CLIENT_TIMESTAMPS != 0 { TIMESTAMP_OPTION } else { 0 };
-        flow.leg.mss = flow.leg.mss.min(mtu - IP_AND_TCP - stamps);
+        flow.leg.mss = flow.leg.mss.min(mtu - headers - stamps);
         (as_client_sent(&flow), Verdict::TooBigToBackend)
     };
     work.egress = quote.hop.egress;
@@ -82,28 +106,53 @@ fn under_way(flow: &Flow) -> Seq {
 
 /// Whom the message is for, and the MTU that it names; `segment` becomes what it quotes.
 #[inline(always)]
-fn read<F: Frame>(frame: &mut F, segment: &mut Segment) -> Option<([u8; 4], u32)> {
-    if frame.len() < QUOTE {
+fn read<F: Frame>(frame: &mut F, segment: &mut Segment) -> Option<(Address, u32)> {
+    let v4 = frame.base() == 0;
+    let layout = if v4 { IPV4 } else { IPV6 };
+    if frame.len() < frame.base() + layout.end {
         return None;
     }
-    let addresses = frame.load8(ADDRESSES)?;
-    let ports = frame.load8(PORTS)?;
-    let h = frame.headers()?;
-    // What is behind the IP packet is padding.
-    if u16::from_be_bytes([h[16], h[17]]) < QUOTE as u16 - 14 {
-        return None;
+    if v4 {
+        let [a, b] = halves(frame.load8(layout.addresses)?);
+        segment.source = Address::v4(a);
+        segment.destination = Address::v4(b);
+    } else {
+        segment.source = load(frame, layout.addresses)?;
+        segment.destination = load(frame, layout.addresses + 16)?;
     }
-    segment.source = [addresses[0], addresses[1], addresses[2], addresses[3]];
-    segment.destination = [addresses[4], addresses[5], addresses[6], addresses[7]];
+    let ports = frame.load8(layout.ports)?;
     segment.source_port = [ports[0], ports[1]];
     segment.destination_port = [ports[2], ports[3]];
     segment.seq = Seq(u32::from_be_bytes([ports[4], ports[5], ports[6], ports[7]]));
-    Some(([h[30], h[31], h[32], h[33]], u32::from(u16::from_be_bytes([h[40], h[41]]))))
+    let front = frame.front()?;
+    let length = u32::from(u16::from_be_bytes(if v4 { [front[16], front[17]] } else { [front[18], front[19]] }));
+    // What is behind the IP packet is padding.
+    if length < layout.end - if v4 { 14 } else { 34 } {
+        return None;
+    }
+    let h = frame.headers()?;
+    let told = if v4 { Address::v4([h[30], h[31], h[32], h[33]]) } else { load(frame, 18)? };
+    let h = frame.headers()?;
+    let mtu = u32::from_be_bytes([h[38], h[39], h[40], h[41]]);
+    Some((told, if v4 { mtu & 0xffff } else { mtu }))
+}
+
+#[inline(always)]
+const fn halves(b: [u8; 8]) -> [[u8; 4]; 2] {
+    [[b[0], b[1], b[2], b[3]], [b[4], b[5], b[6], b[7]]]
+}
+
+/// The IPv6 address at a place of the window.
+#[inline(always)]
+pub(super) fn load<F: Frame>(frame: &F, at: u32) -> Option<Address> {
+    let [a, b] = halves(frame.load8(at)?);
+    let [c, d] = halves(frame.load8(at + 8)?);
+    Some(Address::v6([a, b, c, d].map(u32::from_ne_bytes)))
 }
 
 /// The flow whose packet is quoted, and the side that the packet was *for*: [`From::Client`] if it was on its way to the client.
 #[inline(always)]
-fn find<M: Maps>(maps: &M, work: &mut Work, told: [u8; 4]) -> Option<(u32, From)> {
+fn find<M: Maps>(maps: &M, work: &mut Work, told: Address) -> Option<(u32, From)> {
     let segment = &work.segment;
     if segment.source != told {
         return None;
@@ -117,7 +166,7 @@ fn find<M: Maps>(maps: &M, work: &mut Work, told: [u8; 4]) -> Option<(u32, From)
     if let Some(slot) = maps.flow_slot(&work.key) {
         return Some((slot, From::Client));
     }
-    let role = maps.role(told).unwrap_or(0);
+    let role = maps.role(&told).unwrap_or(0);
     if role & ROLE_SOURCE != 0 {
         let port = u16::from_be_bytes(segment.source_port);
         let leg = slot(Place { source: role & ROLE_INDEX, port })?;
@@ -127,7 +176,7 @@ fn find<M: Maps>(maps: &M, work: &mut Work, told: [u8; 4]) -> Option<(u32, From)
         }
         return Some(((owner as u32).wrapping_sub(1), From::Leg(leg)));
     }
-    if maps.role(segment.destination).unwrap_or(0) & ROLE_BACKEND == 0 {
+    if maps.role(&segment.destination).unwrap_or(0) & ROLE_BACKEND == 0 {
         return None;
     }
     // A leg from the client's own address.

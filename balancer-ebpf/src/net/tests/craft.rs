@@ -46,8 +46,8 @@ fn options(tcp: &Tcp) -> Vec<TcpOptionElement> {
 fn draft() -> Draft {
     Draft {
         macs: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12],
-        source: [10, 0, 0, 1],
-        destination: [10, 0, 0, 2],
+        source: [10, 0, 0, 1].into(),
+        destination: [10, 0, 0, 2].into(),
         source_port: 40_000u16.to_be_bytes(),
         destination_port: 80u16.to_be_bytes(),
         seq: Seq(0x0102_0304),
@@ -131,7 +131,7 @@ proptest! {
     ) {
         let (mss, sack, scale) = syn.unwrap_or((0, false, 15));
         let draft = Draft {
-            source, destination, source_port: ports.0.to_be_bytes(), destination_port: ports.1.to_be_bytes(),
+            source: source.into(), destination: destination.into(), source_port: ports.0.to_be_bytes(), destination_port: ports.1.to_be_bytes(),
             seq: Seq(seq), ack: Seq(ack), flags: flags.into(), window: window.into(),
             timestamps: stamps.is_some().into(), tsval: stamps.unwrap_or_default().0, tsecr: stamps.unwrap_or_default().1,
             mss: mss.into(), sack: sack.into(), scale: scale.into(), ..Draft::default()

@@ -29,7 +29,7 @@ fn read(bytes: Vec<u8>) -> (Parsed, Segment) {
 fn a_segment_is_read_whole() {
     let (parsed, segment) = read(segment().frame());
     assert_eq!(parsed, Parsed::Segment);
-    assert_eq!((segment.source, segment.destination), ([10, 0, 0, 1], [10, 0, 0, 2]));
+    assert_eq!((segment.source, segment.destination), ([10, 0, 0, 1].into(), [10, 0, 0, 2].into()));
     assert_eq!((segment.source_port, segment.destination_port), (40_000u16.to_be_bytes(), 80u16.to_be_bytes()));
     assert_eq!((segment.seq, segment.ack), (Seq(0x0102_0304), Seq(0xf1f2_f3f4)));
     assert_eq!((segment.flags, segment.window), (u32::from(ACK | PSH), 500));
@@ -112,7 +112,7 @@ fn a_merged_frame_has_its_own_length() {
 #[test]
 fn foreign_packets_are_told_by_their_destination() {
     let mut frame = VecFrame::new(segment().frame());
-    assert_eq!(destination(frame.headers().unwrap()), Some([10, 0, 0, 2]));
+    assert_eq!(destination(frame.headers().unwrap()), Some([10, 0, 0, 2].into()));
     for (at, byte) in [(12, 0x86), (13, 0x06), (23, 1)] {
         let mut bytes = segment().frame();
         bytes[at] = byte;

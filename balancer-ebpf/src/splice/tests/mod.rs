@@ -29,6 +29,7 @@ fn work() -> Box<Work> {
         sum: Default::default(),
         scan: Scan::new(),
         chunk: Chunk::default(),
+        base: Default::default(),
         egress: Default::default(),
         shelf: Default::default(),
         accepted: 0,
