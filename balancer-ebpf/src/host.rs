@@ -7,8 +7,8 @@ use crate::cookie::Proof;
 use crate::decide::{Backends, Choice, Decided, Search};
 use crate::http::{Chunk, Head, Scan, Scanned, Span};
 use crate::layout::{
-    Address, Buffer, Flow, FlowKey, Globals, Hands, LegSlot, Listener, ListenerKey, PinEvent, Policy, SessionHash, SessionRule,
-    Stash, Traffic,
+    Address, Buffer, Flow, FlowKey, Globals, Hands, LegSlot, Listener, ListenerKey, PinEvent, Policy, SessionHash,
+    SessionRule, Stash, Traffic,
 };
 use crate::net::{Crafted, Draft, Seq, Sum};
 use crate::pins::Pins;
@@ -93,7 +93,8 @@ pub trait Maps: Backends + Table + Pins {
     fn flow_slot(&self, key: &FlowKey) -> Option<u32>;
     /// Enters `key`; an entry that is there stays.
     fn enter(&self, key: &FlowKey, slot: u32) -> Entered;
-    fn leave(&self, key: &FlowKey);
+    /// Takes an entry out, if it is that slot's.
+    fn leave(&self, key: &FlowKey, slot: u32);
     /// Locks the flow of a slot. `None` if another CPU holds it for too long.
     fn flow(&self, slot: u32) -> Option<Self::Flow<'_>>;
     fn stash(&self, index: u32) -> Option<Self::Stash<'_>>;

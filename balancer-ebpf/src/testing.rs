@@ -9,9 +9,9 @@ use etherparse::{SlicedPacket, TcpHeader, TransportSlice};
 use crate::decide::Backends;
 use crate::host::{Entered, Machine, Maps};
 use crate::layout::{
-    Address, BACKEND_UP, BACKEND_USED, BUCKET_WAYS, Backend, Bucket, Buffer, Entry, FAMILIES, Flow, FlowKey, Globals, Hands, Key,
-    LEG_CLASSES, Leg, LegSlot, Listener, ListenerKey, MAX_SOURCES, MAX_VERSIONS, Name, Pin, PinEvent, PinKey, Policy,
-    SessionRule, SourceKey, Stash, Traffic, VERSION_BACKENDS, VERSION_SERVES, VersionPolicy,
+    Address, BACKEND_UP, BACKEND_USED, BUCKET_WAYS, Backend, Bucket, Buffer, Entry, FAMILIES, Flow, FlowKey, Globals,
+    Hands, Key, LEG_CLASSES, Leg, LegSlot, Listener, ListenerKey, MAX_SOURCES, MAX_VERSIONS, Name, Pin, PinEvent,
+    PinKey, Policy, SessionRule, SourceKey, Stash, Traffic, VERSION_BACKENDS, VERSION_SERVES, VersionPolicy,
 };
 use crate::net::{Crafted, Egress, FRONT, Frame, HEADERS, HEADERS_TS, Hop, update};
 use crate::pins::Pins;
@@ -432,8 +432,10 @@ impl Maps for TestMaps {
         keys.insert(*key, slot);
         Entered::Done
     }
-    fn leave(&self, key: &FlowKey) {
-        self.keys.borrow_mut().remove(key);
+    fn leave(&self, key: &FlowKey, slot: u32) {
+        if self.flow_slot(key) == Some(slot) {
+            self.keys.borrow_mut().remove(key);
+        }
     }
     fn flow(&self, slot: u32) -> Option<RefMut<'_, Flow>> {
         Some(self.flows.get(slot as usize)?.try_borrow_mut().expect("a packet locks its flow once"))

@@ -14,6 +14,8 @@ pub struct Work {
     pub segment: Segment,
     /// The client's connection, of a client's segment. Here rather than on the stack, as all keys of its size.
     pub key: FlowKey,
+    /// A copy of a key, for a helper that takes none from where it lies. The edge's own.
+    pub aside: FlowKey,
     /// The flow that is to be closed or released from outside.
     pub errand: Errand,
     pub options: Options,

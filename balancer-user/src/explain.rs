@@ -12,8 +12,9 @@ use balancer_ebpf::{
     host::Machine,
     http::{Head, Scan, Scanned, Span, scan_request},
     layout::{
-        Backend, Binding, Bucket, Buffer, Globals, KIND_RENAMED, MAX_BACKENDS, NONE, PIN_NO_CANARY, PIN_OVERRIDES,
-        PIN_QUERY, Pin, PinKey, Policy, SessionHash, SourceKey, pinned_version, target_backend, target_version,
+        Address, Backend, Binding, Bucket, Buffer, Globals, KIND_RENAMED, MAX_BACKENDS, NONE, PIN_NO_CANARY,
+        PIN_OVERRIDES, PIN_QUERY, Pin, PinKey, Policy, SessionHash, SourceKey, pinned_version, target_backend,
+        target_version,
     },
     pins::{self, Pins},
     plain::Plain,
@@ -105,7 +106,7 @@ pub fn explain(
     let (binding, route, hash) = look_up(&copies, &globals, service, &policy, &buffer, &ids, now, &mut steps);
 
     let mut lookup = Lookup::default();
-    lookup.begin(service.id, u32::from(request.source), term(now.seconds, policy.idle_seconds));
+    lookup.begin(service.id, &request.source.into(), term(now.seconds, policy.idle_seconds));
     (lookup.hash, lookup.binding, lookup.presented) = (hash, binding, u32::from(!ids.is_empty()));
     if policy.pins != 0 {
         pins::find(&copies, &globals, &policy, &buffer, &head, &mut lookup);
@@ -118,7 +119,7 @@ pub fn explain(
     search.pin = lookup.pin.pin;
     search.presented = lookup.presented;
     search.now = now.milliseconds;
-    search.source = u32::from(request.source);
+    search.source = Address::from(request.source).number();
     search.present_version = NONE;
     search.present_backend = NONE;
     search.tried_version = NONE;

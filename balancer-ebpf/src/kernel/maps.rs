@@ -13,9 +13,9 @@ use balancer_ebpf::decide::{Backends, Choice, Decided, Search};
 use balancer_ebpf::host::{Cpu, Entered, Machine, Maps, Step};
 use balancer_ebpf::http::{Chunk, Head, Scan, Scanned, Span};
 use balancer_ebpf::layout::{
-    Address, Backend, Bucket, Buffer, Flow, FlowKey, FlowSlot, Globals, Hands, LEG_CLASSES, LegSlot, Listener, ListenerKey,
-    MAX_BACKENDS, MAX_PINS, MAX_SERVICES, MAX_VERSIONS, Pin, PinEvent, PinKey, Policy, SERVICE_BLOCKS, SessionHash,
-    SessionRule, SourceKey, Stash, Traffic,
+    Address, Backend, Bucket, Buffer, Flow, FlowKey, FlowSlot, Globals, Hands, LEG_CLASSES, LegSlot, Listener,
+    ListenerKey, MAX_BACKENDS, MAX_PINS, MAX_SERVICES, MAX_VERSIONS, Pin, PinEvent, PinKey, Policy, SERVICE_BLOCKS,
+    SessionHash, SessionRule, SourceKey, Stash, Traffic,
 };
 use balancer_ebpf::net::{Crafted, Draft, Seq, Sum};
 use balancer_ebpf::pins::Pins;
@@ -122,6 +122,16 @@ pub(super) fn interface_flags(interface: u32) -> u32 {
 #[inline(always)]
 fn on_stack<K: Copy>(key: &K) -> K {
     *key
+}
+
+/// The same in scratch memory, of a key that the stack has no room for.
+#[inline(always)]
+fn set_aside(key: &FlowKey) -> Option<&'static FlowKey> {
+    let work: *mut Work = WORK.get_ptr_mut(0)?.cast();
+    // SAFETY: the pointer is this CPU's own, and nothing else uses this part of what is behind it.
+    let aside = unsafe { &mut (*work).aside };
+    *aside = *key;
+    Some(aside)
 }
 
 #[inline(always)]
@@ -289,16 +299,21 @@ impl Maps for Kernel {
     #[inline(always)]
     fn enter(&self, key: &FlowKey, slot: u32) -> Entered {
         const EEXIST: i32 = -17;
-        match FLOW_KEYS.insert(on_stack(key), slot, u64::from(BPF_NOEXIST)) {
+        let Some(key) = set_aside(key) else { return Entered::Refused };
+        match FLOW_KEYS.insert(key, slot, u64::from(BPF_NOEXIST)) {
             Ok(()) => Entered::Done,
             Err(EEXIST) => Entered::Exists,
             Err(_) => Entered::Refused,
         }
     }
     #[inline(always)]
-    fn leave(&self, key: &FlowKey) {
-        // An entry that is gone already is as good.
-        let _ = FLOW_KEYS.remove(on_stack(key));
+    fn leave(&self, key: &FlowKey, slot: u32) {
+        if let Some(key) = set_aside(key)
+            && self.flow_slot(key) == Some(slot)
+        {
+            // An entry that is gone already is as good.
+            let _ = FLOW_KEYS.remove(key);
+        }
     }
     #[inline(always)]
     fn flow(&self, slot: u32) -> Option<Locked> {

@@ -3,16 +3,16 @@
 
 use aya_ebpf::bindings::{__sk_buff, BPF_F_INGRESS, BPF_F_PSEUDO_HDR, TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::helpers::{
-    bpf_clone_redirect, bpf_csum_update, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_neigh, bpf_redirect_peer, bpf_skb_change_tail,
-    bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes,
+    bpf_clone_redirect, bpf_csum_update, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_neigh, bpf_redirect_peer,
+    bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes,
 };
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use balancer_ebpf::host::Maps;
 use balancer_ebpf::http::Scanned;
 use balancer_ebpf::layout::{
-    Address, BUFFER_BYTES, Buffer, CHUNK_BYTES, Cursor, EGRESS_COMES_IN, EGRESS_RESOLVES, ERRAND_AT, Errand, Flow, Globals,
-    INTERFACE_PEER,
+    Address, BUFFER_BYTES, Buffer, CHUNK_BYTES, Cursor, EGRESS_COMES_IN, EGRESS_RESOLVES, ERRAND_AT, Errand, Flow,
+    Globals, INTERFACE_PEER,
 };
 use balancer_ebpf::net::{CRAFTED, Crafted, Egress, FRONT, Frame, HEADERS, HEADERS_TS, Hop, Seq, fold, update};
 use balancer_ebpf::splice::{self, Next, Now, Step, direct};
@@ -217,7 +217,9 @@ impl Frame for Skb {
             return false;
         }
         // SAFETY: at most the array's 40 bytes.
-        unsafe { bpf_skb_load_bytes(self.skb.cast(), self.base() + HEADERS as u32, options.as_mut_ptr().cast(), len) == 0 }
+        unsafe {
+            bpf_skb_load_bytes(self.skb.cast(), self.base() + HEADERS as u32, options.as_mut_ptr().cast(), len) == 0
+        }
     }
 
     #[inline(always)]

@@ -61,7 +61,12 @@ mod tests {
 
     #[test]
     fn what_is_written_is_what_is_read() {
-        let key = FlowKey { client: Address::v4([1, 2, 3, 4]), vip: Address::v4([5, 6, 7, 8]), client_port: [9, 10], port: [11, 12] };
+        let key = FlowKey {
+            client: Address::v4([1, 2, 3, 4]),
+            vip: Address::v4([5, 6, 7, 8]),
+            client_port: [9, 10],
+            port: [11, 12],
+        };
         let request = Errand { key, slot: 0x1314_1516, service: 17, version: 18 };
         assert_eq!(Errand::from_bytes(&request.to_bytes()), request);
     }

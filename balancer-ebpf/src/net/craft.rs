@@ -111,7 +111,11 @@ pub fn craft(draft: &Draft, out: &mut Crafted) {
     for (to, from) in out.bytes.iter_mut().zip(draft.macs.iter()) {
         *to = *from;
     }
-    if v4 { ipv4(draft, &mut out.bytes, tcp_len) } else { ipv6(draft, &mut out.bytes, tcp_len) }
+    if v4 {
+        ipv4(draft, &mut out.bytes, tcp_len)
+    } else {
+        ipv6(draft, &mut out.bytes, tcp_len)
+    }
     out.len = (HEADERS + options) as u32 + if v4 { 0 } else { IPV6_BASE };
     let Some(b) = window(&mut out.bytes, v4) else { return };
     [b[34], b[35]] = draft.source_port;

@@ -117,12 +117,7 @@ pub fn is_tagged(headers: &[u8; HEADERS]) -> bool {
 /// An IPv6 address out of 16 bytes.
 macro_rules! address {
     ($h:ident, $at:literal) => {
-        Address::v6([
-            word($h, $at),
-            word($h, $at + 4),
-            word($h, $at + 8),
-            word($h, $at + 12),
-        ])
+        Address::v6([word($h, $at), word($h, $at + 4), word($h, $at + 8), word($h, $at + 12)])
     };
 }
 

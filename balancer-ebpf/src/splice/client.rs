@@ -99,7 +99,7 @@ pub(super) fn wants_ack(flow: &Flow) -> bool {
 fn give_way<M: Maps>(maps: &M, flow: &mut Flow) {
     end::close(maps, flow);
     end::release_leg(maps, flow);
-    maps.leave(&flow.key);
+    maps.leave(&flow.key, flow.slot);
 }
 
 /// What a segment proves whose numbers cannot be this flow's: that the client's port was used again, or nothing.

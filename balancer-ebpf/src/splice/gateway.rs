@@ -4,7 +4,7 @@
 //! The port of such a leg is its slot's, as of any leg, but the way back is a look-up: the address says nothing of the slot. Its
 //! key lies among those of the clients' connections, with the backend in the place of the listener.
 
-use super::{Found, From, end, policy_of};
+use super::{Found, From, policy_of};
 use crate::host::{Entered, Maps};
 use crate::layout::{Flow, FlowKey, POLICY_GATEWAY};
 use crate::verdict::Verdict;
@@ -51,7 +51,7 @@ pub(super) fn enter<M: Maps>(maps: &M, flow: &Flow) -> bool {
 /// The opposite, if the flow's leg is of this kind.
 #[inline(always)]
 pub(super) fn leave<M: Maps>(maps: &M, flow: &Flow) {
-    if flow.leg.source == flow.key.client && end::has_entry(maps, &key(flow), flow.slot) {
-        maps.leave(&key(flow));
+    if flow.leg.source == flow.key.client {
+        maps.leave(&key(flow), flow.slot);
     }
 }

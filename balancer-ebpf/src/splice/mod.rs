@@ -59,8 +59,8 @@ mod too_big;
 pub use backend::backend_step;
 pub use begin::claim_slot;
 pub use body::follow;
-pub use extended::extended;
 pub use client::{arrival, client_step};
+pub use extended::extended;
 pub use idle::idle_step;
 pub use join::join;
 pub use learn::refresh;
@@ -276,7 +276,8 @@ pub fn direct<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work) -> Ve
     }
     let begins = base(headers);
     let Some(address) = destination(headers) else {
-        let said = too_big::may_be_said(headers) && begin_window::<M, F>(frame, work, begins) && too_big::is_said(frame);
+        let said =
+            too_big::may_be_said(headers) && begin_window::<M, F>(frame, work, begins) && too_big::is_said(frame);
         return if said { frame.too_big(maps, work) } else { Verdict::NotOurs };
     };
     let role = maps.role(&address).unwrap_or(0) & (ROLE_LISTENER | ROLE_SOURCE | ROLE_INDEX);

@@ -16,7 +16,7 @@ mod raw;
 mod value;
 
 use std::{
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -38,7 +38,7 @@ pub struct Config {
     pub hook: Hook,
     pub interfaces: Vec<String>,
     /// Source addresses of legs.
-    pub sources: Vec<Ipv4Addr>,
+    pub sources: Vec<IpAddr>,
     /// Flows that there is room for, before the limit of the sources.
     pub flows: u32,
     /// Sessions that there is room for.
@@ -55,7 +55,7 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
     pub name: String,
-    pub listen: SocketAddrV4,
+    pub listen: SocketAddr,
     pub select: Select,
     pub order: Order,
     pub cookie: String,

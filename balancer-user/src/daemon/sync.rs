@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use balancer_ebpf::layout::{Backend, ListenerKey, MAX_BACKENDS, ROLE_BACKEND};
+use balancer_ebpf::layout::{Address, Backend, ListenerKey, MAX_BACKENDS, ROLE_BACKEND};
 
 use super::Director;
 use crate::{
@@ -41,7 +41,7 @@ impl Director {
         let mut wanted = plan::addresses(&self.config, &self.state);
         let former =
             present.into_iter().filter(|(address, role)| *role == ROLE_BACKEND && !wanted.contains_key(address));
-        let former: BTreeMap<[u8; 4], u32> = former.collect();
+        let former: BTreeMap<Address, u32> = former.collect();
         if !former.is_empty() {
             for id in 0..MAX_BACKENDS as u16 {
                 let address = self.plane.backend(id)?.address;
@@ -104,7 +104,7 @@ impl Director {
             .filter(|backend| self.conditions.of_backend(backend.id) == Condition::Up)
             .map(|backend| self.learned.get(&backend.id).copied())
             .collect();
-        let wanted = plan::listener(service.id, plan::offers(standing, &learned));
+        let wanted = plan::listener(service.id, config.listen.into(), plan::offers(standing, &learned));
         if present != Some(wanted) {
             self.plane.set_listener(key, wanted)?;
         }

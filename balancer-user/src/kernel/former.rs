@@ -8,6 +8,7 @@
 
 mod v1;
 mod v2;
+mod v3;
 
 use std::os::fd::AsFd as _;
 
@@ -44,7 +45,7 @@ pub fn find(pins: &Pins) -> Result<Option<Former>, Failure> {
     }
     // The newest is the one that was attached last.
     let Some((version, pins)) = others.into_iter().next_back() else { return Ok(None) };
-    let Some(layout) = [v1::LAYOUT, v2::LAYOUT].into_iter().find(|layout| layout.version == version) else {
+    let Some(layout) = [v1::LAYOUT, v2::LAYOUT, v3::LAYOUT].into_iter().find(|layout| layout.version == version) else {
         // Older ones were never released.
         return Ok(None);
     };

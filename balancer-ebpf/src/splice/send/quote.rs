@@ -69,7 +69,8 @@ pub(in crate::splice) fn send_on<F: Frame>(frame: &mut F, quoted: &Segment, to: 
     let outer = readdress(v4, h, (&router, &told), (&to.destination, &to.source));
     let mut message = quoted_addresses + numbers;
     if v4 {
-        [h[IP_CHECK], h[IP_CHECK + 1]] = update(u16::from_ne_bytes([h[IP_CHECK], h[IP_CHECK + 1]]), outer).to_ne_bytes();
+        [h[IP_CHECK], h[IP_CHECK + 1]] =
+            update(u16::from_ne_bytes([h[IP_CHECK], h[IP_CHECK + 1]]), outer).to_ne_bytes();
         let before = u16::from_ne_bytes([h[QUOTED_CHECK], h[QUOTED_CHECK + 1]]);
         let after = update(before, quoted_addresses);
         [h[QUOTED_CHECK], h[QUOTED_CHECK + 1]] = after.to_ne_bytes();
@@ -105,6 +106,7 @@ fn outer<F: Frame>(frame: &mut F, v4: bool) -> Option<(Address, Address)> {
 /// Writes an IPv6 address at a place of the window.
 #[inline(always)]
 fn store<F: Frame>(frame: &mut F, at: u32, address: &Address) -> bool {
-    let [[a0, a1, a2, a3], [b0, b1, b2, b3], [c0, c1, c2, c3], [d0, d1, d2, d3]] = address.words().map(u32::to_ne_bytes);
+    let [[a0, a1, a2, a3], [b0, b1, b2, b3], [c0, c1, c2, c3], [d0, d1, d2, d3]] =
+        address.words().map(u32::to_ne_bytes);
     frame.store8(at, [a0, a1, a2, a3, b0, b1, b2, b3]) && frame.store8(at + 8, [c0, c1, c2, c3, d0, d1, d2, d3])
 }

@@ -20,6 +20,7 @@ fn work() -> Box<Work> {
     Box::new(Work {
         segment: Default::default(),
         key: Default::default(),
+        aside: Default::default(),
         errand: Default::default(),
         options: Default::default(),
         draft: Default::default(),
