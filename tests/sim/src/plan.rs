@@ -2,6 +2,8 @@
 
 use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
 
+use crate::wire::Family;
+
 /// The generator of everything that is random. Named, because `SmallRng` may become another one, and a seed should go on
 /// meaning what it meant.
 pub(crate) type Random = Xoshiro256PlusPlus;
@@ -55,6 +57,8 @@ pub(crate) struct Plan {
     pub(crate) timestamps: bool,
     pub(crate) mss: u32,
     pub(crate) scale: u32,
+    /// What it speaks.
+    pub(crate) family: Family,
     /// The legs' source address is the listener's own.
     pub(crate) shared_address: bool,
     /// Backends die and come back.
@@ -99,6 +103,7 @@ pub(crate) struct Plan {
 impl Plan {
     /// The plan of a seed, and the generator for what follows.
     pub(crate) fn of(seed: u64) -> (Self, Random) {
+        let family = Family::of(seed);
         let mut random = Random::seed_from_u64(seed);
         let r = &mut random;
         let rough = r.random_bool(0.6);
@@ -106,6 +111,10 @@ impl Plan {
         let nops = r.random_bool(0.5);
         let clients: Vec<Stack> = (0..r.random_range(1..=3)).map(|_| stack(r, nops, None)).collect();
         let backends: Vec<Stack> = (0..r.random_range(2..=6)).map(|_| stack(r, nops, Some(timestamps))).collect();
+        // Less than that no link of IPv6 has (RFC 8200, section 5).
+        let least = if family == Family::V6 { 1280 } else { 0 };
+        let [clients, backends] = [clients, backends]
+            .map(|stacks| stacks.into_iter().map(|stack| Stack { mtu: stack.mtu.max(least), ..stack }).collect::<Vec<_>>());
         let mtu = backends.iter().map(|stack| stack.mtu).min().unwrap_or(1500);
         let link = |r: &mut Random| Link {
             delay: r.random_range(50..10_000),
@@ -116,6 +125,7 @@ impl Plan {
         };
         let xdp = r.random_bool(0.4);
         let plan = Self {
+            family,
             front: link(r),
             back: link(r),
             tabs: r.random_range(1..=3),
@@ -129,7 +139,7 @@ impl Plan {
             // In a fifth of the simulations the millisecond clock wraps.
             boot: if r.random_bool(0.2) { 4_294_960_000 } else { r.random_range(70_000..400_000_000) } * 1_000_000,
             timestamps,
-            mss: mtu as u32 - 40,
+            mss: (mtu - family.header() - 20) as u32,
             scale: r.random_range(0..=7),
             shared_address: r.random_bool(0.3),
             deaths: if r.random_bool(0.6) { r.random_range(1..=4) } else { 0 },
