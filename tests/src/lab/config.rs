@@ -108,7 +108,7 @@ flow_idle = "{flow_idle}"
 {director_lines}
 [[service]]
 name = "shop"
-listen = "{vip}:80"
+listen = "{service}"
 select = "{select}"
 order = "string"
 cookie = "JSESSIONID"
@@ -132,7 +132,7 @@ timeout = "{health_timeout}"
             director_lines = self.director_lines,
             service_lines = self.service_lines,
             health_lines = self.health_lines,
-            vip = lab.vip(),
+            service = lab.service(),
             pool_legs = self.pool_legs.map_or_else(String::new, |legs| format!("pool_legs = {legs}\n")),
         );
         for (label, backends) in self.versions {
