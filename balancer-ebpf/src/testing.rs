@@ -74,6 +74,18 @@ impl Frame for VecFrame {
         self.bytes[self.base + at as usize..][..8].copy_from_slice(&bytes);
         true
     }
+    fn load_address(&self, at: u32, address: &mut Address) -> bool {
+        let Some(bytes) = self.bytes.get(self.base + at as usize..).and_then(<[u8]>::first_chunk) else { return false };
+        *address = Address::from_bytes(*bytes);
+        true
+    }
+    fn store_address(&mut self, at: u32, address: &Address) -> bool {
+        let Some(place) = self.bytes.get_mut(self.base + at as usize..).and_then(<[u8]>::first_chunk_mut) else {
+            return false;
+        };
+        *place = (*address).into();
+        true
+    }
     fn load_options(&self, options: &mut [u8; 40], len: u32) -> bool {
         assert!((1..=40).contains(&len), "{len} bytes of options");
         options[..len as usize].copy_from_slice(&self.bytes[self.base + HEADERS..][..len as usize]);

@@ -6,7 +6,7 @@ use crate::http::{Chunk, Scan};
 use crate::layout::{Buffer, Errand, FlowKey, PinEvent};
 use crate::net::{Crafted, Draft, Egress, Options, Segment, Sum};
 use crate::sessions::Shelf;
-use crate::splice::Emission;
+use crate::splice::{Emission, Quote};
 
 /// What one packet needs. Nothing in it outlives the packet.
 #[repr(C)]
@@ -27,6 +27,8 @@ pub struct Work {
     pub sum: Sum,
     pub scan: Scan,
     pub chunk: Chunk,
+    /// A packet that is said to be too big.
+    pub quote: Quote,
     /// Where the frame's window begins ([`crate::net::Frame::base`]). A cell, to be read from memory: of what is kept in a register the
     /// verifier would know which of the two it is, and walk everything behind it twice.
     pub base: Cell<u64>,

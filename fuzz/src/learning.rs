@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use balancer_ebpf::host::Machine;
 use balancer_ebpf::http::{Scan, Scanned, scan_request, scan_response};
 use balancer_ebpf::layout::{
-    Address, BUCKET_WAYS, Binding, Bucket, Buffer, Entry, FAMILIES, Globals, KIND_ADOPTED, KIND_ISSUED, KIND_PRESENTED, KIND_RENAMED, Key,
-    MAX_SOURCES, SessionHash,
+    Address, BUCKET_WAYS, Binding, Bucket, Buffer, Entry, FAMILIES, Globals, KIND_ADOPTED, KIND_ISSUED, KIND_PRESENTED,
+    KIND_RENAMED, Key, MAX_SOURCES, SessionHash,
 };
 use balancer_ebpf::sessions::{Bound, Shelf, Table, bind, forget, present, rename, term, touch};
 use balancer_ebpf::sip::session_hash;

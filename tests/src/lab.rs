@@ -25,8 +25,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-pub use addresses::Family;
 use addresses::Addresses;
+pub use addresses::Family;
 use builder::Builder;
 pub use builder::{ClientPlace, Hook, Offloads, RelayPlace};
 use config::APPLICATION_PORT;

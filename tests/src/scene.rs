@@ -78,8 +78,8 @@ impl<'a> Scene<'a> {
     /// Makes the client's connections come from its `index`th address.
     pub fn come_from(&self, index: u8) -> Result<()> {
         let addresses = self.lab.addresses();
-        let [director, source] =
-            [addresses.director(), addresses.client_nth(index)].map(|address| self.lab.family().of(address).to_string());
+        let [director, source] = [addresses.director(), addresses.client_nth(index)]
+            .map(|address| self.lab.family().of(address).to_string());
         let prefix = match self.lab.family() {
             Family::V4 => addresses.prefix(),
             Family::V6 => addresses.prefix6(),

@@ -10,9 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use anyhow::{Context, Result, ensure};
 use aya::maps::{Array, Map, MapData};
 use aya::programs::SchedClassifier;
-use balancer_ebpf::layout::{
-    Backend, Binding, Globals, KIND_ISSUED, KIND_PRESENTED, KIND_RENAMED, Key, map,
-};
+use balancer_ebpf::layout::{Backend, Binding, Globals, KIND_ISSUED, KIND_PRESENTED, KIND_RENAMED, Key, map};
 use balancer_ebpf::sessions::{Shelf, bind, term};
 use balancer_ebpf::sip::hash_id;
 use balancer_tests::lab::{Family, Hook, Lab};
@@ -125,7 +123,10 @@ impl<'a> Agreement<'a> {
         let service = state.ensure_service("shop").map_err(|refusal| anyhow::anyhow!("{refusal}"))?.id;
         plane.set_addresses(&plan::addresses(&config, &state))?;
         let listen = config.services[0].listen;
-        plane.set_listener(plan::listener_key(&config.services[0]), plan::listener(service, listen.into(), plan::UNLEARNED))?;
+        plane.set_listener(
+            plan::listener_key(&config.services[0]),
+            plan::listener(service, listen.into(), plan::UNLEARNED),
+        )?;
         Ok(Self {
             world,
             random: StdRng::seed_from_u64(SEED),

@@ -211,6 +211,20 @@ impl Frame for Skb {
     }
 
     #[inline(always)]
+    fn load_address(&self, at: u32, address: &mut Address) -> bool {
+        let to = core::ptr::from_mut(address).cast();
+        // SAFETY: an address is 16 bytes, and any are one.
+        unsafe { bpf_skb_load_bytes(self.skb.cast(), self.base() + at, to, size_of::<Address>() as u32) == 0 }
+    }
+
+    #[inline(always)]
+    fn store_address(&mut self, at: u32, address: &Address) -> bool {
+        let from = core::ptr::from_ref(address).cast();
+        // SAFETY: an address is 16 bytes.
+        unsafe { bpf_skb_store_bytes(self.skb, self.base() + at, from, size_of::<Address>() as u32, 0) == 0 }
+    }
+
+    #[inline(always)]
     fn load_options(&self, options: &mut [u8; 40], len: u32) -> bool {
         let len = (len.wrapping_sub(1) & 63) + 1;
         if len > 40 {

@@ -77,6 +77,12 @@ pub trait Frame {
     /// Overwrites eight bytes at `at`; the checksum is the caller's business.
     fn store8(&mut self, at: u32, bytes: [u8; 8]) -> bool;
 
+    /// Copies the IPv6 address at `at`.
+    fn load_address(&self, at: u32, address: &mut Address) -> bool;
+
+    /// Overwrites the IPv6 address at `at`; the checksum is the caller's business.
+    fn store_address(&mut self, at: u32, address: &Address) -> bool;
+
     /// Copies `len` (at most 40) option bytes behind the headers into `options`.
     fn load_options(&self, options: &mut [u8; 40], len: u32) -> bool;
 

@@ -126,21 +126,23 @@ const fn word<const N: usize>(h: &[u8; N], at: usize) -> u32 {
     u32::from_ne_bytes([h[at], h[at + 1], h[at + 2], h[at + 3]])
 }
 
-/// The destination address of a frame that is TCP, or may be behind extension headers: what tells most foreign packets at once.
-/// Of the headers from the frame's beginning on, like [`source`].
+/// Reads the destination address of a frame that is TCP, or may be behind extension headers: what tells most foreign packets at
+/// once. Of the headers from the frame's beginning on, like [`source`], and into memory: the stack has no room for addresses.
 #[inline(always)]
-pub fn destination(h: &[u8; HEADERS]) -> Option<Address> {
-    match ethertype(h) {
-        ETHERTYPE_IPV4 if h[23] == TCP => Some(Address::v4([h[30], h[31], h[32], h[33]])),
-        ETHERTYPE_IPV6 if h[20] == TCP || extends(h[20]) => Some(address!(h, 38)),
-        _ => None,
-    }
+pub fn destination(h: &[u8; HEADERS], to: &mut Address) -> bool {
+    *to = match ethertype(h) {
+        ETHERTYPE_IPV4 if h[23] == TCP => Address::v4([h[30], h[31], h[32], h[33]]),
+        ETHERTYPE_IPV6 if h[20] == TCP || extends(h[20]) => address!(h, 38),
+        _ => return false,
+    };
+    true
 }
 
-/// The source address of a frame that has a [`destination`].
+/// Reads the source address of a frame that has a [`destination`].
 #[inline(always)]
-pub fn source(h: &[u8; HEADERS]) -> Address {
-    if ethertype(h)[0] == ETHERTYPE_IPV6[0] { address!(h, 22) } else { Address::v4([h[26], h[27], h[28], h[29]]) }
+pub fn source(h: &[u8; HEADERS], to: &mut Address) {
+    *to =
+        if ethertype(h)[0] == ETHERTYPE_IPV6[0] { address!(h, 22) } else { Address::v4([h[26], h[27], h[28], h[29]]) };
 }
 
 /// Reads the headers of a frame that has a [`destination`] into `segment`. Options other than a plain timestamp are left to

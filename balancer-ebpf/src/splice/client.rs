@@ -16,7 +16,7 @@ const RESET_WINDOW: u32 = 1 << 20;
 /// The flow of a packet to a listener's address. [`Verdict::NotOurs`] if there is no listener on the port.
 #[inline(always)]
 pub(super) fn find<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, globals: &Globals, now: Now) -> Found {
-    work.key = client_key(work);
+    client_key(work);
     let known = maps.flow_slot(&work.key);
     let opening = work.segment.has(SYN) && !work.segment.has(ACK);
     let slot = match known {

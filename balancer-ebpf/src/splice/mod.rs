@@ -70,14 +70,14 @@ pub use outside::{close, release};
 pub use pool::{claim_leg, park, take};
 pub use reject::reject;
 pub use request::{decide_step, hold_step, request_step, trace};
-pub use send::{Emission, finish};
+pub use send::{Emission, Quote, finish};
 pub use stash::claim_stash;
 pub use too_big::too_big;
 
 use crate::host::{Cpu, Maps};
 use crate::layout::{
-    BACKEND_FIN, FLOW_FREE, Flow, FlowKey, Globals, MAX_VERSIONS, NONE, Policy, ROLE_BACKEND, ROLE_INDEX,
-    ROLE_LISTENER, ROLE_SOURCE, ServiceWord, Traffic,
+    BACKEND_FIN, FLOW_FREE, Flow, Globals, MAX_VERSIONS, NONE, Policy, ROLE_BACKEND, ROLE_INDEX, ROLE_LISTENER,
+    ROLE_SOURCE, ServiceWord, Traffic,
 };
 use crate::net::{Frame, Parsed, base, destination, is_tagged, parse, source};
 use crate::verdict::Verdict;
@@ -275,16 +275,20 @@ pub fn direct<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work) -> Ve
         return Verdict::Tagged;
     }
     let begins = base(headers);
-    let Some(address) = destination(headers) else {
+    if !destination(headers, &mut work.segment.destination) {
         let said =
             too_big::may_be_said(headers) && begin_window::<M, F>(frame, work, begins) && too_big::is_said(frame);
         return if said { frame.too_big(maps, work) } else { Verdict::NotOurs };
     };
-    let role = maps.role(&address).unwrap_or(0) & (ROLE_LISTENER | ROLE_SOURCE | ROLE_INDEX);
+    let role = maps.role(&work.segment.destination).unwrap_or(0) & (ROLE_LISTENER | ROLE_SOURCE | ROLE_INDEX);
     // Or perhaps a backend answers a client's own address.
-    let answers = role == 0 && maps.role(&source(headers)).unwrap_or(0) & ROLE_BACKEND != 0;
-    if role == 0 && !answers {
-        return Verdict::NotOurs;
+    let mut answers = false;
+    if role == 0 {
+        source(headers, &mut work.segment.source);
+        answers = maps.role(&work.segment.source).unwrap_or(0) & ROLE_BACKEND != 0;
+        if !answers {
+            return Verdict::NotOurs;
+        }
     }
     if !begin_window::<M, F>(frame, work, begins) {
         return Verdict::Unwritable;
@@ -322,7 +326,7 @@ pub fn direct<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work) -> Ve
     let theirs = match from {
         From::Client => flow.state != FLOW_FREE && flow.key == work.key,
         From::Leg(leg) => flow.leg.slot == leg,
-        From::Gateway => has_leg(&flow) && gateway::key(&flow) == work.key,
+        From::Gateway => has_leg(&flow) && gateway::is_key(&flow, &work.key),
     };
     if !theirs {
         return if matches!(from, From::Client) { Verdict::Unknown } else { Verdict::Busy };
@@ -354,16 +358,24 @@ enum From {
 /// The flow that a segment belongs to, or what became of a segment of none.
 type Found = Result<(u32, From), Verdict>;
 
-/// The client's side of a segment: who it is from.
+/// Makes the work's key that of the client's side of a segment: who it is from.
 #[inline(always)]
-fn client_key(work: &Work) -> FlowKey {
-    let segment = &work.segment;
-    FlowKey {
-        client: segment.source,
-        vip: segment.destination,
-        client_port: segment.source_port,
-        port: segment.destination_port,
-    }
+fn client_key(work: &mut Work) {
+    let Work { segment, key, .. } = work;
+    key.client = segment.source;
+    key.vip = segment.destination;
+    key.client_port = segment.source_port;
+    key.port = segment.destination_port;
+}
+
+/// The opposite: who it is for.
+#[inline(always)]
+fn server_key(work: &mut Work) {
+    let Work { segment, key, .. } = work;
+    key.client = segment.destination;
+    key.vip = segment.source;
+    key.client_port = segment.destination_port;
+    key.port = segment.source_port;
 }
 
 /// The live counts of the version that a flow's leg belongs to.

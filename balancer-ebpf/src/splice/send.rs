@@ -2,7 +2,8 @@
 
 mod quote;
 
-pub(super) use quote::{as_backend_sent, as_client_sent, send_on};
+pub use quote::Quote;
+pub(super) use quote::send_on;
 
 use super::{Next, Step};
 use crate::host::{Cpu as _, Maps, Step as LoopStep};

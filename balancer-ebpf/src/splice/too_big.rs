@@ -6,14 +6,14 @@
 //! and sequence number, by which the receiver finds its connection, and believes only what is under way (RFC 5927, section 7). So
 //! does the director. Both messages lie at the same place in the frame's window.
 
-use super::send::{as_backend_sent, as_client_sent, send_on};
-use super::{From, gateway, has_leg};
+use super::send::send_on;
+use super::{From, client_key, gateway, has_leg, server_key};
 use crate::host::{Cpu, Maps};
 use crate::layout::{
-    Address, CLIENT_TIMESTAMPS, FLOW_CLOSING, FLOW_SPLICED, Flow, FlowKey, LEG_IDLE, NONE, Place, ROLE_BACKEND,
-    ROLE_INDEX, ROLE_SOURCE, slot,
+    Address, CLIENT_TIMESTAMPS, FLOW_CLOSING, FLOW_SPLICED, Flow, LEG_IDLE, NONE, Place, ROLE_BACKEND, ROLE_INDEX,
+    ROLE_SOURCE, slot,
 };
-use crate::net::{Frame, HEADERS, Segment, Seq, TCP};
+use crate::net::{Frame, HEADERS, Seq, TCP};
 use crate::verdict::Verdict;
 use crate::work::Work;
 
@@ -63,14 +63,14 @@ pub(super) fn is_said<F: Frame>(frame: &mut F) -> bool {
 /// Tells whoever sent what did not pass.
 #[inline(always)]
 pub fn too_big<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work) -> Verdict {
-    let Some((told, mtu)) = read(frame, &mut work.segment) else { return Verdict::NotOurs };
+    let Some(mtu) = read(frame, work) else { return Verdict::NotOurs };
     // Of connections that are not followed: perhaps the host's own.
-    let Some((slot, from)) = find(maps, work, told) else { return Verdict::NotOurs };
+    let Some((slot, from)) = find(maps, work) else { return Verdict::NotOurs };
     let Some(mut flow) = maps.flow(slot) else { return Verdict::Busy };
     let theirs = match from {
         From::Client => flow.key == work.key,
         From::Leg(leg) => flow.leg.slot == leg && flow.leg.address == work.segment.destination,
-        From::Gateway => gateway::key(&flow) == work.key,
+        From::Gateway => gateway::is_key(&flow, &work.key),
     };
     if !theirs || !has_leg(&flow) || (flow.state != FLOW_SPLICED && flow.state != FLOW_CLOSING) {
         return Verdict::TooBigStray;
@@ -79,12 +79,13 @@ pub fn too_big<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work) -> V
     let mtu = mtu.max(work.segment.source.least_mtu());
     let headers = work.segment.source.headers();
     let seq = work.segment.seq;
-    let (quote, verdict) = if matches!(from, From::Client) {
+    let verdict = if matches!(from, From::Client) {
         if seq.before(flow.acked) || !seq.before(flow.sent) {
             return Verdict::TooBigStray;
         }
         flow.client_mss = flow.client_mss.min(mtu - headers);
-        (as_backend_sent(&flow), Verdict::TooBigToClient)
+        work.quote.as_backend_sent(&flow);
+        Verdict::TooBigToClient
     } else {
         let sent = seq.minus(flow.leg.to_leg);
         if sent.before(flow.upstream_acked) || !sent.before(under_way(&flow)) {
@@ -92,10 +93,11 @@ pub fn too_big<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work) -> V
         }
         let stamps = if flow.flags & CLIENT_TIMESTAMPS != 0 { TIMESTAMP_OPTION } else { 0 };
         flow.leg.mss = flow.leg.mss.min(mtu - headers - stamps);
-        (as_client_sent(&flow), Verdict::TooBigToBackend)
+        work.quote.as_client_sent(&flow);
+        Verdict::TooBigToBackend
     };
-    work.egress = quote.hop.egress;
-    if send_on(frame, &work.segment, &quote) { verdict } else { Verdict::Unwritable }
+    work.egress = work.quote.hop.egress;
+    if send_on(frame, &work.segment, &work.quote) { verdict } else { Verdict::Unwritable }
 }
 
 /// How far the client's bytes are on their way to the backend.
@@ -104,71 +106,59 @@ fn under_way(flow: &Flow) -> Seq {
     if flow.stash == NONE { flow.received } else { flow.received.max(flow.stash_first.plus(flow.stash_len)) }
 }
 
-/// Whom the message is for, and the MTU that it names; `segment` becomes what it quotes.
+/// The MTU that the message names; the work's segment becomes what it quotes, and its quote learns who says it, and to whom.
 #[inline(always)]
-fn read<F: Frame>(frame: &mut F, segment: &mut Segment) -> Option<(Address, u32)> {
+fn read<F: Frame>(frame: &mut F, work: &mut Work) -> Option<u32> {
+    let Work { segment, quote, .. } = work;
     let v4 = frame.base() == 0;
     let layout = if v4 { IPV4 } else { IPV6 };
     if frame.len() < frame.base() + layout.end {
         return None;
     }
-    if v4 {
-        let [a, b] = halves(frame.load8(layout.addresses)?);
-        segment.source = Address::v4(a);
-        segment.destination = Address::v4(b);
-    } else {
-        segment.source = load(frame, layout.addresses)?;
-        segment.destination = load(frame, layout.addresses + 16)?;
-    }
-    let ports = frame.load8(layout.ports)?;
-    segment.source_port = [ports[0], ports[1]];
-    segment.destination_port = [ports[2], ports[3]];
-    segment.seq = Seq(u32::from_be_bytes([ports[4], ports[5], ports[6], ports[7]]));
     let front = frame.front()?;
     let length = u32::from(u16::from_be_bytes(if v4 { [front[16], front[17]] } else { [front[18], front[19]] }));
     // What is behind the IP packet is padding.
     if length < layout.end - if v4 { 14 } else { 34 } {
         return None;
     }
-    let h = frame.headers()?;
-    let told = if v4 { Address::v4([h[30], h[31], h[32], h[33]]) } else { load(frame, 18)? };
+    let ports = frame.load8(layout.ports)?;
+    segment.source_port = [ports[0], ports[1]];
+    segment.destination_port = [ports[2], ports[3]];
+    segment.seq = Seq(u32::from_be_bytes([ports[4], ports[5], ports[6], ports[7]]));
+    if v4 {
+        let a = frame.load8(layout.addresses)?;
+        segment.source = Address::v4([a[0], a[1], a[2], a[3]]);
+        segment.destination = Address::v4([a[4], a[5], a[6], a[7]]);
+        let h = frame.headers()?;
+        quote.router = Address::v4([h[26], h[27], h[28], h[29]]);
+        quote.told = Address::v4([h[30], h[31], h[32], h[33]]);
+    } else {
+        let read = frame.load_address(layout.addresses, &mut segment.source)
+            && frame.load_address(layout.addresses + 16, &mut segment.destination)
+            && frame.load_address(2, &mut quote.router)
+            && frame.load_address(18, &mut quote.told);
+        if !read {
+            return None;
+        }
+    }
     let h = frame.headers()?;
     let mtu = u32::from_be_bytes([h[38], h[39], h[40], h[41]]);
-    Some((told, if v4 { mtu & 0xffff } else { mtu }))
-}
-
-#[inline(always)]
-const fn halves(b: [u8; 8]) -> [[u8; 4]; 2] {
-    [[b[0], b[1], b[2], b[3]], [b[4], b[5], b[6], b[7]]]
-}
-
-/// The IPv6 address at a place of the window.
-#[inline(always)]
-pub(super) fn load<F: Frame>(frame: &F, at: u32) -> Option<Address> {
-    let [a, b] = halves(frame.load8(at)?);
-    let [c, d] = halves(frame.load8(at + 8)?);
-    Some(Address::v6([a, b, c, d].map(u32::from_ne_bytes)))
+    Some(if v4 { mtu & 0xffff } else { mtu })
 }
 
 /// The flow whose packet is quoted, and the side that the packet was *for*: [`From::Client`] if it was on its way to the client.
 #[inline(always)]
-fn find<M: Maps>(maps: &M, work: &mut Work, told: Address) -> Option<(u32, From)> {
-    let segment = &work.segment;
-    if segment.source != told {
+fn find<M: Maps>(maps: &M, work: &mut Work) -> Option<(u32, From)> {
+    if work.segment.source != work.quote.told {
         return None;
     }
-    work.key = FlowKey {
-        client: segment.destination,
-        vip: segment.source,
-        client_port: segment.destination_port,
-        port: segment.source_port,
-    };
+    server_key(work);
     if let Some(slot) = maps.flow_slot(&work.key) {
         return Some((slot, From::Client));
     }
-    let role = maps.role(&told).unwrap_or(0);
+    let role = maps.role(&work.quote.told).unwrap_or(0);
     if role & ROLE_SOURCE != 0 {
-        let port = u16::from_be_bytes(segment.source_port);
+        let port = u16::from_be_bytes(work.segment.source_port);
         let leg = slot(Place { source: role & ROLE_INDEX, port })?;
         let owner = M::Cpu::load(&maps.leg(leg)?.owner);
         if owner == 0 || owner >= LEG_IDLE {
@@ -176,15 +166,10 @@ fn find<M: Maps>(maps: &M, work: &mut Work, told: Address) -> Option<(u32, From)
         }
         return Some(((owner as u32).wrapping_sub(1), From::Leg(leg)));
     }
-    if maps.role(&segment.destination).unwrap_or(0) & ROLE_BACKEND == 0 {
+    if maps.role(&work.segment.destination).unwrap_or(0) & ROLE_BACKEND == 0 {
         return None;
     }
     // A leg from the client's own address.
-    work.key = FlowKey {
-        client: segment.source,
-        vip: segment.destination,
-        client_port: segment.source_port,
-        port: segment.destination_port,
-    };
+    client_key(work);
     Some((maps.flow_slot(&work.key)?, From::Gateway))
 }

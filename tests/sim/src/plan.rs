@@ -113,8 +113,9 @@ impl Plan {
         let backends: Vec<Stack> = (0..r.random_range(2..=6)).map(|_| stack(r, nops, Some(timestamps))).collect();
         // Less than that no link of IPv6 has (RFC 8200, section 5).
         let least = if family == Family::V6 { 1280 } else { 0 };
-        let [clients, backends] = [clients, backends]
-            .map(|stacks| stacks.into_iter().map(|stack| Stack { mtu: stack.mtu.max(least), ..stack }).collect::<Vec<_>>());
+        let [clients, backends] = [clients, backends].map(|stacks| {
+            stacks.into_iter().map(|stack| Stack { mtu: stack.mtu.max(least), ..stack }).collect::<Vec<_>>()
+        });
         let mtu = backends.iter().map(|stack| stack.mtu).min().unwrap_or(1500);
         let link = |r: &mut Random| Link {
             delay: r.random_range(50..10_000),

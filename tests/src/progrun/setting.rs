@@ -4,9 +4,9 @@ use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 
 use balancer_ebpf::layout::{
-    Address, BACKEND_UP, BACKEND_USED, Backend, Binding, FAMILIES, Globals, KIND_ISSUED, Key, Listener, ListenerKey, MAX_SOURCES,
-    MAX_VERSIONS, Name, OFFER_SACK, OFFER_SCALE, OFFER_TIMESTAMPS, Policy, ROLE_LISTENER, ROLE_SOURCE, SessionHash,
-    SessionRule, VERSION_BACKENDS, VERSION_SERVES, VersionPolicy,
+    Address, BACKEND_UP, BACKEND_USED, Backend, Binding, FAMILIES, Globals, KIND_ISSUED, Key, Listener, ListenerKey,
+    MAX_SOURCES, MAX_VERSIONS, Name, OFFER_SACK, OFFER_SCALE, OFFER_TIMESTAMPS, Policy, ROLE_LISTENER, ROLE_SOURCE,
+    SessionHash, SessionRule, VERSION_BACKENDS, VERSION_SERVES, VersionPolicy,
 };
 use balancer_ebpf::sip::hash_id;
 
@@ -55,11 +55,8 @@ impl Setting {
     }
 
     pub fn listener(&self) -> (ListenerKey, Listener) {
-        let key = ListenerKey {
-            address: self.listener.ip().into(),
-            port: self.listener.port().to_be_bytes(),
-            zero: [0; 2],
-        };
+        let key =
+            ListenerKey { address: self.listener.ip().into(), port: self.listener.port().to_be_bytes(), zero: [0; 2] };
         let offers = OFFER_TIMESTAMPS | OFFER_SACK | OFFER_SCALE;
         (key, Listener { service: SERVICE, offers, mss: 1460, scale: 7 })
     }

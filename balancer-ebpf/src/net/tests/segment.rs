@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use crate::layout::Address;
 use crate::net::*;
 use crate::testing::{Tcp, VecFrame};
 
@@ -112,11 +113,15 @@ fn a_merged_frame_has_its_own_length() {
 #[test]
 fn foreign_packets_are_told_by_their_destination() {
     let mut frame = VecFrame::new(segment().frame());
-    assert_eq!(destination(frame.headers().unwrap()), Some([10, 0, 0, 2].into()));
+    let mut address = Address::NONE;
+    assert!(destination(frame.headers().unwrap(), &mut address));
+    assert_eq!(address, [10, 0, 0, 2].into());
+    source(frame.headers().unwrap(), &mut address);
+    assert_eq!(address, [10, 0, 0, 1].into());
     for (at, byte) in [(12, 0x86), (13, 0x06), (23, 1)] {
         let mut bytes = segment().frame();
         bytes[at] = byte;
-        assert_eq!(destination(VecFrame::new(bytes).headers().unwrap()), None);
+        assert!(!destination(VecFrame::new(bytes).headers().unwrap(), &mut address));
     }
 }
 

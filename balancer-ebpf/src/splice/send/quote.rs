@@ -1,6 +1,6 @@
 //! The translation of what an ICMP message quotes: back into the numbers of the one who sent it.
 
-use super::super::too_big::{IPV4, IPV6, load};
+use super::super::too_big::{IPV4, IPV6};
 use super::{readdress, readdressed, towards};
 use crate::layout::{Address, Flow};
 use crate::net::{Frame, Hop, Segment, diff, diff16, update};
@@ -10,8 +10,13 @@ const IP_CHECK: usize = 24;
 const ICMP_CHECK: usize = 36;
 const QUOTED_CHECK: usize = 52;
 
-/// A segment as its sender knows it, and the way to that sender.
-pub(in crate::splice) struct Quote {
+/// A segment that did not pass: who says so and to whom, and how its sender knows it, and the way there. In the scratch memory, since
+/// the stack has no room for so many addresses.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct Quote {
+    pub(in crate::splice) router: Address,
+    pub(in crate::splice) told: Address,
     source: Address,
     destination: Address,
     source_port: [u8; 2],
@@ -21,30 +26,28 @@ pub(in crate::splice) struct Quote {
     pub(in crate::splice) hop: Hop,
 }
 
-/// What was on its way to the client was the backend's.
-#[inline(always)]
-pub(in crate::splice) fn as_backend_sent(flow: &Flow) -> Quote {
-    let leg = &flow.leg;
-    Quote {
-        source: leg.address,
-        destination: leg.source,
-        source_port: leg.port,
-        destination_port: leg.source_port,
-        seq: leg.to_client.wrapping_neg(),
-        hop: leg.hop,
+impl Quote {
+    /// What was on its way to the client was the backend's.
+    #[inline(always)]
+    pub(in crate::splice) fn as_backend_sent(&mut self, flow: &Flow) {
+        let leg = &flow.leg;
+        self.source = leg.address;
+        self.destination = leg.source;
+        self.source_port = leg.port;
+        self.destination_port = leg.source_port;
+        self.seq = leg.to_client.wrapping_neg();
+        self.hop = leg.hop;
     }
-}
 
-/// What was on its way to the backend was the client's.
-#[inline(always)]
-pub(in crate::splice) fn as_client_sent(flow: &Flow) -> Quote {
-    Quote {
-        source: flow.key.client,
-        destination: flow.key.vip,
-        source_port: flow.key.client_port,
-        destination_port: flow.key.port,
-        seq: flow.leg.to_leg.wrapping_neg(),
-        hop: flow.client_hop,
+    /// What was on its way to the backend was the client's.
+    #[inline(always)]
+    pub(in crate::splice) fn as_client_sent(&mut self, flow: &Flow) {
+        self.source = flow.key.client;
+        self.destination = flow.key.vip;
+        self.source_port = flow.key.client_port;
+        self.destination_port = flow.key.port;
+        self.seq = flow.leg.to_leg.wrapping_neg();
+        self.hop = flow.client_hop;
     }
 }
 
@@ -61,12 +64,11 @@ pub(in crate::splice) fn send_on<F: Frame>(frame: &mut F, quoted: &Segment, to: 
     let numbers = diff16(u16::from_ne_bytes(quoted.source_port), u16::from_ne_bytes(to.source_port))
         + diff16(u16::from_ne_bytes(quoted.destination_port), u16::from_ne_bytes(to.destination_port))
         + diff(quoted.seq.0.to_be(), seq.0.to_be());
-    let Some((router, told)) = outer(frame, v4) else { return false };
     if !towards(frame, &to.hop) {
         return false;
     }
     let Some(h) = frame.headers() else { return false };
-    let outer = readdress(v4, h, (&router, &told), (&to.destination, &to.source));
+    let outer = readdress(v4, h, (&to.router, &to.told), (&to.destination, &to.source));
     let mut message = quoted_addresses + numbers;
     if v4 {
         [h[IP_CHECK], h[IP_CHECK + 1]] =
@@ -88,25 +90,7 @@ pub(in crate::splice) fn send_on<F: Frame>(frame: &mut F, quoted: &Segment, to: 
         let ([s0, s1, s2, s3], [d0, d1, d2, d3]) = (to.source.last(), to.destination.last());
         return frame.store8(IPV4.addresses, [s0, s1, s2, s3, d0, d1, d2, d3]) && frame.store8(IPV4.ports, ports);
     }
-    store(frame, IPV6.addresses, &to.source)
-        && store(frame, IPV6.addresses + 16, &to.destination)
+    frame.store_address(IPV6.addresses, &to.source)
+        && frame.store_address(IPV6.addresses + 16, &to.destination)
         && frame.store8(IPV6.ports, ports)
-}
-
-/// Who says it, and to whom.
-#[inline(always)]
-fn outer<F: Frame>(frame: &mut F, v4: bool) -> Option<(Address, Address)> {
-    if !v4 {
-        return Some((load(frame, 2)?, load(frame, 18)?));
-    }
-    let h = frame.headers()?;
-    Some((Address::v4([h[26], h[27], h[28], h[29]]), Address::v4([h[30], h[31], h[32], h[33]])))
-}
-
-/// Writes an IPv6 address at a place of the window.
-#[inline(always)]
-fn store<F: Frame>(frame: &mut F, at: u32, address: &Address) -> bool {
-    let [[a0, a1, a2, a3], [b0, b1, b2, b3], [c0, c1, c2, c3], [d0, d1, d2, d3]] =
-        address.words().map(u32::to_ne_bytes);
-    frame.store8(at, [a0, a1, a2, a3, b0, b1, b2, b3]) && frame.store8(at + 8, [c0, c1, c2, c3, d0, d1, d2, d3])
 }

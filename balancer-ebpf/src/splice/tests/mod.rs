@@ -30,6 +30,7 @@ fn work() -> Box<Work> {
         sum: Default::default(),
         scan: Scan::new(),
         chunk: Chunk::default(),
+        quote: Default::default(),
         base: Default::default(),
         egress: Default::default(),
         shelf: Default::default(),

@@ -92,6 +92,20 @@ impl Frame for SimFrame<'_> {
         }
     }
 
+    fn load_address(&self, at: u32, address: &mut Address) -> bool {
+        let Some(bytes) = self.bytes.get(self.base + at as usize..).and_then(<[u8]>::first_chunk) else { return false };
+        *address = Address::from_bytes(*bytes);
+        true
+    }
+
+    fn store_address(&mut self, at: u32, address: &Address) -> bool {
+        let Some(place) = self.bytes.get_mut(self.base + at as usize..).and_then(<[u8]>::first_chunk_mut) else {
+            return false;
+        };
+        *place = (*address).into();
+        true
+    }
+
     fn load_options(&self, options: &mut [u8; 40], len: u32) -> bool {
         let at = self.base + HEADERS;
         match (options.get_mut(..len as usize), self.bytes.get(at..at + len as usize)) {

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use balancer_ebpf::decide::Backends;
 use balancer_ebpf::host::{Entered, Machine, Maps};
 use balancer_ebpf::layout::{
-    Address, Backend, Bucket, Flow, FlowKey, Globals, Hands, LEG_CLASSES, Leg, LegSlot, Listener, ListenerKey, MAX_VERSIONS,
-    Pin, PinEvent, PinKey, Policy, SERVICE_BLOCKS, SourceKey, Stash, Traffic,
+    Address, Backend, Bucket, Flow, FlowKey, Globals, Hands, LEG_CLASSES, Leg, LegSlot, Listener, ListenerKey,
+    MAX_VERSIONS, Pin, PinEvent, PinKey, Policy, SERVICE_BLOCKS, SourceKey, Stash, Traffic,
 };
 use balancer_ebpf::pins::Pins;
 use balancer_ebpf::plain::Plain;

@@ -44,7 +44,8 @@ impl World {
         // One more, who comes when all is over.
         let sweeper = host(99, 1, plan.clients[0], &mut random);
         let mut maps = maps(&plan, &mut random);
-        maps.backends = backends.iter().map(|b| Daemon::backend(plan.family.address(b.host.address), backend::PORT)).collect();
+        maps.backends =
+            backends.iter().map(|b| Daemon::backend(plan.family.address(b.host.address), backend::PORT)).collect();
         let director = Director::new(maps, plan.family, routes, plan.xdp, plan.partial, mutation);
         let daemon = Daemon::new(&mut random, backends.len(), plan.pool);
         let oracle = Oracle::new(backends.len());
