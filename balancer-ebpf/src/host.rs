@@ -206,7 +206,7 @@ pub trait Maps: Backends + Table + Pins {
     /// [`crate::cookie::check`].
     #[inline(always)]
     fn check_cookie(&self, globals: &Globals, flow: &FlowKey, seq: Seq, ack: Seq, now: u64) -> Proof {
-        crate::cookie::check(globals.cookie_key, flow, seq, ack, now)
+        crate::cookie::check(&globals.cookie_key, flow, seq, ack, now)
     }
     /// [`crate::splice::claim_slot`].
     #[inline(always)]
@@ -255,6 +255,14 @@ pub trait Maps: Backends + Table + Pins {
         Self: Sized,
     {
         crate::splice::join(self, flow, slot, choice, now);
+    }
+    /// [`crate::splice::leave_gateway`].
+    #[inline(always)]
+    fn leave_gateway(&self, flow: &Flow)
+    where
+        Self: Sized,
+    {
+        crate::splice::leave_gateway(self, flow);
     }
     /// [`crate::splice::trace`].
     #[inline(always)]

@@ -124,9 +124,12 @@ impl Frame for VecFrame {
         self.copies.push(self.bytes.clone());
         true
     }
-    fn route(&mut self, _source: &Address, destination: &Address) -> Option<Hop> {
+    fn route(&mut self, _source: &Address, destination: &Address, hop: &mut Hop) -> bool {
         let macs = [destination.last()[3]; 12];
-        (!self.routeless).then_some(Hop { egress: Egress { interface: 9, flags: 0 }, macs })
+        if !self.routeless {
+            *hop = Hop { egress: Egress { interface: 9, flags: 0 }, macs };
+        }
+        !self.routeless
     }
 }
 

@@ -19,7 +19,13 @@ const TCP: u8 = 6;
 /// The interface has to have forwarding on (`net.ipv4.conf.<name>.forwarding`, and the same of `ipv6`). Health checks keep neighbours resolved; where
 /// one is not (`BPF_FIB_LKUP_RET_NO_NEIGH`), the way out says so, and the packet that takes it makes the kernel ask.
 #[inline(always)]
-pub(super) fn route(context: *mut c_void, ingress: u32, source: &Address, destination: &Address) -> Option<Hop> {
+pub(super) fn route(
+    context: *mut c_void,
+    ingress: u32,
+    source: &Address,
+    destination: &Address,
+    hop: &mut Hop,
+) -> bool {
     // SAFETY: a structure of integers, for which zeroes are a value.
     let mut lookup: FibLookup = unsafe { zeroed() };
     lookup.l4_protocol = TCP;
@@ -36,15 +42,16 @@ pub(super) fn route(context: *mut c_void, ingress: u32, source: &Address, destin
     // SAFETY: the context is the program's own, and the structure has the size that is passed.
     let found = unsafe { bpf_fib_lookup(context, &raw mut lookup, size_of::<FibLookup>() as i32, 0) };
     if found == i64::from(BPF_FIB_LKUP_RET_NO_NEIGH) {
-        return Some(Hop { egress: Egress { interface: lookup.ifindex, flags: EGRESS_RESOLVES }, macs: [0; 12] });
+        hop.egress = Egress { interface: lookup.ifindex, flags: EGRESS_RESOLVES };
+        hop.macs = [0; 12];
+        return true;
     }
     if found != 0 {
-        return None;
+        return false;
     }
     let d = lookup.dmac;
     let s = lookup.smac;
-    Some(Hop {
-        egress: Egress { interface: lookup.ifindex, flags: interface_flags(lookup.ifindex) },
-        macs: [d[0], d[1], d[2], d[3], d[4], d[5], s[0], s[1], s[2], s[3], s[4], s[5]],
-    })
+    hop.egress = Egress { interface: lookup.ifindex, flags: interface_flags(lookup.ifindex) };
+    hop.macs = [d[0], d[1], d[2], d[3], d[4], d[5], s[0], s[1], s[2], s[3], s[4], s[5]];
+    true
 }

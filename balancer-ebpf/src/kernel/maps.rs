@@ -437,6 +437,10 @@ impl Maps for Kernel {
         functions::balancer_join(flow, slot, choice, now.ns);
     }
     #[inline(always)]
+    fn leave_gateway(&self, flow: &Flow) {
+        functions::balancer_leave_gateway(flow);
+    }
+    #[inline(always)]
     fn trace(&self, _: &mut Work, flow: &Flow, version: u32, backend: u32, now: Now) {
         functions::balancer_trace(flow, version, backend, now.ns);
     }

@@ -299,12 +299,8 @@ impl Frame for Skb {
     step_methods!(skb);
 
     #[inline(always)]
-    fn route(&mut self, source: &Address, destination: &Address) -> Option<Hop> {
-        let mut hop = Hop::default();
-        if balancer_tc_route(self.skb, source, destination, &mut hop) == 0 {
-            return None;
-        }
-        Some(hop)
+    fn route(&mut self, source: &Address, destination: &Address, hop: &mut Hop) -> bool {
+        balancer_tc_route(self.skb, source, destination, hop) != 0
     }
 }
 
@@ -400,13 +396,7 @@ extern "C" fn balancer_tc_route(
     };
     // SAFETY: a field of the context.
     let ingress = unsafe { (*skb).ingress_ifindex };
-    match fib::route(skb.cast(), ingress, source, destination) {
-        Some(found) => {
-            *hop = found;
-            1
-        }
-        None => 0,
-    }
+    u32::from(fib::route(skb.cast(), ingress, source, destination, hop))
 }
 
 global_steps!("tc", __sk_buff, |pointer, base| Skb { skb: pointer, checksum: UNKNOWN, base });

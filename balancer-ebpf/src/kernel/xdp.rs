@@ -204,10 +204,10 @@ impl Frame for Buff {
     step_methods!(ctx);
 
     #[inline(always)]
-    fn route(&mut self, source: &Address, destination: &Address) -> Option<Hop> {
+    fn route(&mut self, source: &Address, destination: &Address, hop: &mut Hop) -> bool {
         // SAFETY: a field of the context.
         let ingress = unsafe { (*self.ctx).ingress_ifindex };
-        fib::route(self.ctx.cast(), ingress, source, destination)
+        fib::route(self.ctx.cast(), ingress, source, destination, hop)
     }
 }
 

@@ -223,6 +223,6 @@ pub trait Frame {
         crate::splice::finish(maps, self, work, flow, step)
     }
 
-    /// The next hop towards an address from a source address: the kernel's route and neighbour.
-    fn route(&mut self, source: &Address, destination: &Address) -> Option<Hop>;
+    /// Finds the next hop towards an address from a source address: the kernel's route and neighbour. False if there is none.
+    fn route(&mut self, source: &Address, destination: &Address, hop: &mut Hop) -> bool;
 }

@@ -114,38 +114,33 @@ pub fn is_tagged(headers: &[u8; HEADERS]) -> bool {
     matches!(ethertype(headers), ETHERTYPE_TAG | ETHERTYPE_PROVIDER_TAG)
 }
 
-/// An IPv6 address out of 16 bytes.
-macro_rules! address {
-    ($h:ident, $at:literal) => {
-        Address::v6([word($h, $at), word($h, $at + 4), word($h, $at + 8), word($h, $at + 12)])
-    };
-}
-
+/// Reads the destination address of a frame that is TCP, or may be behind extension headers, into `segment`: what tells most foreign
+/// packets at once. The frame's window has to begin at its beginning, as for [`source`].
 #[inline(always)]
-const fn word<const N: usize>(h: &[u8; N], at: usize) -> u32 {
-    u32::from_ne_bytes([h[at], h[at + 1], h[at + 2], h[at + 3]])
-}
-
-/// Reads the destination address of a frame that is TCP, or may be behind extension headers: what tells most foreign packets at
-/// once. Of the headers from the frame's beginning on, like [`source`], and into memory: the stack has no room for addresses.
-#[inline(always)]
-pub fn destination(h: &[u8; HEADERS], to: &mut Address) -> bool {
-    *to = match ethertype(h) {
-        ETHERTYPE_IPV4 if h[23] == TCP => Address::v4([h[30], h[31], h[32], h[33]]),
-        ETHERTYPE_IPV6 if h[20] == TCP || extends(h[20]) => address!(h, 38),
-        _ => return false,
-    };
-    true
+pub fn destination<F: Frame>(frame: &mut F, segment: &mut Segment) -> bool {
+    let Some(h) = frame.headers() else { return false };
+    match ethertype(h) {
+        ETHERTYPE_IPV4 if h[23] == TCP => {
+            segment.destination = Address::v4([h[30], h[31], h[32], h[33]]);
+            true
+        }
+        ETHERTYPE_IPV6 if h[20] == TCP || extends(h[20]) => frame.load_address(38, &mut segment.destination),
+        _ => false,
+    }
 }
 
 /// Reads the source address of a frame that has a [`destination`].
 #[inline(always)]
-pub fn source(h: &[u8; HEADERS], to: &mut Address) {
-    *to =
-        if ethertype(h)[0] == ETHERTYPE_IPV6[0] { address!(h, 22) } else { Address::v4([h[26], h[27], h[28], h[29]]) };
+pub fn source<F: Frame>(frame: &mut F, segment: &mut Segment) -> bool {
+    let Some(h) = frame.headers() else { return false };
+    if ethertype(h)[0] == ETHERTYPE_IPV6[0] {
+        return frame.load_address(22, &mut segment.source);
+    }
+    segment.source = Address::v4([h[26], h[27], h[28], h[29]]);
+    true
 }
 
-/// Reads the headers of a frame that has a [`destination`] into `segment`. Options other than a plain timestamp are left to
+/// Reads the headers of a frame into `segment`, which has its [`destination`] already. Options other than a plain timestamp are left to
 /// [`super::read_options`].
 #[inline(always)]
 pub fn parse<F: Frame>(frame: &mut F, segment: &mut Segment) -> Parsed {
@@ -199,7 +194,6 @@ fn parse_v4<F: Frame>(frame: &mut F, segment: &mut Segment) -> Result<u32, Parse
         return Err(Parsed::Fragment);
     }
     segment.source = Address::v4([h[26], h[27], h[28], h[29]]);
-    segment.destination = Address::v4([h[30], h[31], h[32], h[33]]);
     match u32::from(u16::from_be_bytes([h[16], h[17]])) {
         0 => Ok(MERGED),
         total if total < 20 => Err(Parsed::Malformed),
@@ -220,8 +214,9 @@ fn parse_v6<F: Frame>(frame: &mut F, segment: &mut Segment) -> Result<u32, Parse
     if h[0] != TCP {
         return Err(Parsed::Extended);
     }
-    segment.source = address!(h, 2);
-    segment.destination = address!(h, 18);
+    if !frame.load_address(2, &mut segment.source) {
+        return Err(Parsed::Malformed);
+    }
     // Here an IPv4 address is mapped into IPv6; on the wire that means nothing, and would be taken for the other one.
     if segment.source.is_v4() || segment.destination.is_v4() {
         return Err(Parsed::Malformed);

@@ -4,7 +4,7 @@ use super::{AHEAD, Found, From, Next, Now, Step, begin, body, end, framed, has_l
 use crate::host::{Cpu, Maps};
 use crate::layout::{
     BACKEND_FIN, CLIENT_FIN, CLIENT_TIMESTAMPS, EGRESS_RESOLVES, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_SPLICED,
-    Flow, Globals, LAST_RESPONSE, LEG_IDLE, LEG_RESET, LEG_REUSED, NONE, Place, RESPONSES_UNFRAMED, SAFE_REQUEST,
+    Flow, Globals, LAST_RESPONSE, LEG_IDLE, LEG_RESET, LEG_REUSED, Leg, NONE, Place, RESPONSES_UNFRAMED, SAFE_REQUEST,
     STASH_HEAD, STASH_OWNED, STASH_RESPONSE, slot,
 };
 use crate::net::{ACK, FIN, Frame, RST, SYN, Seq, read_options, read_timestamp};
@@ -123,11 +123,10 @@ fn opening<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &m
         // The client puts a timestamp into every segment and wants one in each: without them the ends do not fit.
         return open::give_up(maps, work, flow, now, Verdict::OptionsMismatch);
     }
-    if flow.leg.hop.egress.flags & EGRESS_RESOLVES != 0
-        && let Some(hop) = frame.route(&flow.leg.source, &flow.leg.address)
-    {
-        // The backend has answered, so its neighbour is known by now.
-        flow.leg.hop = hop;
+    if flow.leg.hop.egress.flags & EGRESS_RESOLVES != 0 {
+        // The backend has answered, so its neighbour is known by now. If not, the way out stays what it is.
+        let Leg { source, address, hop, .. } = &mut flow.leg;
+        frame.route(source, address, hop);
     }
     up(work, flow, now, timestamps);
     if let Some(backend) = maps.backend(flow.leg.backend)

@@ -35,24 +35,23 @@ pub fn arrival<M: Maps, F: Frame>(
     globals: &Globals,
     now: Now,
 ) -> Result<u32, Verdict> {
-    let key = work.key;
     let Some(listener) = begin::listener(maps, work) else { return Err(Verdict::NotOurs) };
     let step = if work.segment.has(SYN) && !work.segment.has(ACK) {
         // A live flow of the same port keeps its state: whoever forged the SYN gains nothing by it, and a client that
         // really begins anew proves it by its next segment. One that has ended gives its entry away.
-        if let Some(slot) = maps.flow_slot(&key)
+        if let Some(slot) = maps.flow_slot(&work.key)
             && let Some(mut flow) = maps.flow(slot)
             && flow.state == FLOW_CLOSING
-            && flow.key == key
+            && flow.key == work.key
         {
             give_way(maps, &mut flow);
         }
-        begin::syn::<M, F>(frame, work, globals, listener, &key, now)
+        begin::syn::<M, F>(frame, work, globals, listener, now)
     } else {
         if !read_timestamp::<M::Cpu, F>(frame, &mut work.segment, &mut work.options) {
             return Err(Verdict::Unwritable);
         }
-        match begin::begin(maps, frame, work, globals, listener, &key, now) {
+        match begin::begin(maps, frame, work, globals, listener, now) {
             Ok(slot) => return Ok(slot),
             Err(step) => step,
         }

@@ -53,6 +53,12 @@ pub(super) fn enter<M: Maps>(maps: &M, flow: &Flow) -> bool {
 #[inline(always)]
 pub(super) fn leave<M: Maps>(maps: &M, flow: &Flow) {
     if flow.leg.source == flow.key.client {
-        maps.leave(&key(flow), flow.slot);
+        maps.leave_gateway(flow);
     }
+}
+
+/// The part of that which makes the key.
+#[inline(always)]
+pub fn leave_gateway<M: Maps>(maps: &M, flow: &Flow) {
+    maps.leave(&key(flow), flow.slot);
 }

@@ -61,6 +61,7 @@ pub use begin::claim_slot;
 pub use body::follow;
 pub use client::{arrival, client_step};
 pub use extended::extended;
+pub use gateway::leave_gateway;
 pub use idle::idle_step;
 pub use join::join;
 pub use learn::refresh;
@@ -275,20 +276,18 @@ pub fn direct<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work) -> Ve
         return Verdict::Tagged;
     }
     let begins = base(headers);
-    if !destination(headers, &mut work.segment.destination) {
-        let said =
-            too_big::may_be_said(headers) && begin_window::<M, F>(frame, work, begins) && too_big::is_said(frame);
+    let may_be_said = too_big::may_be_said(headers);
+    if !destination(frame, &mut work.segment) {
+        let said = may_be_said && begin_window::<M, F>(frame, work, begins);
         return if said { frame.too_big(maps, work) } else { Verdict::NotOurs };
-    };
+    }
     let role = maps.role(&work.segment.destination).unwrap_or(0) & (ROLE_LISTENER | ROLE_SOURCE | ROLE_INDEX);
     // Or perhaps a backend answers a client's own address.
-    let mut answers = false;
-    if role == 0 {
-        source(headers, &mut work.segment.source);
-        answers = maps.role(&work.segment.source).unwrap_or(0) & ROLE_BACKEND != 0;
-        if !answers {
-            return Verdict::NotOurs;
-        }
+    let answers = role == 0
+        && source(frame, &mut work.segment)
+        && maps.role(&work.segment.source).unwrap_or(0) & ROLE_BACKEND != 0;
+    if role == 0 && !answers {
+        return Verdict::NotOurs;
     }
     if !begin_window::<M, F>(frame, work, begins) {
         return Verdict::Unwritable;

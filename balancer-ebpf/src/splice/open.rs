@@ -8,7 +8,7 @@ use crate::decide::{Choice, Decided, Why};
 use crate::host::{Cpu, Maps};
 use crate::layout::{
     BACKEND_UP, CLASS_MSS, CLIENT_FIN, CLIENT_SACK, CLIENT_TIMESTAMPS, EGRESS_RESOLVES, FLOW_OPENING, Flow, Globals,
-    LEG_REUSED, NONE, Place, RESPONSES_UNFRAMED, SESSION_MOVED, ServiceWord, TUNNEL, place,
+    LEG_REUSED, Leg, NONE, Place, RESPONSES_UNFRAMED, SESSION_MOVED, ServiceWord, TUNNEL, place,
 };
 use crate::net::{Frame, Hop, NO_SCALE, RST, SYN, Seq};
 use crate::sip::sip64;
@@ -113,8 +113,11 @@ pub fn open_step<M: Maps, F: Frame>(
     }
     if flow.leg.hop.egress.interface == 0 {
         // The flow waits all the same, and its client's retransmission tries again.
-        let Some(hop) = frame.route(&flow.leg.source, &flow.leg.address) else { return (Next::Done, Verdict::NoRoute) };
-        flow.leg.hop = hop;
+        let Leg { source, address, hop, .. } = &mut flow.leg;
+        // A connection does not change its address family: whoever has let that happen is answered by nobody.
+        if address.is_v4() != flow.key.client.is_v4() || !frame.route(source, address, hop) {
+            return (Next::Done, Verdict::NoRoute);
+        }
     }
     syn(maps, work, flow, now);
     (draft, verdict)

@@ -45,7 +45,7 @@ pub(super) fn may_be_said(h: &[u8; HEADERS]) -> bool {
 
 /// Whether it is one, about a TCP segment in an ordinary packet.
 #[inline(always)]
-pub(super) fn is_said<F: Frame>(frame: &mut F) -> bool {
+fn is_said<F: Frame>(frame: &mut F) -> bool {
     let v4 = frame.base() == 0;
     let Some(front) = frame.front() else { return false };
     let version = front[14] >> 4;
@@ -63,6 +63,9 @@ pub(super) fn is_said<F: Frame>(frame: &mut F) -> bool {
 /// Tells whoever sent what did not pass.
 #[inline(always)]
 pub fn too_big<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work) -> Verdict {
+    if !is_said(frame) {
+        return Verdict::NotOurs;
+    }
     let Some(mtu) = read(frame, work) else { return Verdict::NotOurs };
     // Of connections that are not followed: perhaps the host's own.
     let Some((slot, from)) = find(maps, work) else { return Verdict::NotOurs };

@@ -96,6 +96,7 @@ fn the_core_reads_what_it_makes() {
     assert_eq!((read.mss, read.scale, read.sack_permitted, read.tsval), (1440, 7, 1, 1));
     let mut frame = VecFrame::new(made(&Draft { mss: 0, ..draft }, b"", 0));
     let mut segment = Segment::default();
+    assert!(destination(&mut frame, &mut segment));
     assert_eq!(parse(&mut frame, &mut segment), Parsed::Segment);
     assert!(read_timestamp::<Plain, _>(&mut frame, &mut segment, &mut read));
     assert_eq!((segment.timestamp_at, segment.tsval), (58, 1), "in the layout that has a fast path");

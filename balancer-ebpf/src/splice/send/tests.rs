@@ -27,6 +27,7 @@ fn to() -> Translation {
 fn translated(tcp: &Tcp, to: &Translation) -> Tcp {
     let mut frame = VecFrame::new(tcp.frame());
     let mut segment = Segment::default();
+    assert!(destination(&mut frame, &mut segment));
     assert_eq!(parse(&mut frame, &mut segment), Parsed::Segment);
     assert!(read_timestamp::<Plain, _>(&mut frame, &mut segment, &mut Options::default()));
     assert!(translate(&mut frame, &segment, to));

@@ -171,8 +171,12 @@ impl Frame for SimFrame<'_> {
         self.kind.can_grow
     }
 
-    fn route(&mut self, _source: &Address, destination: &Address) -> Option<Hop> {
-        self.routes.iter().find(|(address, _)| address == destination).map(|(_, hop)| *hop)
+    fn route(&mut self, _source: &Address, destination: &Address, hop: &mut Hop) -> bool {
+        let found = self.routes.iter().find(|(address, _)| address == destination);
+        found.is_some_and(|(_, found)| {
+            *hop = *found;
+            true
+        })
     }
 }
 
