@@ -25,7 +25,8 @@ use crate::sip::{derive, sip64};
 
 /// An epoch is 64 s; a cookie is good in its own and the next.
 const EPOCH_SHIFT: u64 = 16;
-/// The sizes that a cookie can say, in bytes of payload: the smallest that IPv4 allows, and what links really have.
+/// The sizes that a cookie can say, in bytes of payload: the smallest that IPv4 allows, and IPv6 (1220, of its least MTU of 1280), and
+/// what Ethernet has of IPv6 (1440) and of IPv4.
 pub(crate) const SIZES: [u32; 4] = [536, 1220, 1440, 1460];
 
 /// What a client's SYN said.
@@ -48,15 +49,12 @@ pub enum Proof {
     None,
 }
 
-#[inline(always)]
-fn word(bytes: [u8; 4], more: u32) -> u64 {
-    u64::from(u32::from_ne_bytes(bytes)) | u64::from(more) << 32
-}
-
-#[inline(always)]
-fn hash(key: Key, flow: &FlowKey, epoch: u32, data: u32) -> u64 {
+/// A function of its own: addresses of 16 bytes would crowd the stack of whoever makes a cookie.
+#[inline(never)]
+fn hash(key: &Key, flow: &FlowKey, epoch: u32, data: u32) -> u64 {
     let ports = u32::from(u16::from_be_bytes(flow.client_port)) << 16 | u32::from(u16::from_be_bytes(flow.port));
-    sip64(derive(key, u64::from(epoch)), [word(flow.client, ports), word(flow.vip, data)])
+    let ([c0, c1], [v0, v1]) = (flow.client.pairs(), flow.vip.pairs());
+    sip64(derive(*key, u64::from(epoch)), [c0, c1, v0, v1, u64::from(ports) | u64::from(data) << 32])
 }
 
 /// Proof B, from a hash that nobody without the key knows. The client's number goes in as it is: so a later segment of the
@@ -69,7 +67,7 @@ fn proof_b(hash: u64, client: Seq) -> u32 {
 
 /// The initial sequence number for a SYN with the number `client`, at millisecond `now`.
 #[inline(always)]
-pub fn make(key: Key, flow: &FlowKey, client: Seq, offer: Offer, now: u64) -> Seq {
+pub fn make(key: &Key, flow: &FlowKey, client: Seq, offer: Offer, now: u64) -> Seq {
     let epoch = (now >> EPOCH_SHIFT) as u32 & 0xff_ffff;
     let mut size = 0;
     for (index, bytes) in SIZES.iter().enumerate() {
@@ -84,7 +82,7 @@ pub fn make(key: Key, flow: &FlowKey, client: Seq, offer: Offer, now: u64) -> Se
 
 /// Checks a segment with sequence number `seq` and acknowledgement `ack` that belongs to no flow.
 #[inline(always)]
-pub fn check(key: Key, flow: &FlowKey, seq: Seq, ack: Seq, now: u64) -> Proof {
+pub fn check(key: &Key, flow: &FlowKey, seq: Seq, ack: Seq, now: u64) -> Proof {
     let cookie = ack.minus(1).0;
     let data = cookie & 0xff;
     let present = (now >> EPOCH_SHIFT) as u32 & 0xff_ffff;
@@ -110,7 +108,7 @@ impl Offer {
 
 /// [`check`], with an answer that fits a register: the kind of proof behind the data bits, which are the cookie's own.
 #[inline(always)]
-pub fn check_packed(key: Key, flow: &FlowKey, seq: Seq, ack: Seq, now: u64) -> u32 {
+pub fn check_packed(key: &Key, flow: &FlowKey, seq: Seq, ack: Seq, now: u64) -> u32 {
     let data = ack.minus(1).0 & 0xff;
     match check(key, flow, seq, ack, now) {
         Proof::None => 0,
@@ -134,9 +132,15 @@ impl Proof {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::Address;
 
     const KEY: Key = Key { k0: 1, k1: 2 };
-    const FLOW: FlowKey = FlowKey { client: [10, 0, 0, 1], vip: [10, 0, 0, 2], client_port: [200, 1], port: [0, 80] };
+    const FLOW: FlowKey = FlowKey {
+        client: Address::v4([10, 0, 0, 1]),
+        vip: Address::v4([10, 0, 0, 2]),
+        client_port: [200, 1],
+        port: [0, 80],
+    };
     const OFFER: Offer = Offer { mss: 1460, scale: 7, sack: true };
 
     #[test]
@@ -144,9 +148,9 @@ mod tests {
         for (mss, size) in [(1460, 1460), (9000, 1460), (1459, 1440), (1300, 1220), (536, 536), (100, 536)] {
             for scale in [0, 7, 14, 15] {
                 for sack in [false, true] {
-                    let isn = make(KEY, &FLOW, Seq(77), Offer { mss, scale, sack }, 5_000_000);
+                    let isn = make(&KEY, &FLOW, Seq(77), Offer { mss, scale, sack }, 5_000_000);
                     assert_eq!(
-                        check(KEY, &FLOW, Seq(78), isn.plus(1), 5_000_100),
+                        check(&KEY, &FLOW, Seq(78), isn.plus(1), 5_000_100),
                         Proof::First(Offer { mss: size, scale, sack })
                     );
                 }
@@ -156,9 +160,9 @@ mod tests {
 
     #[test]
     fn a_cookie_ages() {
-        let isn = make(KEY, &FLOW, Seq(77), OFFER, 65_535);
-        assert_eq!(check(KEY, &FLOW, Seq(78), isn.plus(1), 65_536 + 65_535), Proof::First(OFFER));
-        let late = check(KEY, &FLOW, Seq(78), isn.plus(1), 65_536 * 3);
+        let isn = make(&KEY, &FLOW, Seq(77), OFFER, 65_535);
+        assert_eq!(check(&KEY, &FLOW, Seq(78), isn.plus(1), 65_536 + 65_535), Proof::First(OFFER));
+        let late = check(&KEY, &FLOW, Seq(78), isn.plus(1), 65_536 * 3);
         assert_ne!(late, Proof::First(OFFER));
     }
 
@@ -168,9 +172,9 @@ mod tests {
         let at = |epoch: u64| epoch << EPOCH_SHIFT;
         let mut seen = std::collections::HashSet::new();
         for epoch in 0..512 {
-            let isn = make(KEY, &FLOW, Seq(77), OFFER, at(epoch));
+            let isn = make(&KEY, &FLOW, Seq(77), OFFER, at(epoch));
             for (later, good) in [(0, true), (1, true), (2, false), (3, false), (4, false), (1 << 20, false)] {
-                let proof = check(KEY, &FLOW, Seq(78), isn.plus(1), at(epoch + later));
+                let proof = check(&KEY, &FLOW, Seq(78), isn.plus(1), at(epoch + later));
                 assert_eq!(proof == Proof::First(OFFER), good, "{later} epochs after epoch {epoch}");
             }
             seen.insert(isn.0 >> 8);
@@ -182,10 +186,10 @@ mod tests {
     /// N9.
     #[test]
     fn later_segments_and_strangers_are_told_apart() {
-        let isn = make(KEY, &FLOW, Seq(77), OFFER, 9_000_000);
+        let isn = make(&KEY, &FLOW, Seq(77), OFFER, 9_000_000);
         let mut later = 0;
         for distance in 1..4000u32 {
-            if check(KEY, &FLOW, Seq(78 + distance), isn.plus(1), 9_000_000) == Proof::Later {
+            if check(&KEY, &FLOW, Seq(78 + distance), isn.plus(1), 9_000_000) == Proof::Later {
                 later += 1;
             }
         }
@@ -193,7 +197,7 @@ mod tests {
         let mut none = 0;
         for guess in 0..4000u32 {
             let guess = Seq(guess.wrapping_mul(0x9e37_79b9));
-            if check(KEY, &FLOW, Seq(78), guess, 9_000_000) == Proof::None {
+            if check(&KEY, &FLOW, Seq(78), guess, 9_000_000) == Proof::None {
                 none += 1;
             }
         }

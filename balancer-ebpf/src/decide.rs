@@ -140,7 +140,7 @@ pub struct Search {
     pub presented: u32,
     /// Millisecond, for backends that are passed over for a while.
     pub now: u64,
-    /// The client's address.
+    /// The client's address, as a [number](crate::layout::Address::number).
     pub source: u32,
     /// The present leg, or [`NONE`].
     pub present_version: u32,

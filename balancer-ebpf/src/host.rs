@@ -7,8 +7,8 @@ use crate::cookie::Proof;
 use crate::decide::{Backends, Choice, Decided, Search};
 use crate::http::{Chunk, Head, Scan, Scanned, Span};
 use crate::layout::{
-    Buffer, Condition, Flow, FlowKey, Globals, Hands, LegSlot, Listener, ListenerKey, Outcomes, PinEvent, Policy,
-    RuleSet, SessionHash, SessionRule, Stash, Traffic,
+    Address, Buffer, Condition, Flow, FlowKey, Globals, Hands, LegSlot, Listener, ListenerKey, Outcomes, PinEvent,
+    Policy, RuleSet, SessionHash, SessionRule, Stash, Traffic,
 };
 use crate::net::{Crafted, Draft, Seq, Sum};
 use crate::pins::Pins;
@@ -84,8 +84,8 @@ pub trait Maps: Backends + Table + Pins {
 
     fn globals(&self) -> Option<&Globals>;
     fn hands(&self) -> Option<&Hands>;
-    /// What an address (*network order*) is to the director: `ROLE_*`.
-    fn role(&self, address: [u8; 4]) -> Option<u32>;
+    /// What an address is to the director: `ROLE_*`.
+    fn role(&self, address: &Address) -> Option<u32>;
     fn listener(&self, key: &ListenerKey) -> Option<&Listener>;
     /// The service's word, read anew each time.
     fn service_word(&self, service: u32) -> u64;
@@ -99,7 +99,8 @@ pub trait Maps: Backends + Table + Pins {
     fn flow_slot(&self, key: &FlowKey) -> Option<u32>;
     /// Enters `key`; an entry that is there stays.
     fn enter(&self, key: &FlowKey, slot: u32) -> Entered;
-    fn leave(&self, key: &FlowKey);
+    /// Takes an entry out, if it is that slot's.
+    fn leave(&self, key: &FlowKey, slot: u32);
     /// Locks the flow of a slot. `None` if another CPU holds it for too long.
     fn flow(&self, slot: u32) -> Option<Self::Flow<'_>>;
     fn stash(&self, index: u32) -> Option<Self::Stash<'_>>;
@@ -248,7 +249,7 @@ pub trait Maps: Backends + Table + Pins {
     /// [`crate::cookie::check`].
     #[inline(always)]
     fn check_cookie(&self, globals: &Globals, flow: &FlowKey, seq: Seq, ack: Seq, now: u64) -> Proof {
-        crate::cookie::check(globals.cookie_key, flow, seq, ack, now)
+        crate::cookie::check(&globals.cookie_key, flow, seq, ack, now)
     }
     /// [`crate::splice::claim_slot`].
     #[inline(always)]
@@ -297,6 +298,14 @@ pub trait Maps: Backends + Table + Pins {
         Self: Sized,
     {
         crate::splice::join(self, flow, slot, choice, now);
+    }
+    /// [`crate::splice::leave_gateway`].
+    #[inline(always)]
+    fn leave_gateway(&self, flow: &Flow)
+    where
+        Self: Sized,
+    {
+        crate::splice::leave_gateway(self, flow);
     }
     /// [`crate::splice::trace`].
     #[inline(always)]

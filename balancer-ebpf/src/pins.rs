@@ -68,7 +68,7 @@ pub fn find<M: Pins>(maps: &M, globals: &Globals, policy: &Policy, buffer: &Buff
         }
     }
     if policy.pins & PINS_SOURCE != 0 && !is_pinned(lookup) {
-        let key = SourceKey { service: lookup.service.to_be_bytes(), address: lookup.source.to_be_bytes() };
+        let key = SourceKey { service: lookup.service.to_be_bytes(), address: lookup.source };
         if let Some(pin) = maps.source_pin(&key) {
             take(policy, pin, 0, lookup);
         }
@@ -116,8 +116,7 @@ fn by_hash<'m, M: Pins>(maps: &'m M, kind: u32, lookup: &mut Lookup) -> Option<&
 /// Takes a pin in, if it counts.
 #[inline(always)]
 fn take(policy: &Policy, pin: &Pin, bits: u32, lookup: &mut Lookup) {
-    let address = lookup.source.to_be_bytes();
-    let inside = u32::from_ne_bytes(address) & u32::from_ne_bytes(pin.mask) == u32::from_ne_bytes(pin.network);
+    let inside = lookup.source.and(&pin.mask) == pin.network;
     let over = pin.flags & PIN_EXPIRES != 0 && Times::new(pin.until, 0).expired(lookup.second());
     if !inside || over {
         return;

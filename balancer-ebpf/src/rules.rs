@@ -15,16 +15,17 @@ use core::cell::Cell;
 use crate::host::{Cpu, Machine, Maps, Step};
 use crate::http::{Head, Span, byte_at, keep, word_at};
 use crate::layout::{
-    Buffer, CONDITION_ANY, CONDITION_HEADER, CONDITION_HOST, CONDITION_PATH, CONDITION_QUERY, CONDITION_SOURCE,
-    CONDITION_TARGET_CONTAINS, CONDITION_TARGET_PREFIX, Condition, MAX_CONDITIONS, MAX_TEXT, NONE, RuleSet, Text,
+    Address, Buffer, CONDITION_ANY, CONDITION_HEADER, CONDITION_HOST, CONDITION_PATH, CONDITION_QUERY,
+    CONDITION_SOURCE, CONDITION_TARGET_CONTAINS, CONDITION_TARGET_PREFIX, Condition, MAX_CONDITIONS, MAX_TEXT, NONE,
+    RuleSet, Text,
 };
 
 /// What a search works with, in a map value: what the verifier does not track, it does not follow either.
 #[derive(Clone, Debug, Default)]
 #[repr(C)]
 pub struct Scratch {
-    /// The client's address, in the machine's order.
-    source: Cell<u64>,
+    /// The client's address.
+    source: [Cell<u64>; 2],
     /// The condition that is looked at next, and whether one of its rule has not held.
     index: Cell<u64>,
     failed: Cell<u64>,
@@ -56,8 +57,10 @@ const ABSENT: u64 = 3;
 impl Scratch {
     /// For the next request, of the client at `source`.
     #[inline(always)]
-    pub fn begin<C: Cpu>(&self, source: u32) {
-        C::store(&self.source, u64::from(source));
+    pub fn begin<C: Cpu>(&self, source: &Address) {
+        let [first, second] = source.pairs();
+        C::store(&self.source[0], first);
+        C::store(&self.source[1], second);
         C::store(&self.index, 0);
         C::store(&self.failed, 0);
         C::store(&self.service, u64::from(NONE));
@@ -211,10 +214,9 @@ pub fn holds<C: Cpu>(condition: &Condition, buffer: &Buffer, head: &Head, scratc
         CONDITION_HEADER => search::header::<C>(condition, buffer, head, scratch),
         CONDITION_QUERY => search::query::<C>(condition, buffer, head, scratch),
         CONDITION_SOURCE => {
-            let source = (C::load(&scratch.source) as u32).to_be_bytes();
-            let inside = u32::from_ne_bytes(source) & u32::from_ne_bytes(condition.mask)
-                == u32::from_ne_bytes(condition.network);
-            Holds::of(inside)
+            let ([a, b], [x, y]) = (condition.mask.pairs(), condition.network.pairs());
+            let outside = C::load(&scratch.source[0]) & a ^ x | C::load(&scratch.source[1]) & b ^ y;
+            Holds::of(outside == 0)
         }
         // Of a newer daemon: nobody knows what it asks for.
         _ => Holds::No,

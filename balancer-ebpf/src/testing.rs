@@ -9,11 +9,12 @@ use etherparse::{SlicedPacket, TcpHeader, TransportSlice};
 use crate::decide::Backends;
 use crate::host::{Entered, Machine, Maps};
 use crate::layout::{
-    BACKEND_UP, BACKEND_USED, BUCKET_WAYS, Backend, Bucket, Buffer, Entry, Flow, FlowKey, Globals, Hands, Key,
-    LEG_CLASSES, Leg, LegSlot, Listener, ListenerKey, MAX_SOURCES, MAX_VERSIONS, Name, Outcomes, Pin, PinEvent, PinKey,
-    Policy, RuleSet, SessionRule, SourceKey, Stash, Traffic, VERSION_BACKENDS, VERSION_SERVES, VersionPolicy,
+    Address, BACKEND_UP, BACKEND_USED, BUCKET_WAYS, Backend, Bucket, Buffer, Entry, FAMILIES, Flow, FlowKey, Globals,
+    Hands, Key, LEG_CLASSES, Leg, LegSlot, Listener, ListenerKey, MAX_SOURCES, MAX_VERSIONS, Name, Outcomes, Pin,
+    PinEvent, PinKey, Policy, RuleSet, SessionRule, SourceKey, Stash, Traffic, VERSION_BACKENDS, VERSION_SERVES,
+    VersionPolicy,
 };
-use crate::net::{Crafted, Egress, Frame, HEADERS, HEADERS_TS, Hop, sum_bytes, update};
+use crate::net::{Crafted, Egress, FRONT, Frame, HEADERS, HEADERS_TS, Hop, sum_bytes, update};
 use crate::pins::Pins;
 pub(crate) use crate::plain::Plain;
 use crate::sessions::Table;
@@ -30,6 +31,9 @@ pub(crate) struct VecFrame {
     pub(crate) copies: Vec<Vec<u8>>,
     /// There is no route to anywhere.
     pub(crate) routeless: bool,
+    /// A VLAN's tag came beside the frame.
+    pub(crate) tagged: bool,
+    base: usize,
 }
 
 impl VecFrame {
@@ -45,38 +49,64 @@ impl Frame for VecFrame {
     fn ingress(&self) -> Egress {
         Egress { interface: 7, flags: 0 }
     }
-    fn headers(&mut self) -> Option<&mut [u8; HEADERS]> {
+    fn tagged(&self) -> bool {
+        self.tagged
+    }
+    fn base(&self) -> u32 {
+        self.base as u32
+    }
+    fn rebase(&mut self, base: u32) -> bool {
+        self.base = base as usize;
+        true
+    }
+    fn front(&mut self) -> Option<&mut [u8; FRONT]> {
         self.bytes.first_chunk_mut()
+    }
+    fn headers(&mut self) -> Option<&mut [u8; HEADERS]> {
+        self.bytes.get_mut(self.base..)?.first_chunk_mut()
     }
     fn headers_ts(&mut self) -> Option<&mut [u8; HEADERS_TS]> {
-        self.bytes.first_chunk_mut()
+        self.bytes.get_mut(self.base..)?.first_chunk_mut()
     }
     fn load8(&self, at: u32) -> Option<[u8; 8]> {
-        Some(self.bytes[at as usize..][..8].try_into().unwrap())
+        Some(self.bytes[self.base + at as usize..][..8].try_into().unwrap())
     }
     fn store8(&mut self, at: u32, bytes: [u8; 8]) -> bool {
-        self.bytes[at as usize..][..8].copy_from_slice(&bytes);
+        self.bytes[self.base + at as usize..][..8].copy_from_slice(&bytes);
+        true
+    }
+    fn load_address(&self, at: u32, address: &mut Address) -> bool {
+        let Some(bytes) = self.bytes.get(self.base + at as usize..).and_then(<[u8]>::first_chunk) else { return false };
+        *address = Address::from_bytes(*bytes);
+        true
+    }
+    fn store_address(&mut self, at: u32, address: &Address) -> bool {
+        let Some(place) = self.bytes.get_mut(self.base + at as usize..).and_then(<[u8]>::first_chunk_mut) else {
+            return false;
+        };
+        *place = (*address).into();
         true
     }
     fn load_options(&self, options: &mut [u8; 40], len: u32) -> bool {
         assert!((1..=40).contains(&len), "{len} bytes of options");
-        options[..len as usize].copy_from_slice(&self.bytes[HEADERS..][..len as usize]);
+        options[..len as usize].copy_from_slice(&self.bytes[self.base + HEADERS..][..len as usize]);
         true
     }
     fn load(&self, at: u32, len: u32, buffer: &mut Buffer, pos: u32) -> bool {
         assert!(len != 0 && (pos + len) as usize <= crate::layout::BUFFER_BYTES, "{len} bytes at {pos} of a buffer");
-        buffer.fill(pos, &self.bytes[at as usize..][..len as usize]);
+        buffer.fill(pos, &self.bytes[self.base + at as usize..][..len as usize]);
         true
     }
-    fn update_checksums(&mut self, addresses: u64, ip: u64, tcp: u64) -> bool {
-        for (at, diff) in [(24, addresses + ip), (50, addresses + tcp)] {
+    fn update_checksums(&mut self, addresses: u64, tcp: u64) -> bool {
+        let sums = [(self.base == 0).then_some((24, addresses)), Some((self.base + 50, addresses + tcp))];
+        for (at, diff) in sums.into_iter().flatten() {
             let check = u16::from_ne_bytes([self.bytes[at], self.bytes[at + 1]]);
             self.bytes[at..at + 2].copy_from_slice(&update(check, diff).to_ne_bytes());
         }
         true
     }
     fn sum(&mut self, at: u32, len: u32, _: &mut Buffer) -> Option<u64> {
-        self.bytes.get(at as usize..(at + len) as usize).map(sum_bytes)
+        self.bytes.get(self.base + at as usize..)?.get(..len as usize).map(sum_bytes)
     }
     fn truncate(&mut self, len: u32) -> bool {
         self.bytes.truncate(len as usize);
@@ -98,9 +128,12 @@ impl Frame for VecFrame {
         self.copies.push(self.bytes.clone());
         true
     }
-    fn route(&mut self, _source: [u8; 4], destination: [u8; 4]) -> Option<Hop> {
-        let macs = [destination[3]; 12];
-        (!self.routeless).then_some(Hop { egress: Egress { interface: 9, flags: 0 }, macs })
+    fn route(&mut self, _source: &Address, destination: &Address, hop: &mut Hop) -> bool {
+        let macs = [destination.last()[3]; 12];
+        if !self.routeless {
+            *hop = Hop { egress: Egress { interface: 9, flags: 0 }, macs };
+        }
+        !self.routeless
     }
 }
 
@@ -121,12 +154,7 @@ pub(crate) struct Tcp {
 impl Tcp {
     /// The frame, with right checksums.
     pub(crate) fn frame(&self) -> Vec<u8> {
-        let mut header = TcpHeader::new(self.source.1, self.destination.1, self.seq, self.window);
-        header.acknowledgment_number = self.ack;
-        let has = |bit: u8| self.flags & bit != 0;
-        (header.fin, header.syn, header.rst) = (has(1), has(2), has(4));
-        (header.psh, header.ack) = (has(8), has(16));
-        header.set_options_raw(&self.options).unwrap();
+        let mut header = self.header();
         let len = header.header_len() + self.payload.len();
         let mut ip = etherparse::Ipv4Header::new(
             len.try_into().unwrap(),
@@ -145,20 +173,65 @@ impl Tcp {
         bytes
     }
 
+    /// The same over IPv6, of the addresses that [stand for](six) these; of a traffic class and a flow label of its own.
+    pub(crate) fn frame6(&self) -> Vec<u8> {
+        let mut header = self.header();
+        let ip = etherparse::Ipv6Header {
+            traffic_class: CLASS,
+            flow_label: LABEL.try_into().unwrap(),
+            payload_length: (header.header_len() + self.payload.len()).try_into().unwrap(),
+            next_header: etherparse::IpNumber::TCP,
+            hop_limit: 64,
+            source: six(self.source.0).into(),
+            destination: six(self.destination.0).into(),
+        };
+        header.checksum = header.calc_checksum_ipv6(&ip, &self.payload).unwrap();
+        let mut bytes = vec![1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 0x86, 0xdd];
+        ip.write(&mut bytes).unwrap();
+        header.write(&mut bytes).unwrap();
+        bytes.extend_from_slice(&self.payload);
+        bytes
+    }
+
+    fn header(&self) -> TcpHeader {
+        let mut header = TcpHeader::new(self.source.1, self.destination.1, self.seq, self.window);
+        header.acknowledgment_number = self.ack;
+        let has = |bit: u8| self.flags & bit != 0;
+        (header.fin, header.syn, header.rst) = (has(1), has(2), has(4));
+        (header.psh, header.ack) = (has(8), has(16));
+        header.set_options_raw(&self.options).unwrap();
+        header
+    }
+
     /// Reads a frame; panics if it is malformed or a checksum is wrong.
     pub(crate) fn read(bytes: &[u8]) -> Self {
         let packet = SlicedPacket::from_ethernet(bytes).unwrap();
-        let Some(etherparse::NetSlice::Ipv4(ip)) = &packet.net else { panic!("not IPv4: {bytes:?}") };
         let Some(TransportSlice::Tcp(tcp)) = &packet.transport else { panic!("not TCP: {bytes:?}") };
-        let ip = ip.header().to_header();
-        assert_eq!(usize::from(ip.total_len) + 14, bytes.len(), "the IPv4 header's length");
-        assert_eq!(ip.header_checksum, ip.calc_header_checksum(), "the IPv4 header's checksum");
         let header = tcp.to_header();
-        assert_eq!(header.checksum, header.calc_checksum_ipv4(&ip, tcp.payload()).unwrap(), "the TCP checksum");
+        let (source, destination, checksum) = match &packet.net {
+            Some(etherparse::NetSlice::Ipv4(ip)) => {
+                let ip = ip.header().to_header();
+                assert_eq!(usize::from(ip.total_len) + 14, bytes.len(), "the IPv4 header's length");
+                assert_eq!(ip.header_checksum, ip.calc_header_checksum(), "the IPv4 header's checksum");
+                (ip.source, ip.destination, header.calc_checksum_ipv4(&ip, tcp.payload()))
+            }
+            Some(etherparse::NetSlice::Ipv6(ip)) => {
+                let ip = ip.header().to_header();
+                assert_eq!(usize::from(ip.payload_length) + 54, bytes.len(), "the IPv6 header's length");
+                let [source, destination] = [ip.source, ip.destination].map(|address| {
+                    let address = Address::from_bytes(address);
+                    assert_eq!(six(address.last()), address);
+                    address.last()
+                });
+                (source, destination, header.calc_checksum_ipv6(&ip, tcp.payload()))
+            }
+            _ => panic!("neither IPv4 nor IPv6: {bytes:?}"),
+        };
+        assert_eq!(header.checksum, checksum.unwrap(), "the TCP checksum");
         let bits = [header.fin, header.syn, header.rst, header.psh, header.ack];
         Self {
-            source: (ip.source, header.source_port),
-            destination: (ip.destination, header.destination_port),
+            source: (source, header.source_port),
+            destination: (destination, header.destination_port),
             seq: header.sequence_number,
             ack: header.acknowledgment_number,
             flags: bits.iter().rev().fold(0, |flags, bit| flags << 1 | u8::from(*bit)),
@@ -167,6 +240,15 @@ impl Tcp {
             payload: tcp.payload().to_vec(),
         }
     }
+}
+
+/// The traffic class and the flow label of IPv6 frames.
+pub(crate) const CLASS: u8 = 0xab;
+pub(crate) const LABEL: u32 = 0x4_5678;
+
+/// The IPv6 address that stands for an IPv4 address where a test runs over IPv6: fd00:1::4 bytes.
+pub(crate) fn six([a, b, c, d]: [u8; 4]) -> Address {
+    Address::from_bytes([0xfd, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d])
 }
 
 /// An empty version's policy, with these backends.
@@ -189,9 +271,9 @@ pub(crate) fn policy(versions: &[VersionPolicy]) -> Policy {
 /// A backend that takes work, at 10.0.2.`index`:8080.
 pub(crate) fn backend(index: u8, weight: u32) -> Backend {
     Backend {
-        address: [10, 0, 2, index],
+        address: Address::v4([10, 0, 2, index]),
         port: 8080u16.to_be_bytes(),
-        zero: [0; 2],
+        zero: [0; 6],
         flags: BACKEND_UP | BACKEND_USED,
         weight,
         shunned_until: Cell::new(0),
@@ -235,8 +317,8 @@ pub(crate) struct TestMaps {
 impl TestMaps {
     pub(crate) fn new(policy: Policy, backends: Vec<Backend>) -> Self {
         let key = |k0| Key { k0, k1: 77 };
-        let mut sources = [[0; 4]; MAX_SOURCES];
-        sources[0] = SOURCE;
+        let mut sources = [[Address::NONE; MAX_SOURCES]; FAMILIES];
+        (sources[0][0], sources[1][0]) = (SOURCE.into(), six(SOURCE));
         let globals = Globals {
             session_key: key(1),
             cookie_key: key(2),
@@ -244,9 +326,8 @@ impl TestMaps {
             flows: 4,
             stashes: 4,
             bucket_mask: 15,
-            source_count: 1,
+            source_count: [1, 1],
             flow_idle_seconds: 600,
-            zero: 0,
             sources,
         };
         let zero = || Cell::new(0);
@@ -322,9 +403,7 @@ impl Pins for TestMaps {
     }
     fn source_pin(&self, key: &SourceKey) -> Option<&Pin> {
         // The tests' networks do not overlap.
-        let inside = |pin: &Pin| {
-            u32::from_ne_bytes(key.address) & u32::from_ne_bytes(pin.mask) == u32::from_ne_bytes(pin.network)
-        };
+        let inside = |pin: &Pin| key.address.and(&pin.mask) == pin.network;
         self.source_pins.iter().find(|pin| inside(pin))
     }
 }
@@ -340,10 +419,10 @@ impl Maps for TestMaps {
     fn hands(&self) -> Option<&Hands> {
         Some(&self.hands)
     }
-    fn role(&self, address: [u8; 4]) -> Option<u32> {
-        match address {
-            VIP => Some(crate::layout::ROLE_LISTENER),
-            SOURCE => Some(crate::layout::ROLE_SOURCE),
+    fn role(&self, address: &Address) -> Option<u32> {
+        match *address {
+            vip if vip == VIP.into() || vip == six(VIP) => Some(crate::layout::ROLE_LISTENER),
+            source if source == SOURCE.into() || source == six(SOURCE) => Some(crate::layout::ROLE_SOURCE),
             _ => None,
         }
     }
@@ -387,8 +466,10 @@ impl Maps for TestMaps {
         keys.insert(*key, slot);
         Entered::Done
     }
-    fn leave(&self, key: &FlowKey) {
-        self.keys.borrow_mut().remove(key);
+    fn leave(&self, key: &FlowKey, slot: u32) {
+        if self.flow_slot(key) == Some(slot) {
+            self.keys.borrow_mut().remove(key);
+        }
     }
     fn flow(&self, slot: u32) -> Option<RefMut<'_, Flow>> {
         Some(self.flows.get(slot as usize)?.try_borrow_mut().expect("a packet locks its flow once"))

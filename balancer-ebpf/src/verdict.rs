@@ -47,8 +47,14 @@ verdicts! {
     NotOurs "not_ours" Pass,
     /// TCP for a listener with options in the IP header.
     IpOptions "drop_ip_options" Drop,
-    /// A fragment for a listener.
+    /// A fragment for a listener, of either family.
     Fragment "drop_fragment" Drop,
+    /// The only fragment of its packet, for a listener: IPv6 only.
+    AtomicFragment "drop_atomic_fragment" Drop,
+    /// TCP for a listener behind other extension headers of IPv6.
+    ExtensionHeaders "drop_extension_headers" Drop,
+    /// A frame with a VLAN's tag, which is for another interface: the VLAN's.
+    Tagged "vlan_tagged" Pass,
     /// Lengths that contradict each other.
     Malformed "drop_malformed" Drop,
     /// The packet could not be read or changed by the kernel's helpers.

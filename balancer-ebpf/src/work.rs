@@ -1,10 +1,12 @@
 //! Scratch memory: one per CPU, for whatever would crowd the stack.
 
+use core::cell::Cell;
+
 use crate::http::{Chunk, Scan};
 use crate::layout::{Buffer, Errand, FlowKey, PinEvent};
 use crate::net::{Crafted, Draft, Egress, Options, Segment, Sum};
 use crate::sessions::Shelf;
-use crate::splice::Emission;
+use crate::splice::{Emission, Quote};
 
 /// What one packet needs. Nothing in it outlives the packet.
 #[repr(C)]
@@ -12,6 +14,8 @@ pub struct Work {
     pub segment: Segment,
     /// The client's connection, of a client's segment. Here rather than on the stack, as all keys of its size.
     pub key: FlowKey,
+    /// A copy of a key, for a helper that takes none from where it lies. The edge's own.
+    pub aside: FlowKey,
     /// The flow that is to be closed or released from outside.
     pub errand: Errand,
     pub options: Options,
@@ -23,6 +27,11 @@ pub struct Work {
     pub sum: Sum,
     pub scan: Scan,
     pub chunk: Chunk,
+    /// A packet that is said to be too big.
+    pub quote: Quote,
+    /// Where the frame's window begins ([`crate::net::Frame::base`]). A cell, to be read from memory: of what is kept in a register the
+    /// verifier would know which of the two it is, and walk everything behind it twice.
+    pub base: Cell<u64>,
     /// Where the packet leaves.
     pub egress: Egress,
     pub shelf: Shelf,

@@ -5,8 +5,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use balancer_ebpf::layout::{
-    Backend, Bucket, FlowKey, Globals, Listener, ListenerKey, Pin, PinEvent, PinKey, Policy, RuleSet, SourceKey,
-    Traffic,
+    Address, Backend, Bucket, FlowKey, Globals, Listener, ListenerKey, Pin, PinEvent, PinKey, Policy, RuleSet,
+    SourceKey, Traffic,
 };
 
 use crate::model::Tally;
@@ -54,9 +54,9 @@ pub struct Outcomes {
 pub trait Dataplane: Send {
     fn globals(&self) -> anyhow::Result<Globals>;
 
-    /// Addresses (in network order) and what they are to the director: `ROLE_*`.
-    fn addresses(&self) -> anyhow::Result<BTreeMap<[u8; 4], u32>>;
-    fn set_addresses(&mut self, wanted: &BTreeMap<[u8; 4], u32>) -> anyhow::Result<()>;
+    /// Addresses and what they are to the director: `ROLE_*`.
+    fn addresses(&self) -> anyhow::Result<BTreeMap<Address, u32>>;
+    fn set_addresses(&mut self, wanted: &BTreeMap<Address, u32>) -> anyhow::Result<()>;
 
     fn listeners(&self) -> anyhow::Result<Vec<(ListenerKey, Listener)>>;
     fn set_listener(&mut self, key: ListenerKey, listener: Listener) -> anyhow::Result<()>;

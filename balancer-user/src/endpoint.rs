@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::{fmt, net::SocketAddrV4, str::FromStr};
+use std::{fmt, net::SocketAddr, str::FromStr};
 
 use balancer_ebpf::layout::MAX_ROUTE;
 use serde::{Deserialize, Serialize};
@@ -13,14 +13,14 @@ use crate::config::parse_socket;
 /// An address that serves a version, the route in the ids that it issues (C29), and its weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Endpoint {
-    pub address: SocketAddrV4,
+    pub address: SocketAddr,
     pub route: Option<Route>,
     pub weight: Weight,
 }
 
 impl Endpoint {
     /// An address with nothing special about it.
-    pub fn plain(address: SocketAddrV4) -> Self {
+    pub fn plain(address: SocketAddr) -> Self {
         Self { address, route: None, weight: Weight::default() }
     }
 }

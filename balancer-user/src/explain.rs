@@ -5,16 +5,16 @@
 
 #![forbid(unsafe_code)]
 
-use std::{cell::OnceCell, collections::BTreeMap, net::SocketAddrV4};
+use std::{cell::OnceCell, collections::BTreeMap, net::SocketAddr};
 
 use balancer_ebpf::{
     decide::{Backends, Choice, Decided, MISSING_GONE, Search, Why, decide},
     host::Machine,
     http::{Head, Scan, Scanned, Span, scan_request},
     layout::{
-        Backend, Binding, Bucket, Buffer, Globals, KIND_RENAMED, MAX_BACKENDS, NONE, PIN_NO_CANARY, PIN_OVERRIDES,
-        PIN_QUERY, Pin, PinKey, Policy, RULES_REJECT_AMBIGUOUS, SessionHash, SourceKey, pinned_version, target_backend,
-        target_version,
+        Address, Backend, Binding, Bucket, Buffer, Globals, KIND_RENAMED, MAX_BACKENDS, NONE, PIN_NO_CANARY,
+        PIN_OVERRIDES, PIN_QUERY, Pin, PinKey, Policy, RULES_REJECT_AMBIGUOUS, SessionHash, SourceKey, pinned_version,
+        target_backend, target_version,
     },
     pins::{self, Pins},
     plain::Plain,
@@ -94,7 +94,7 @@ pub struct Rules<'a> {
 
 impl<'a> Rules<'a> {
     /// `None` if there are none.
-    pub fn of(config: &'a config::Config, state: &'a model::State, listen: SocketAddrV4) -> Option<Self> {
+    pub fn of(config: &'a config::Config, state: &'a model::State, listen: SocketAddr) -> Option<Self> {
         let services = config.services_on(listen).filter_map(|service| Some((state.service(&service.name)?, service)));
         Some(Self {
             index: plan::rules_index(config, state, listen)?,
@@ -140,7 +140,7 @@ fn choose<'a>(
     };
     let (buffer, head) = write(config, request, &policy)?;
     let scratch = rules::Scratch::default();
-    scratch.begin::<Plain>(u32::from(request.source));
+    scratch.begin::<Plain>(&request.source.into());
     let ruled = rules::find(&Machinery, &set, &buffer, &head, &scratch);
     // The rule of the last condition that was looked at: one more than end before it.
     let before = (scratch.looked_at::<Plain>() as usize).saturating_sub(1);
@@ -166,7 +166,9 @@ fn choose<'a>(
         Ruled::Unmatched => steps.push(format!("no rule of {of} matches: it goes to the default service {name}")),
         Ruled::Ambiguous => {
             let asks = rule.map_or("?".to_owned(), config::Rule::asks);
-            steps.push(format!("servers might read differently what rule {number} of {of} ({asks}) looks at: no rule matches"));
+            steps.push(format!(
+                "servers might read differently what rule {number} of {of} ({asks}) looks at: no rule matches"
+            ));
             if rejects || found.is_none() {
                 return Ok(Err("ambiguous"));
             }
@@ -213,7 +215,7 @@ fn explain_to(
     let (binding, route, hash) = look_up(&copies, &globals, service, &policy, &buffer, &ids, now, &mut steps);
 
     let mut lookup = Lookup::default();
-    lookup.begin(service.id, u32::from(request.source), term(now.seconds, policy.idle_seconds));
+    lookup.begin(service.id, &request.source.into(), term(now.seconds, policy.idle_seconds));
     (lookup.hash, lookup.binding, lookup.presented) = (hash, binding, u32::from(!ids.is_empty()));
     if policy.pins != 0 {
         pins::find(&copies, &globals, &policy, &buffer, &head, &mut lookup);
@@ -226,7 +228,7 @@ fn explain_to(
     search.pin = lookup.pin.pin;
     search.presented = lookup.presented;
     search.now = now.milliseconds;
-    search.source = u32::from(request.source);
+    search.source = Address::from(request.source).number();
     search.present_version = NONE;
     search.present_backend = NONE;
     search.tried_version = NONE;

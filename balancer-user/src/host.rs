@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::{fs, net::Ipv4Addr};
+use std::{fs, net::IpAddr};
 
 use anyhow::Context as _;
 
@@ -68,7 +68,7 @@ pub fn ipv4_sysctl(interface: &str, key: &str) -> Option<String> {
 }
 
 /// Whether the host itself has `address`: only then can a socket be bound to it.
-pub fn is_local(address: Ipv4Addr) -> bool {
+pub fn is_local(address: IpAddr) -> bool {
     std::net::UdpSocket::bind((address, 0)).is_ok()
 }
 

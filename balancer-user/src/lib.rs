@@ -20,6 +20,7 @@ pub mod dataplane;
 pub mod endpoint;
 pub mod exit;
 pub mod explain;
+pub mod family;
 pub mod health;
 pub mod hooks;
 pub mod host;

@@ -2,22 +2,27 @@
 
 #![forbid(unsafe_code)]
 
-use std::{cell::Cell, collections::BTreeMap, net::SocketAddrV4};
+use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use balancer_ebpf::layout::{
-    BACKEND_UP, BACKEND_USED, Backend, CONDITION_ANY, CONDITION_BELOW, CONDITION_EQUALS, CONDITION_HEADER,
+    Address, BACKEND_UP, BACKEND_USED, Backend, CONDITION_ANY, CONDITION_BELOW, CONDITION_EQUALS, CONDITION_HEADER,
     CONDITION_HOST, CONDITION_PATH, CONDITION_QUERY, CONDITION_SOURCE, CONDITION_TARGET_CONTAINS,
-    CONDITION_TARGET_PREFIX, Condition as RuleCondition, Listener, ListenerKey, MAX_CONDITIONS, MAX_VERSIONS, NONE,
-    Name, OFFER_SACK, OFFER_SCALE, OFFER_TIMESTAMPS, PIN_COOKIE, PIN_EXPIRES, PIN_HEADER, PIN_NEVER, PIN_QUERY,
-    PIN_SESSION, PIN_TRACED, PINS_COOKIE, PINS_HEADER, PINS_QUERY, PINS_SESSION, PINS_SOURCE, POLICY_GATEWAY,
-    POLICY_KEEP_UNFRAMED, POLICY_POOL, POLICY_REJECT_MISSING, Pin, PinKey, Policy, ROLE_BACKEND, ROLE_LISTENER,
-    ROLE_SOURCE, RULES_REJECT_AMBIGUOUS, RuleSet, SessionRule, SourceKey, Text, VERSION_BACKENDS, VERSION_ROUTES,
-    VERSION_SERVES, VersionPolicy,
+    CONDITION_TARGET_PREFIX, Condition as RuleCondition, FAMILIES, Listener, ListenerKey, MAX_CONDITIONS, MAX_SOURCES,
+    MAX_VERSIONS, NONE, Name, OFFER_SACK, OFFER_SCALE, OFFER_TIMESTAMPS, PIN_COOKIE, PIN_EXPIRES, PIN_HEADER,
+    PIN_NEVER, PIN_QUERY, PIN_SESSION, PIN_TRACED, PINS_COOKIE, PINS_HEADER, PINS_QUERY, PINS_SESSION, PINS_SOURCE,
+    POLICY_GATEWAY, POLICY_KEEP_UNFRAMED, POLICY_POOL, POLICY_REJECT_MISSING, Pin, PinKey, Policy, ROLE_BACKEND,
+    ROLE_LISTENER, ROLE_SOURCE, RULES_REJECT_AMBIGUOUS, RuleSet, SessionRule, SourceKey, Text, VERSION_BACKENDS,
+    VERSION_ROUTES, VERSION_SERVES, VersionPolicy,
 };
 use balancer_ebpf::route;
 
 use crate::{
     config::{self, Config, MissingVersion, OnAmbiguous, OnUnframed, Pool, ReturnPath, Rule, Select},
+    family::Family,
     label::Label,
     model::{
         self, Condition, Conditions, State,
@@ -27,8 +32,8 @@ use crate::{
 
 /// What a listener promises before anything was learned of the backends.
 pub const UNLEARNED: Offers = Offers { bits: OFFER_TIMESTAMPS | OFFER_SACK | OFFER_SCALE, mss: MAX_MSS, scale: 7 };
-/// The largest segment on Ethernet.
-pub const MAX_MSS: u32 = 1460;
+/// The largest segment on Ethernet, of any family.
+pub const MAX_MSS: u32 = Family::V4.max_mss();
 
 /// What SYN-ACKs promise in the backends' name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,12 +65,12 @@ pub fn offers(standing: Offers, learned: &[Option<Offers>]) -> Offers {
 }
 
 /// The map key of a listener.
-pub fn listener_key(listen: SocketAddrV4) -> ListenerKey {
-    ListenerKey { address: listen.ip().octets(), port: listen.port().to_be_bytes(), zero: [0; 2] }
+pub fn listener_key(listen: SocketAddr) -> ListenerKey {
+    ListenerKey { address: listen.ip().into(), port: listen.port().to_be_bytes(), zero: [0; 2] }
 }
 
 /// The service that connections to a listener begin with: that of requests which no rule matches, else the first one there.
-pub fn home(config: &Config, state: &State, listen: SocketAddrV4) -> Option<u32> {
+pub fn home(config: &Config, state: &State, listen: SocketAddr) -> Option<u32> {
     let default = config.listener(listen).and_then(|listener| listener.default.as_ref());
     let named = default.or_else(|| config.services_on(listen).next().map(|service| &service.name))?;
     state.service(named).map(|service| service.id)
@@ -73,7 +78,7 @@ pub fn home(config: &Config, state: &State, listen: SocketAddrV4) -> Option<u32>
 
 /// The index of a listener's rules; `None` if it has none. It is the lowest number of its services, so it is the same after a restart
 /// and stays while services come.
-pub fn rules_index(config: &Config, state: &State, listen: SocketAddrV4) -> Option<u32> {
+pub fn rules_index(config: &Config, state: &State, listen: SocketAddr) -> Option<u32> {
     config.listener(listen)?;
     config.services_on(listen).filter_map(|service| state.service(&service.name)).map(|service| service.id).min()
 }
@@ -117,8 +122,8 @@ fn conditions(rule: &Rule, service: u32) -> Vec<RuleCondition> {
     let mut all = Vec::new();
     // What is cheap to look at comes first.
     all.extend(rule.source.map(|network| RuleCondition {
-        network: network.address.octets(),
-        mask: network.mask().to_be_bytes(),
+        network: network.address.into(),
+        mask: network.mask(),
         ..of(CONDITION_SOURCE)
     }));
     all.extend(rule.host.as_ref().map(|host| RuleCondition {
@@ -149,9 +154,9 @@ fn conditions(rule: &Rule, service: u32) -> Vec<RuleCondition> {
     all
 }
 
-/// The map value of a service's listener.
-pub fn listener(service: u32, offers: Offers) -> Listener {
-    Listener { service, offers: offers.bits, mss: offers.mss, scale: offers.scale }
+/// The map value of a service's listener, of a family whose segments may be smaller than what its backends take.
+pub fn listener(service: u32, family: Family, offers: Offers) -> Listener {
+    Listener { service, offers: offers.bits, mss: offers.mss.min(family.max_mss()), scale: offers.scale }
 }
 
 /// The policy block of a service; the writer puts the generation of the service word into it.
@@ -223,8 +228,8 @@ pub fn pins(state: &State, unix: u64, boot: u64) -> Pins {
                 };
                 values.insert(PinKey { tag: hash.tag, bucket: hash.bucket, service: service.id, kind }, value);
             } else if let Some(network) = pin.source {
-                let key = SourceKey { service: service.id.to_be_bytes(), address: network.address.octets() };
-                sources.insert((key, network.bits), value);
+                let key = SourceKey { service: service.id.to_be_bytes(), address: network.address.into() };
+                sources.insert((key, network.prefix()), value);
             }
         }
     }
@@ -237,15 +242,14 @@ fn pin_value(service: &model::Service, pin: &model::pin::Pin, unix: u64, boot: u
         Target::Version(label) => service.version(label).map(|version| (version.index, version.birth()))?,
         Target::Never => (PIN_NEVER, 0),
     };
-    let mask = pin.source.map_or(0, |network| network.mask());
     let until = pin.expires.map(|expires| boot.saturating_add(expires.saturating_sub(unix)));
     Some(Pin {
         version,
         birth,
         until: until.map_or(0, |until| until as u32),
         flags: if pin.trace { PIN_TRACED } else { 0 } | if until.is_some() { PIN_EXPIRES } else { 0 },
-        network: pin.source.map_or([0; 4], |network| network.address.octets()),
-        mask: mask.to_be_bytes(),
+        network: pin.source.map_or(Address::NONE, |network| network.address.into()),
+        mask: pin.source.map_or(Address::NONE, |network| network.mask()),
         id: pin.id,
         zero: 0,
     })
@@ -278,17 +282,36 @@ fn policy_flags(config: &config::Service) -> u32 {
 
 /// What addresses are to the director: listeners', legs' sources, and the backends of services whose answers come back
 /// to the clients' addresses.
-pub fn addresses(config: &Config, state: &State) -> BTreeMap<[u8; 4], u32> {
-    let listeners = config.services.iter().map(|service| (*service.listen.ip(), ROLE_LISTENER));
-    let sources = (0u32..).zip(&config.sources).map(|(index, source)| (*source, ROLE_SOURCE | index));
+pub fn addresses(config: &Config, state: &State) -> BTreeMap<Address, u32> {
+    let listeners = config.services.iter().map(|service| (service.listen.ip(), ROLE_LISTENER));
+    let of = |family| (0u32..).zip(sources_of(config, family)).map(|(index, source)| (source, ROLE_SOURCE | index));
+    let sources = Family::ALL.into_iter().flat_map(of);
     let gateways = config.services.iter().filter(|service| service.return_path == ReturnPath::Gateway);
     let versions = gateways.filter_map(|service| state.service(&service.name)).flat_map(|service| &service.versions);
-    let backends = versions.flat_map(|version| &version.backends).map(|backend| (*backend.address.ip(), ROLE_BACKEND));
+    let backends = versions.flat_map(|version| &version.backends).map(|backend| (backend.address.ip(), ROLE_BACKEND));
     let mut addresses = BTreeMap::new();
     for (address, role) in listeners.chain(sources).chain(backends) {
-        *addresses.entry(address.octets()).or_default() |= role;
+        *addresses.entry(address.into()).or_default() |= role;
     }
     addresses
+}
+
+/// The sources of one family, in their order.
+fn sources_of(config: &Config, family: Family) -> impl Iterator<Item = IpAddr> {
+    config.sources.iter().copied().filter(move |source| Family::of(*source) == family)
+}
+
+/// The sources of legs as the programs have them, and how many there are of each family.
+pub fn sources(config: &Config) -> ([[Address; MAX_SOURCES]; FAMILIES], [u32; FAMILIES]) {
+    let mut sources = [[Address::NONE; MAX_SOURCES]; FAMILIES];
+    let mut count = [0; FAMILIES];
+    for ((slots, count), family) in sources.iter_mut().zip(&mut count).zip(Family::ALL) {
+        for (slot, source) in slots.iter_mut().zip(sources_of(config, family)) {
+            *slot = source.into();
+            *count += 1;
+        }
+    }
+    (sources, count)
 }
 
 /// The version that stands in while the active one has no backend that takes work and the daemon has not noticed yet, or
@@ -332,9 +355,9 @@ fn name(text: &str) -> Name {
 /// The map value of a backend, with the weight that it has now.
 pub fn backend(backend: &model::Backend, up: bool, weight: u32) -> Backend {
     Backend {
-        address: backend.address.ip().octets(),
+        address: backend.address.ip().into(),
         port: backend.address.port().to_be_bytes(),
-        zero: [0; 2],
+        zero: [0; 6],
         flags: BACKEND_USED | if up { BACKEND_UP } else { 0 },
         weight,
         shunned_until: Cell::new(0),
@@ -363,7 +386,11 @@ mod tests {
         let config = Config::parse(TOML).unwrap();
         let mut state = State::default();
         state.ensure_service("shop").unwrap();
-        let rules = Rules { select: config.services[0].select, order: config.services[0].order };
+        let rules = Rules {
+            select: config.services[0].select,
+            order: config.services[0].order,
+            family: config.services[0].listen.into(),
+        };
         for (label, address) in [("001", "10.60.1.2:8080"), ("002", "10.60.2.2:8080")] {
             let verb = Verb::Add {
                 label: label.parse().unwrap(),
@@ -391,10 +418,10 @@ mod tests {
         assert_eq!((policy.adopt, policy.grace_seconds, policy.route_count), (NONE, 30, 0));
 
         let backend = backend(&service.versions[1].backends[0], true, 70);
-        assert_eq!((backend.address, backend.port), ([10, 60, 2, 2], [0x1f, 0x90]));
+        assert_eq!((backend.address, backend.port), ([10, 60, 2, 2].into(), [0x1f, 0x90]));
         assert_eq!((backend.flags, backend.weight), (BACKEND_USED | BACKEND_UP, 70));
         let key = listener_key(config.services[0].listen);
-        assert_eq!((key.address, key.port), ([10, 60, 255, 1], [0, 80]));
+        assert_eq!((key.address, key.port), ([10, 60, 255, 1].into(), [0, 80]));
     }
 
     /// C29, D1: a route leads to a version that serves users, and after a forced flip no longer to the old one.
@@ -403,7 +430,11 @@ mod tests {
         let config = config::Config::parse(TOML).unwrap();
         let mut state = State::default();
         state.ensure_service("shop").unwrap();
-        let rules = Rules { select: config::Select::Explicit, order: config.services[0].order };
+        let rules = Rules {
+            select: config::Select::Explicit,
+            order: config.services[0].order,
+            family: config.services[0].listen.into(),
+        };
         let mut verb = |verb: Verb| {
             apply(&mut state, "shop", &Circumstances::new(rules, &Conditions::default()), &verb).unwrap();
             let service = state.service("shop").unwrap();
@@ -464,15 +495,19 @@ mod tests {
             let config = Config::parse(&format!("{TOML}{line}")).unwrap();
             let mut state = State::default();
             state.ensure_service("shop").unwrap();
-            let rules = Rules { select: config.services[0].select, order: config.services[0].order };
+            let rules = Rules {
+                select: config.services[0].select,
+                order: config.services[0].order,
+                family: config.services[0].listen.into(),
+            };
             let verb =
                 Verb::Add { label: "001".parse().unwrap(), backends: backends.to_vec(), entrance: Entrance::Normal };
             apply(&mut state, "shop", &Circumstances::new(rules, &Conditions::default()), &verb).unwrap();
             addresses(&config, &state)
         };
-        let always = [([10, 60, 254, 1], ROLE_SOURCE), ([10, 60, 255, 1], ROLE_LISTENER)];
+        let always = [(Address::v4([10, 60, 254, 1]), ROLE_SOURCE), (Address::v4([10, 60, 255, 1]), ROLE_LISTENER)];
         assert_eq!(roles(""), always.into());
-        let with_backend = [([10, 60, 1, 2], ROLE_BACKEND)].into_iter().chain(always).collect();
+        let with_backend = [(Address::v4([10, 60, 1, 2]), ROLE_BACKEND)].into_iter().chain(always).collect();
         assert_eq!(roles("return = \"gateway\""), with_backend);
     }
 

@@ -132,7 +132,7 @@ fn hooks(keys: &mut Keys<'_>, old: &Hooks, new: &Hooks) {
 fn listeners(old: &Config, new: &Config) -> Vec<Difference> {
     let mut keys = Keys::of(None);
     let both = old.listeners.iter().chain(&new.listeners).map(|listener| listener.listen);
-    let all: BTreeSet<std::net::SocketAddrV4> = both.collect();
+    let all: BTreeSet<std::net::SocketAddr> = both.collect();
     for listen in all {
         let rules = |config: &Config| match config.listener(listen) {
             Some(listener) if listener.rules.is_empty() => "none".to_owned(),

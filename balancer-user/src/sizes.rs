@@ -4,7 +4,7 @@
 
 use balancer_ebpf::layout::{BUCKET_WAYS, PORTS_PER_SOURCE, map};
 
-use crate::config::Config;
+use crate::{config::Config, plan};
 
 /// Entries of the maps that the config sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,9 @@ pub struct Sizes {
 
 impl Sizes {
     pub fn of(config: &Config) -> Self {
-        let ports = u32::try_from(config.sources.len()).unwrap_or(u32::MAX).saturating_mul(PORTS_PER_SOURCE);
+        // A slot may get a leg of either family, so the one with fewer sources counts.
+        let sources = plan::sources(config).1.into_iter().filter(|sources| *sources != 0).min();
+        let ports = sources.unwrap_or_default().saturating_mul(PORTS_PER_SOURCE);
         // Half full at the number that was asked for, so that even an unlucky bucket has room.
         let buckets = (config.sessions / (BUCKET_WAYS as u32 / 2)).max(1).next_power_of_two();
         Self {

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::{
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
 };
 
@@ -24,7 +24,7 @@ pub struct Status {
     pub pid: u32,
     pub uptime_seconds: u64,
     pub interfaces: Vec<Interface>,
-    pub sources: Vec<Ipv4Addr>,
+    pub sources: Vec<IpAddr>,
     /// Flows that there is room for.
     pub flows_limit: u32,
     /// Sessions that there is room for; the table has twice as many entries, so that no bucket fills before the others.
@@ -45,7 +45,7 @@ pub struct Status {
 /// An address whose requests are told apart by rules.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListenerStatus {
-    pub listen: SocketAddrV4,
+    pub listen: SocketAddr,
     /// The service of requests that no rule matches.
     pub default: Option<String>,
     pub on_ambiguous: OnAmbiguous,
@@ -123,7 +123,7 @@ pub struct Counter {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServiceStatus {
     pub name: String,
-    pub listen: SocketAddrV4,
+    pub listen: SocketAddr,
     pub select: Select,
     pub order: Order,
     pub cookie: String,
@@ -255,7 +255,7 @@ pub struct SessionCount {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BackendStatus {
     pub id: u16,
-    pub address: SocketAddrV4,
+    pub address: SocketAddr,
     /// What ids that it issues end in.
     pub route: Option<Route>,
     pub condition: Condition,
@@ -450,7 +450,7 @@ pub struct Adopt {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Weigh {
-    pub backend: SocketAddrV4,
+    pub backend: SocketAddr,
     pub weight: Weight,
 }
 
@@ -554,7 +554,7 @@ pub struct Session {
     /// The first half of the hash's tag, for telling sessions apart.
     pub hash: String,
     pub version: Label,
-    pub backend: Option<SocketAddrV4>,
+    pub backend: Option<SocketAddr>,
     /// `issued` (nobody has come back with it), `presented`, `renamed` (its session has another id now), or `adopted`
     /// (somebody came with it once, and nobody knows who issued it).
     pub kind: String,
@@ -577,7 +577,7 @@ pub struct ExplainRequest {
     /// Other headers, each as `Name: value`: where a pin may stand.
     #[serde(default)]
     pub headers: Vec<String>,
-    pub source: Ipv4Addr,
+    pub source: IpAddr,
 }
 
 /// Why a request goes where it goes.
@@ -587,7 +587,7 @@ pub struct Explanation {
     #[serde(default)]
     pub service: Option<String>,
     pub version: Option<Label>,
-    pub backend: Option<SocketAddrV4>,
+    pub backend: Option<SocketAddr>,
     /// `pin`, `override`, `bound`, `moved`, `route`, `adopted`, `canary`, `active`; `rejected` (with a 503) or
     /// `none`; `unmatched` (a 404) or `ambiguous` (a 400) where the listener's rules lead to no service.
     pub reason: String,

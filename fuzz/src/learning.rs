@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use balancer_ebpf::host::Machine;
 use balancer_ebpf::http::{Scan, Scanned, scan_request, scan_response};
 use balancer_ebpf::layout::{
-    BUCKET_WAYS, Binding, Bucket, Buffer, Entry, Globals, KIND_ADOPTED, KIND_ISSUED, KIND_PRESENTED, KIND_RENAMED, Key,
-    MAX_SOURCES, SessionHash,
+    Address, BUCKET_WAYS, Binding, Bucket, Buffer, Entry, FAMILIES, Globals, KIND_ADOPTED, KIND_ISSUED, KIND_PRESENTED,
+    KIND_RENAMED, Key, MAX_SOURCES, SessionHash,
 };
 use balancer_ebpf::sessions::{Bound, Shelf, Table, bind, forget, present, rename, term, touch};
 use balancer_ebpf::sip::session_hash;
@@ -76,10 +76,9 @@ impl Sessions {
                 flows: 0,
                 stashes: 0,
                 bucket_mask: BUCKETS as u32 - 1,
-                source_count: 0,
+                source_count: [0; FAMILIES],
                 flow_idle_seconds: 0,
-                zero: 0,
-                sources: [[0; 4]; MAX_SOURCES],
+                sources: [[Address::NONE; MAX_SOURCES]; FAMILIES],
             },
             shelf: Shelf::default(),
             model: HashMap::new(),

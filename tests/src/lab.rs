@@ -20,12 +20,13 @@ mod network;
 mod remains;
 mod settings;
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use addresses::Addresses;
+pub use addresses::Family;
 use builder::Builder;
 pub use builder::{ClientPlace, Hook, Offloads, RelayPlace};
 use config::APPLICATION_PORT;
@@ -41,6 +42,7 @@ pub struct Lab {
     director: Node,
     backends: Vec<Node>,
     hook: Hook,
+    family: Family,
     /// Before the remains: its threads end before the namespaces go.
     relay: Option<Relay>,
     remains: Remains,
@@ -93,8 +95,8 @@ impl Lab {
     }
 
     /// Where the application on backend host `index` listens.
-    pub fn application(&self, index: usize) -> SocketAddrV4 {
-        SocketAddrV4::new(self.backend(index).address(), APPLICATION_PORT)
+    pub fn application(&self, index: usize) -> SocketAddr {
+        SocketAddr::new(self.address_of(self.backend(index)), APPLICATION_PORT)
     }
 
     /// All addresses of the lab.
@@ -102,19 +104,29 @@ impl Lab {
         self.remains.0.addresses
     }
 
+    /// What clients and backends speak.
+    pub fn family(&self) -> Family {
+        self.family
+    }
+
+    /// A host's address of the lab's family.
+    pub fn address_of(&self, node: &Node) -> IpAddr {
+        self.family.of(node.address())
+    }
+
     /// The virtual address.
-    pub fn vip(&self) -> Ipv4Addr {
-        self.addresses().vip()
+    pub fn vip(&self) -> IpAddr {
+        self.family.of(self.addresses().vip())
     }
 
     /// What clients connect to.
-    pub fn service(&self) -> SocketAddrV4 {
-        SocketAddrV4::new(self.vip(), 80)
+    pub fn service(&self) -> SocketAddr {
+        SocketAddr::new(self.vip(), 80)
     }
 
     /// The addresses of legs.
-    pub fn sources(&self) -> Vec<Ipv4Addr> {
-        self.addresses().sources()
+    pub fn sources(&self) -> Vec<IpAddr> {
+        self.addresses().sources().into_iter().map(|source| self.family.of(source)).collect()
     }
 
     /// The director's interface towards the client.

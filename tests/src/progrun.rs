@@ -18,6 +18,7 @@ mod world;
 pub use books::{Census, astray};
 pub use capture::{Capture, Caught};
 pub use counters::{Counters, counter_name};
+pub use frames::Envelope;
 pub use maps::FlowBytes;
 pub use null::{null_tc, null_xdp};
 pub use setting::{COOKIE, ISN_KEY, KEY, SERVICE, Setting};

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::applications::Demo;
 use crate::balancer::Balancer;
 use crate::client::{Browser, Connection, Load};
-use crate::lab::Lab;
+use crate::lab::{Family, Lab};
 use crate::tomcat::Tomcat;
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
@@ -84,8 +84,13 @@ impl<'a> Scene<'a> {
     /// Makes the client's connections come from its `index`th address.
     pub fn come_from(&self, index: u8) -> Result<()> {
         let addresses = self.lab.addresses();
-        let (director, source) = (addresses.director().to_string(), addresses.client_nth(index).to_string());
-        let route = ["route", "replace", &addresses.prefix(), "via", &director, "src", &source];
+        let [director, source] = [addresses.director(), addresses.client_nth(index)]
+            .map(|address| self.lab.family().of(address).to_string());
+        let prefix = match self.lab.family() {
+            Family::V4 => addresses.prefix(),
+            Family::V6 => addresses.prefix6(),
+        };
+        let route = ["route", "replace", &prefix, "via", &director, "src", &source];
         self.lab.client().output("ip", &route).map(drop)
     }
 

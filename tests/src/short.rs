@@ -4,7 +4,7 @@
 //! Every byte of every answer is compared, so that one that was meant for somebody else is noticed.
 
 use std::fs;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ const COUNTED: u64 = 8;
 #[derive(Clone, Debug)]
 pub struct Short {
     /// What clients connect to.
-    pub to: SocketAddrV4,
+    pub to: SocketAddr,
     /// Connections in all.
     pub connections: u64,
     /// Each so-manieth asks twice.

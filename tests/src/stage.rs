@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::balancer::Balancer;
 use crate::lab::config::{ReturnPath, Select, Shop};
-use crate::lab::{Hook, Lab, Offloads, RelayPlace};
+use crate::lab::{Family, Hook, Lab, Offloads, RelayPlace};
 use anyhow::Result;
 
 use crate::programs;
@@ -20,6 +20,7 @@ pub struct Stage<'a> {
     relay: Option<RelayPlace>,
     offloads: Offloads,
     mtu: u16,
+    family: Family,
     shop: Shop<'a>,
     neighbours: &'a [Neighbour<'a>],
     rules: &'a str,
@@ -40,6 +41,7 @@ impl<'a> Stage<'a> {
             relay: None,
             offloads: Offloads::On,
             mtu: 1500,
+            family: Family::V4,
             shop: Shop::new(&[("001", &[1])]),
             neighbours: &[],
             rules: "",
@@ -79,6 +81,11 @@ impl<'a> Stage<'a> {
     /// The MTU of all interfaces.
     pub fn mtu(self, mtu: u16) -> Self {
         Self { mtu, ..self }
+    }
+
+    /// What clients and backends speak.
+    pub fn family(self, family: Family) -> Self {
+        Self { family, ..self }
     }
 
     /// Backends see the clients' own addresses.
@@ -134,7 +141,7 @@ impl<'a> Stage<'a> {
     /// Tells the story.
     pub fn play(self, story: impl FnOnce(&mut Scene) -> Result<()>) -> Result<()> {
         let builder = Lab::builder(self.label).hook(self.hook).backends(self.hosts).client_addresses(self.clients);
-        let builder = builder.offloads(self.offloads).mtu(self.mtu);
+        let builder = builder.offloads(self.offloads).mtu(self.mtu).family(self.family);
         let lab = match self.relay {
             Some(place) => builder.relay(place).build()?,
             None => builder.build()?,

@@ -5,17 +5,15 @@
 //! back from; backends are down, passed over or of any weight; sessions are bound to all of that, also to what is no more;
 //! requests carry several ids, routes, path parameters and pins.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result, ensure};
 use aya::maps::{Array, Map, MapData};
 use aya::programs::SchedClassifier;
-use balancer_ebpf::layout::{
-    Backend, Binding, Globals, KIND_ISSUED, KIND_PRESENTED, KIND_RENAMED, Key, MAX_SOURCES, map,
-};
+use balancer_ebpf::layout::{Backend, Binding, Globals, KIND_ISSUED, KIND_PRESENTED, KIND_RENAMED, Key, map};
 use balancer_ebpf::sessions::{Shelf, bind, term};
 use balancer_ebpf::sip::hash_id;
-use balancer_tests::lab::{Hook, Lab};
+use balancer_tests::lab::{Family, Hook, Lab};
 use balancer_tests::progrun::frames::{Numbers, Way, greeting, read, reset, segment};
 use balancer_tests::progrun::{World, run, skb_context};
 use balancer_user::config::Config;
@@ -31,7 +29,7 @@ use balancer_user::model::{
 use balancer_user::plan;
 use balancer_user::sizes::Sizes;
 use balancer_user::wire::{ExplainRequest, Explanation};
-use etherparse::{SlicedPacket, TransportSlice};
+use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
@@ -51,9 +49,19 @@ const VALUES: [&str; 4] = ["v0", "v1", "v2", "v3"];
 
 #[test]
 fn d1_explain_equals_the_data_path_on_100_000_requests() -> Result<()> {
-    let lab = Lab::builder("agree").hook(Hook::Tc).backends(HOSTS).build()?;
+    agree(Family::V4, ROUNDS)
+}
+
+/// The client's address is of another kind: it chooses among backends, and pins are by networks of it.
+#[test]
+fn d1_explain_equals_the_data_path_over_ipv6() -> Result<()> {
+    agree(Family::V6, ROUNDS / 4)
+}
+
+fn agree(family: Family, rounds: usize) -> Result<()> {
+    let lab = Lab::builder("agree").hook(Hook::Tc).backends(HOSTS).family(family).build()?;
     let world = World::of(&lab)?;
-    lab.director().run(|| Agreement::new(&lab, &world)?.hold())
+    lab.director().run(|| Agreement::new(&lab, &world)?.hold(rounds))
 }
 
 /// Everything that the two sides share.
@@ -66,7 +74,8 @@ struct Agreement<'a> {
     ebpf: aya::Ebpf,
     plane: maps::Maps,
     pins: Pins,
-    hosts: Vec<Ipv4Addr>,
+    hosts: Vec<IpAddr>,
+    family: Family,
     /// The client's next port.
     port: u16,
     /// How requests were decided.
@@ -83,11 +92,11 @@ impl<'a> Agreement<'a> {
     fn new(lab: &Lab, world: &'a World) -> Result<Self> {
         let text = format!(
             "name = \"{}\"\ninterfaces = {:?}\nsources = {:?}\nflows = 65536\nsessions = 4096\n[[service]]\n\
-             name = \"shop\"\nlisten = \"{}:80\"\n",
+             name = \"shop\"\nlisten = \"{}\"\n",
             lab.name(),
             lab.interfaces(),
             lab.sources().iter().map(ToString::to_string).collect::<Vec<_>>(),
-            lab.vip(),
+            lab.service(),
         );
         let config = Config::parse(&text)?;
         let sizes = Sizes::of(&config);
@@ -98,10 +107,7 @@ impl<'a> Agreement<'a> {
         let mut ebpf = load::load(&bytes, &pins, &plans)?;
         load::verify(&mut ebpf, false)?;
         let mut plane = maps::Maps::open(pins.clone())?;
-        let mut sources = [[0; 4]; MAX_SOURCES];
-        for (to, from) in sources.iter_mut().zip(&config.sources) {
-            *to = from.octets();
-        }
+        let (sources, source_count) = plan::sources(&config);
         plane.set_globals(&Globals {
             session_key: KEY,
             cookie_key: KEY,
@@ -109,15 +115,15 @@ impl<'a> Agreement<'a> {
             flows: sizes.usable_flows,
             stashes: sizes.stashes,
             bucket_mask: plane.buckets() - 1,
-            source_count: config.sources.len() as u32,
+            source_count,
             flow_idle_seconds: 60,
-            zero: 0,
             sources,
         })?;
         let mut state = State::default();
         let service = state.ensure_service("shop").map_err(|refusal| anyhow::anyhow!("{refusal}"))?.id;
         plane.set_addresses(&plan::addresses(&config, &state))?;
-        plane.set_listener(plan::listener_key(config.services[0].listen), plan::listener(service, plan::UNLEARNED))?;
+        let listen = config.services[0].listen;
+        plane.set_listener(plan::listener_key(listen), plan::listener(service, listen.into(), plan::UNLEARNED))?;
         Ok(Self {
             world,
             random: StdRng::seed_from_u64(SEED),
@@ -127,14 +133,15 @@ impl<'a> Agreement<'a> {
             ebpf,
             plane,
             pins,
-            hosts: lab.backends().iter().map(balancer_tests::lab::node::Node::address).collect(),
+            hosts: lab.backends().iter().map(|node| lab.address_of(node)).collect(),
+            family: lab.family(),
             port: 1024,
             reasons: std::collections::BTreeMap::new(),
         })
     }
 
-    fn hold(mut self) -> Result<()> {
-        for round in 0..ROUNDS {
+    fn hold(mut self, rounds: usize) -> Result<()> {
+        for round in 0..rounds {
             self.change().with_context(|| format!("round {round}"))?;
             for request in 0..REQUESTS {
                 let asked = self.ask();
@@ -152,7 +159,7 @@ impl<'a> Agreement<'a> {
                 *self.reasons.entry(said.reason).or_default() += 1;
             }
         }
-        println!("{} requests, seed {SEED}: {:?}", ROUNDS * REQUESTS, self.reasons);
+        println!("{} requests, seed {SEED}: {:?}", rounds * REQUESTS, self.reasons);
         // A test that only ever met the easy ones would prove little.
         for reason in ["pin", "override", "bound", "moved", "route", "adopted", "canary", "active", "rejected"] {
             ensure!(
@@ -183,7 +190,7 @@ impl<'a> Agreement<'a> {
             let verb = self.verb();
             let mut state = self.state.clone();
             let config = &self.config.services[0];
-            let rules = Rules { select: config.select, order: config.order };
+            let rules = Rules { select: config.select, order: config.order, family: config.listen.into() };
             let given = Circumstances {
                 insistence: Insistence::Force,
                 random: self.random.random(),
@@ -266,10 +273,12 @@ impl<'a> Agreement<'a> {
             let hash = hash_id(KEY, 0, text.as_bytes());
             Some((hash.tag, hash.bucket))
         };
+        let family = self.family;
+        // Of 22 or 24 bits, or as much of what is beside that: see `twin`.
         let network = |bits: u32, random: &mut StdRng| {
-            let address = u32::from(Ipv4Addr::new(10, 77, random.random_range(0..4), 0));
-            let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
-            Network { address: Ipv4Addr::from(address & mask), bits }
+            let third = random.random_range(0..4u8) & (0xff << (24 - bits));
+            let bits = if family == Family::V6 { bits + 24 } else { bits };
+            Network { address: family.of(Ipv4Addr::new(10, 77, third, 0)), bits }
         };
         let value = VALUES[self.random.random_range(0..VALUES.len())];
         let id = id(self.random.random_range(0..IDS));
@@ -346,6 +355,7 @@ impl<'a> Agreement<'a> {
             headers.push(format!("Cookie: pin={}", value(&mut self.random)));
         }
         let source = Ipv4Addr::new(10, 77, self.random.random_range(0..8), self.random.random());
+        let source = self.family.of(source);
         let cookie = cookies.iter().map(|id| format!("JSESSIONID={id}")).collect::<Vec<_>>().join("; ");
         let cookie = if cookie.is_empty() { String::new() } else { format!("Cookie: {cookie}\r\n") };
         let more: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
@@ -374,8 +384,8 @@ impl<'a> Agreement<'a> {
     fn send(&mut self, asked: &Asked) -> Result<Done> {
         self.port = if self.port == u16::MAX { 1024 } else { self.port + 1 };
         let listen = self.config.services[0].listen;
-        let (link, from) = (self.world.client, (asked.request.source.octets(), self.port));
-        let way = Way { link, from, to: (listen.ip().octets(), listen.port()) };
+        let from = SocketAddr::new(asked.request.source, self.port);
+        let way = Way { link: self.world.client, from, to: listen };
         let at = Numbers { seq: 1000, ack: 0, tsval: 5, tsecr: 0 };
         let (answer, _) = read(&self.run(&way, &greeting(&way, at)?)?).context("the SYN-ACK")?;
         let at = Numbers { seq: 1001, ack: answer.seq.wrapping_add(1), tsval: 6, tsecr: answer.tsval };
@@ -395,7 +405,7 @@ impl<'a> Agreement<'a> {
 #[derive(Debug, PartialEq, Eq)]
 enum Done {
     /// A leg is being opened.
-    Syn(SocketAddrV4),
+    Syn(SocketAddr),
     /// The director has answered with a 503.
     Unavailable,
     Other(Vec<u8>),
@@ -403,12 +413,14 @@ enum Done {
 
 fn done(frame: &[u8]) -> Result<Done> {
     let packet = SlicedPacket::from_ethernet(frame).context("read what came out")?;
-    let (Some(etherparse::NetSlice::Ipv4(ip)), Some(TransportSlice::Tcp(tcp))) = (&packet.net, &packet.transport)
-    else {
-        return Ok(Done::Other(frame.to_vec()));
+    let Some(TransportSlice::Tcp(tcp)) = &packet.transport else { return Ok(Done::Other(frame.to_vec())) };
+    let to: IpAddr = match &packet.net {
+        Some(NetSlice::Ipv4(ip)) => ip.header().destination_addr().into(),
+        Some(NetSlice::Ipv6(ip)) => ip.header().destination_addr().into(),
+        _ => return Ok(Done::Other(frame.to_vec())),
     };
     if tcp.syn() && !tcp.ack() {
-        return Ok(Done::Syn(SocketAddrV4::new(ip.header().destination_addr(), tcp.destination_port())));
+        return Ok(Done::Syn(SocketAddr::new(to, tcp.destination_port())));
     }
     if tcp.payload().starts_with(b"HTTP/1.1 503 ") {
         return Ok(Done::Unavailable);

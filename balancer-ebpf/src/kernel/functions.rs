@@ -15,8 +15,8 @@ use balancer_ebpf::rules;
 use balancer_ebpf::sessions::{Bound, Shelf, bind, forget, rename};
 use balancer_ebpf::sip::session_hash;
 use balancer_ebpf::splice::{
-    Lookup, Loss, Next, Now, Step, answered, choose, claim_leg, claim_slot, claim_stash, conclude, join, look_up, lost,
-    park, refresh, reject, take, trace,
+    Lookup, Loss, Next, Now, Step, answered, choose, claim_leg, claim_slot, claim_stash, conclude, join, leave_gateway,
+    look_up, lost, park, refresh, reject, take, trace,
 };
 
 use balancer_ebpf::verdict::Verdict;
@@ -251,7 +251,7 @@ pub(super) extern "C" fn balancer_check_cookie(
     now: u64,
 ) -> u32 {
     references!(0; globals, flow;);
-    check_packed(globals.cookie_key, flow, Seq(seq), Seq(ack), now)
+    check_packed(&globals.cookie_key, flow, Seq(seq), Seq(ack), now)
 }
 
 #[unsafe(no_mangle)]
@@ -309,6 +309,14 @@ pub(super) extern "C" fn balancer_park(flow: *mut Flow, limit: u32) -> u32 {
 pub(super) extern "C" fn balancer_join(flow: *mut Flow, slot: u32, choice: *const Choice, ns: u64) -> u32 {
     references!(0; choice; flow);
     join(&Kernel, flow, slot, choice, Now::at(ns));
+    0
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn balancer_leave_gateway(flow: *const Flow) -> u32 {
+    references!(0; flow;);
+    leave_gateway(&Kernel, flow);
     0
 }
 

@@ -13,8 +13,8 @@ use balancer_ebpf::decide::{Backends, Choice, Decided, Search};
 use balancer_ebpf::host::{Cpu, Entered, Machine, Maps, Step};
 use balancer_ebpf::http::{Chunk, Head, Scan, Scanned, Span};
 use balancer_ebpf::layout::{
-    Backend, Bucket, Buffer, Condition, Flow, FlowKey, FlowSlot, Globals, Hands, LEG_CLASSES, LegSlot, Listener,
-    ListenerKey, MAX_BACKENDS, MAX_PINS, MAX_SERVICES, MAX_VERSIONS, Outcomes, Pin, PinEvent, PinKey, Policy,
+    Address, Backend, Bucket, Buffer, Condition, Flow, FlowKey, FlowSlot, Globals, Hands, LEG_CLASSES, LegSlot,
+    Listener, ListenerKey, MAX_BACKENDS, MAX_PINS, MAX_SERVICES, MAX_VERSIONS, Outcomes, Pin, PinEvent, PinKey, Policy,
     RULE_BLOCKS, RuleSet, SERVICE_BLOCKS, SessionHash, SessionRule, SourceKey, Stash, Traffic,
 };
 use balancer_ebpf::net::{Crafted, Draft, Seq, Sum};
@@ -40,7 +40,7 @@ unsafe impl<T> Sync for Shared<T> {}
 #[map]
 static LISTENERS: HashMap<ListenerKey, Listener> = HashMap::with_max_entries(64, 0);
 #[map]
-static ADDRESSES: HashMap<[u8; 4], u32> = HashMap::with_max_entries(2048, 0);
+static ADDRESSES: HashMap<Address, u32> = HashMap::with_max_entries(2048, 0);
 #[map]
 static INTERFACES: HashMap<u32, u32> = HashMap::with_max_entries(256, 0);
 #[map]
@@ -86,6 +86,9 @@ static HELD: Queue<u32> = Queue::with_max_entries(65_536, 0);
 #[map]
 static WORK: PerCpuArray<Shared<Work>> = PerCpuArray::with_max_entries(1, 0);
 
+/// Bits of the key of a pin by source: of the service and of an address.
+const SOURCE_BITS: u32 = 32 + 128;
+
 /// Attempts to take a flow's lock: some tens of microseconds, more than any packet takes.
 const SPINS: u32 = 4096;
 
@@ -98,6 +101,12 @@ pub(super) fn work() -> Option<&'static mut Work> {
     let work: *mut Work = WORK.get_ptr_mut(0)?.cast();
     // SAFETY: the pointer is this CPU's own, a program runs to its end on its CPU, and none calls the other.
     Some(unsafe { &mut *work })
+}
+
+/// Where the window of the frame at hand begins.
+#[inline(always)]
+pub(super) fn base(work: &Work) -> u32 {
+    Bpf::load(&work.base) as u32
 }
 
 /// Adds one to a counter.
@@ -120,6 +129,16 @@ pub(super) fn interface_flags(interface: u32) -> u32 {
 #[inline(always)]
 fn on_stack<K: Copy>(key: &K) -> K {
     *key
+}
+
+/// The same in scratch memory, of a key that the stack has no room for.
+#[inline(always)]
+fn set_aside(key: &FlowKey) -> Option<&'static FlowKey> {
+    let work: *mut Work = WORK.get_ptr_mut(0)?.cast();
+    // SAFETY: the pointer is this CPU's own, and nothing else uses this part of what is behind it.
+    let aside = unsafe { &mut (*work).aside };
+    *aside = *key;
+    Some(aside)
 }
 
 #[inline(always)]
@@ -232,7 +251,7 @@ impl Pins for Kernel {
     }
     #[inline(always)]
     fn source_pin(&self, key: &SourceKey) -> Option<&Pin> {
-        SOURCE_PINS.get(Key::new(64, *key))
+        SOURCE_PINS.get(Key::new(SOURCE_BITS, *key))
     }
     #[inline(always)]
     fn hash_value(&self, globals: &Globals, service: u32, buffer: &Buffer, value: Span, hash: &mut SessionHash) {
@@ -254,7 +273,7 @@ impl Maps for Kernel {
         shared(&HANDS, 0)
     }
     #[inline(always)]
-    fn role(&self, address: [u8; 4]) -> Option<u32> {
+    fn role(&self, address: &Address) -> Option<u32> {
         // SAFETY: the value is copied at once.
         unsafe { ADDRESSES.get(address) }.copied()
     }
@@ -305,16 +324,21 @@ impl Maps for Kernel {
     #[inline(always)]
     fn enter(&self, key: &FlowKey, slot: u32) -> Entered {
         const EEXIST: i32 = -17;
-        match FLOW_KEYS.insert(on_stack(key), slot, u64::from(BPF_NOEXIST)) {
+        let Some(key) = set_aside(key) else { return Entered::Refused };
+        match FLOW_KEYS.insert(key, slot, u64::from(BPF_NOEXIST)) {
             Ok(()) => Entered::Done,
             Err(EEXIST) => Entered::Exists,
             Err(_) => Entered::Refused,
         }
     }
     #[inline(always)]
-    fn leave(&self, key: &FlowKey) {
-        // An entry that is gone already is as good.
-        let _ = FLOW_KEYS.remove(on_stack(key));
+    fn leave(&self, key: &FlowKey, slot: u32) {
+        if let Some(key) = set_aside(key)
+            && self.flow_slot(key) == Some(slot)
+        {
+            // An entry that is gone already is as good.
+            let _ = FLOW_KEYS.remove(key);
+        }
     }
     #[inline(always)]
     fn flow(&self, slot: u32) -> Option<Locked> {
@@ -456,6 +480,10 @@ impl Maps for Kernel {
     #[inline(always)]
     fn join(&self, flow: &mut Flow, slot: u32, choice: &Choice, now: Now) {
         functions::balancer_join(flow, slot, choice, now.ns);
+    }
+    #[inline(always)]
+    fn leave_gateway(&self, flow: &Flow) {
+        functions::balancer_leave_gateway(flow);
     }
     #[inline(always)]
     fn trace(&self, _: &mut Work, flow: &Flow, version: u32, backend: u32, now: Now) {

@@ -3,6 +3,8 @@
 
 use core::arch::asm;
 
+use balancer_ebpf::net::IPV6_BASE;
+
 /// `value`, of which LLVM no longer knows where it came from.
 #[inline(always)]
 pub(super) fn opaque(value: usize) -> usize {
@@ -24,4 +26,10 @@ pub(super) fn within<const LEAST: usize, const MOST: usize>(len: u32) -> Option<
     // Made opaque again, or both comparisons would become one of `len - LEAST`.
     let len = opaque(len);
     if len < LEAST { None } else { Some(len as u32) }
+}
+
+/// Where a frame's window begins, as the verifier can see: not beyond [`IPV6_BASE`], which has the bits of both beginnings.
+#[inline(always)]
+pub(super) fn bounded(base: u32) -> usize {
+    opaque(base as usize) & IPV6_BASE as usize
 }

@@ -3,16 +3,17 @@
 //!
 //! The scratch memory and the globals are the same ones on both sides of a call, so they are not passed.
 
-/// Makes the functions `balancer_<hook>_<step>` for contexts of type `$context`, of which `$frame` makes a frame.
+/// Makes the functions `balancer_<hook>_<step>` for contexts of type `$context`, of which `$frame` makes a
+/// frame whose window begins where the packet's does.
 macro_rules! global_steps {
-    ($hook:literal, $context:ty, |$pointer:ident| $frame:expr) => {
+    ($hook:literal, $context:ty, |$pointer:ident, $base:ident| $frame:expr) => {
         /// What a step answers where there is no configuration yet.
         const UNCONFIGURED: u64 = functions::pack_step((Next::Done, Verdict::NoConfig));
 
-        global_steps!(@flow $hook, $context, |$pointer| $frame, "_client", step_client, client_step);
-        global_steps!(@flow $hook, $context, |$pointer| $frame, "_request", step_request, request_step);
-        global_steps!(@flow $hook, $context, |$pointer| $frame, "_decide", step_decide, decide_step);
-        global_steps!(@flow $hook, $context, |$pointer| $frame, "_backend", step_backend, backend_step);
+        global_steps!(@flow $hook, $context, |$pointer, $base| $frame, "_client", step_client, client_step);
+        global_steps!(@flow $hook, $context, |$pointer, $base| $frame, "_request", step_request, request_step);
+        global_steps!(@flow $hook, $context, |$pointer, $base| $frame, "_decide", step_decide, decide_step);
+        global_steps!(@flow $hook, $context, |$pointer, $base| $frame, "_backend", step_backend, backend_step);
 
         #[unsafe(export_name = concat!("balancer_", $hook, "_open"))]
         #[inline(never)]
@@ -21,7 +22,7 @@ macro_rules! global_steps {
             let (Some(flow), Some(work), Some(globals)) = (unsafe { flow.as_mut() }, work(), Kernel.globals()) else {
                 return UNCONFIGURED;
             };
-            let (now, next) = (Now::at(ns), Next::from_number(next));
+            let (now, next, $base) = (Now::at(ns), Next::from_number(next), base(work));
             functions::pack_step(splice::open_step(&Kernel, &mut $frame, work, globals, flow, now, next))
         }
 
@@ -32,6 +33,7 @@ macro_rules! global_steps {
             let (Some(flow), Some(work), Some(globals)) = (unsafe { flow.as_mut() }, work(), Kernel.globals()) else {
                 return UNCONFIGURED;
             };
+            let $base = base(work);
             functions::pack_step(splice::hold_step(&Kernel, &mut $frame, work, globals, flow))
         }
 
@@ -42,6 +44,7 @@ macro_rules! global_steps {
             let (Some(flow), Some(work)) = (unsafe { flow.as_mut() }, work()) else {
                 return Verdict::NoConfig as u32;
             };
+            let $base = base(work);
             splice::finish(&Kernel, &mut $frame, work, flow, functions::stepped(step)) as u32
         }
 
@@ -52,6 +55,7 @@ macro_rules! global_steps {
             let (Some(cursor), Some(work)) = (unsafe { cursor.as_mut() }, work()) else {
                 return Scanned::TooComplex as u32;
             };
+            let $base = base(work);
             splice::follow(&Kernel, &mut $frame, work, cursor, Seq(from), Seq(until)) as u32
         }
 
@@ -59,6 +63,7 @@ macro_rules! global_steps {
         #[inline(never)]
         extern "C" fn step_idle($pointer: *mut $context, slot: u32) -> u32 {
             let Some(work) = work() else { return Verdict::NoConfig as u32 };
+            let $base = base(work);
             splice::idle_step(&Kernel, &mut $frame, work, slot) as u32
         }
 
@@ -66,6 +71,7 @@ macro_rules! global_steps {
         #[inline(never)]
         extern "C" fn step_sound($pointer: *mut $context) -> u32 {
             let Some(work) = work() else { return 0 };
+            let $base = base(work);
             u32::from(is_sound(&mut $frame, work))
         }
 
@@ -73,7 +79,16 @@ macro_rules! global_steps {
         #[inline(never)]
         extern "C" fn step_too_big($pointer: *mut $context) -> u32 {
             let Some(work) = work() else { return Verdict::NoConfig as u32 };
+            let $base = base(work);
             splice::too_big(&Kernel, &mut $frame, work) as u32
+        }
+
+        #[unsafe(export_name = concat!("balancer_", $hook, "_extended"))]
+        #[inline(never)]
+        extern "C" fn step_extended($pointer: *mut $context) -> u32 {
+            let Some(work) = work() else { return Verdict::NoConfig as u32 };
+            let $base = base(work);
+            splice::extended(&mut $frame) as u32
         }
 
         #[unsafe(export_name = concat!("balancer_", $hook, "_arrival"))]
@@ -82,10 +97,11 @@ macro_rules! global_steps {
             let (Some(work), Some(globals)) = (work(), Kernel.globals()) else {
                 return functions::pack(Err(Verdict::NoConfig));
             };
+            let $base = base(work);
             functions::pack(splice::arrival(&Kernel, &mut $frame, work, globals, Now::at(ns)))
         }
     };
-    (@flow $hook:literal, $context:ty, |$pointer:ident| $frame:expr, $name:literal, $function:ident, $step:ident) => {
+    (@flow $hook:literal, $context:ty, |$pointer:ident, $base:ident| $frame:expr, $name:literal, $function:ident, $step:ident) => {
         #[unsafe(export_name = concat!("balancer_", $hook, $name))]
         #[inline(never)]
         extern "C" fn $function($pointer: *mut $context, flow: *mut Flow, ns: u64) -> u64 {
@@ -93,6 +109,7 @@ macro_rules! global_steps {
             let (Some(flow), Some(work), Some(globals)) = (unsafe { flow.as_mut() }, work(), Kernel.globals()) else {
                 return UNCONFIGURED;
             };
+            let $base = base(work);
             functions::pack_step(splice::$step(&Kernel, &mut $frame, work, globals, flow, Now::at(ns)))
         }
     };
@@ -134,6 +151,11 @@ macro_rules! step_methods {
         #[inline(always)]
         fn too_big<M: Maps>(&mut self, _: &M, _: &mut Work) -> Verdict {
             Verdict::from_number(step_too_big(self.$context))
+        }
+
+        #[inline(always)]
+        fn extended(&mut self) -> Verdict {
+            Verdict::from_number(step_extended(self.$context))
         }
 
         #[inline(always)]

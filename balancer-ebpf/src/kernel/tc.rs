@@ -5,29 +5,31 @@ use aya_ebpf::bindings::{
     __sk_buff, BPF_CSUM_LEVEL_QUERY, BPF_F_INGRESS, BPF_F_PSEUDO_HDR, TC_ACT_SHOT, TC_ACT_UNSPEC,
 };
 use aya_ebpf::helpers::{
-    bpf_clone_redirect, bpf_csum_level, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_neigh, bpf_redirect_peer,
-    bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes,
+    bpf_clone_redirect, bpf_csum_level, bpf_csum_update, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_neigh,
+    bpf_redirect_peer, bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes,
 };
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use balancer_ebpf::host::Maps;
 use balancer_ebpf::http::Scanned;
 use balancer_ebpf::layout::{
-    BUFFER_BYTES, Buffer, CHUNK_BYTES, Cursor, EGRESS_COMES_IN, EGRESS_RESOLVES, ERRAND_AT, Errand, Flow, Globals,
-    INTERFACE_PEER,
+    Address, BUFFER_BYTES, Buffer, CHUNK_BYTES, Cursor, EGRESS_COMES_IN, EGRESS_RESOLVES, ERRAND_AT, Errand, Flow,
+    Globals, INTERFACE_PEER,
 };
-use balancer_ebpf::net::{CRAFTED, Crafted, Egress, Frame, HEADERS, HEADERS_TS, Hop, Seq, fold, is_sound, update};
+use balancer_ebpf::net::{
+    CRAFTED, Crafted, Egress, FRONT, Frame, HEADERS, HEADERS_TS, Hop, Seq, fold, is_sound, update,
+};
 use balancer_ebpf::splice::{self, Next, Now, Step, direct};
 use balancer_ebpf::verdict::{Action, Verdict};
 use balancer_ebpf::work::Work;
 
 use super::fib;
 use super::functions;
-use super::maps::{Kernel, count, interface_flags, work};
-use super::proof::{opaque, within};
+use super::maps::{Kernel, base, count, interface_flags, work};
+use super::proof::{bounded, opaque, within};
 use super::sum;
 
-/// Where the IPv4 and TCP checksums lie.
+/// Where the IPv4 and TCP checksums lie in the window.
 const IP_CHECK: usize = 24;
 const TCP_CHECK: u32 = 50;
 
@@ -39,21 +41,17 @@ const PARTIAL: u32 = 2;
 struct Skb {
     skb: *mut __sk_buff,
     checksum: u32,
+    base: u32,
 }
 
 /// TC ingress of every interface by which clients or backends are reached.
 #[classifier]
 #[expect(unreachable_pub, reason = "the loader finds the program by its symbol")]
 pub fn balancer_tc(ctx: TcContext) -> i32 {
-    let mut frame = Skb { skb: ctx.skb.skb, checksum: UNKNOWN };
-    // Headers may lie outside the linear part; nearly always they do not.
-    if frame.window::<HEADERS_TS>().is_none() {
-        let wanted = frame.len().min(HEADERS_TS as u32);
-        // SAFETY: the context is the program's own.
-        if unsafe { bpf_skb_pull_data(frame.skb, wanted) } != 0 {
-            count(Verdict::Unwritable as u32);
-            return TC_ACT_SHOT;
-        }
+    let mut frame = Skb { skb: ctx.skb.skb, checksum: UNKNOWN, base: 0 };
+    if !frame.rebase(0) {
+        count(Verdict::Unwritable as u32);
+        return TC_ACT_SHOT;
     }
     let Some(work) = work() else { return TC_ACT_UNSPEC };
     let verdict = direct(&Kernel, &mut frame, work);
@@ -99,8 +97,8 @@ pub fn balancer_release(ctx: TcContext) -> i32 {
 #[inline(always)]
 fn errand(ctx: &TcContext, run: impl FnOnce(&Kernel, &mut Skb, &mut Work) -> Verdict, done: Verdict) -> i32 {
     const END: usize = ERRAND_AT + Errand::BYTES;
-    let mut frame = Skb { skb: ctx.skb.skb, checksum: UNKNOWN };
-    let (Some(work), Some(window)) = (work(), frame.window::<END>()) else { return 0 };
+    let mut frame = Skb { skb: ctx.skb.skb, checksum: UNKNOWN, base: 0 };
+    let (Some(work), Some(window)) = (work(), frame.window::<END>(0)) else { return 0 };
     let Some(bytes) = window.last_chunk::<{ Errand::BYTES }>() else { return 0 };
     work.errand = Errand::from_bytes(bytes);
     let verdict = run(&Kernel, &mut frame, work);
@@ -109,13 +107,13 @@ fn errand(ctx: &TcContext, run: impl FnOnce(&Kernel, &mut Skb, &mut Work) -> Ver
 }
 
 impl Skb {
-    /// The first `N` bytes, for reading and writing in place.
+    /// `N` bytes from `base` on, for reading and writing in place.
     #[inline(always)]
-    fn window<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
+    fn window<const N: usize>(&mut self, base: u32) -> Option<&mut [u8; N]> {
         // SAFETY: fields of the context, which the verifier turns into pointers.
         let (data, end) = unsafe { ((*self.skb).data as usize, (*self.skb).data_end as usize) };
         // Hides where the pointer came from, so that the comparison below stays one of this pointer.
-        let data = opaque(data);
+        let data = opaque(data + bounded(base));
         if data + N > end {
             return None;
         }
@@ -131,11 +129,11 @@ impl Skb {
             let before = self.check();
             let one = u64::from(1u16.to_be());
             // SAFETY: the context is the program's own; a frame too short makes the helper fail, and counts as full.
-            unsafe { bpf_l4_csum_replace(self.skb, TCP_CHECK, 0, one, 2) };
+            unsafe { bpf_l4_csum_replace(self.skb, self.base() + TCP_CHECK, 0, one, 2) };
             let partial = self.check() == before;
             if !partial {
                 // SAFETY: as above.
-                unsafe { bpf_l4_csum_replace(self.skb, TCP_CHECK, one, 0, 2) };
+                unsafe { bpf_l4_csum_replace(self.skb, self.base() + TCP_CHECK, one, 0, 2) };
             }
             self.checksum = if partial { PARTIAL } else { FULL };
         }
@@ -144,7 +142,7 @@ impl Skb {
 
     #[inline(always)]
     fn check(&mut self) -> u16 {
-        match self.window::<HEADERS>() {
+        match self.headers() {
             Some(h) => u16::from_ne_bytes([h[50], h[51]]),
             None => 0,
         }
@@ -166,27 +164,69 @@ impl Frame for Skb {
     }
 
     #[inline(always)]
+    fn tagged(&self) -> bool {
+        // SAFETY: a field of the context.
+        unsafe { (*self.skb).vlan_present != 0 }
+    }
+
+    #[inline(always)]
+    fn base(&self) -> u32 {
+        bounded(self.base) as u32
+    }
+
+    /// Headers may lie outside the linear part; nearly always they do not.
+    #[inline(always)]
+    fn rebase(&mut self, base: u32) -> bool {
+        self.base = base;
+        if self.window::<HEADERS_TS>(base).is_some() {
+            return true;
+        }
+        let wanted = self.len().min(self.base() + HEADERS_TS as u32);
+        // SAFETY: the context is the program's own.
+        unsafe { bpf_skb_pull_data(self.skb, wanted) == 0 }
+    }
+
+    #[inline(always)]
+    fn front(&mut self) -> Option<&mut [u8; FRONT]> {
+        self.window(0)
+    }
+
+    #[inline(always)]
     fn headers(&mut self) -> Option<&mut [u8; HEADERS]> {
-        self.window()
+        self.window(self.base)
     }
 
     #[inline(always)]
     fn headers_ts(&mut self) -> Option<&mut [u8; HEADERS_TS]> {
-        self.window()
+        self.window(self.base)
     }
 
     #[inline(always)]
     fn load8(&self, at: u32) -> Option<[u8; 8]> {
         let mut bytes = [0u8; 8];
         // SAFETY: eight bytes of the stack.
-        let failed = unsafe { bpf_skb_load_bytes(self.skb.cast(), at, bytes.as_mut_ptr().cast(), 8) };
+        let failed = unsafe { bpf_skb_load_bytes(self.skb.cast(), self.base() + at, bytes.as_mut_ptr().cast(), 8) };
         if failed == 0 { Some(bytes) } else { None }
     }
 
     #[inline(always)]
     fn store8(&mut self, at: u32, bytes: [u8; 8]) -> bool {
         // SAFETY: eight bytes of the stack.
-        unsafe { bpf_skb_store_bytes(self.skb, at, bytes.as_ptr().cast(), 8, 0) == 0 }
+        unsafe { bpf_skb_store_bytes(self.skb, self.base() + at, bytes.as_ptr().cast(), 8, 0) == 0 }
+    }
+
+    #[inline(always)]
+    fn load_address(&self, at: u32, address: &mut Address) -> bool {
+        let to = core::ptr::from_mut(address).cast();
+        // SAFETY: an address is 16 bytes, and any are one.
+        unsafe { bpf_skb_load_bytes(self.skb.cast(), self.base() + at, to, size_of::<Address>() as u32) == 0 }
+    }
+
+    #[inline(always)]
+    fn store_address(&mut self, at: u32, address: &Address) -> bool {
+        let from = core::ptr::from_ref(address).cast();
+        // SAFETY: an address is 16 bytes.
+        unsafe { bpf_skb_store_bytes(self.skb, self.base() + at, from, size_of::<Address>() as u32, 0) == 0 }
     }
 
     #[inline(always)]
@@ -196,33 +236,47 @@ impl Frame for Skb {
             return false;
         }
         // SAFETY: at most the array's 40 bytes.
-        unsafe { bpf_skb_load_bytes(self.skb.cast(), HEADERS as u32, options.as_mut_ptr().cast(), len) == 0 }
+        unsafe {
+            bpf_skb_load_bytes(self.skb.cast(), self.base() + HEADERS as u32, options.as_mut_ptr().cast(), len) == 0
+        }
     }
 
     #[inline(always)]
     fn load(&self, at: u32, len: u32, buffer: &mut Buffer, pos: u32) -> bool {
-        balancer_tc_load(self.skb, at, len, buffer, pos) != 0
+        balancer_tc_load(self.skb, self.base() + at, len, buffer, pos) != 0
     }
 
     #[inline(always)]
-    fn update_checksums(&mut self, addresses: u64, ip: u64, tcp: u64) -> bool {
-        let Some(h) = self.headers() else { return false };
-        let check = u16::from_ne_bytes([h[IP_CHECK], h[IP_CHECK + 1]]);
-        [h[IP_CHECK], h[IP_CHECK + 1]] = update(check, addresses + ip).to_ne_bytes();
+    fn update_checksums(&mut self, addresses: u64, tcp: u64) -> bool {
+        let at = self.base() + TCP_CHECK;
+        let v4 = self.base() == 0;
+        if v4 {
+            let Some(h) = self.headers() else { return false };
+            let check = u16::from_ne_bytes([h[IP_CHECK], h[IP_CHECK + 1]]);
+            [h[IP_CHECK], h[IP_CHECK + 1]] = update(check, addresses).to_ne_bytes();
+        }
+        let addresses = u64::from(fold(addresses));
         // A field of either kind is brought up to date rightly by these two: addresses are in the pseudo-header, which is
         // all that a partial one covers.
         // SAFETY: the context is the program's own.
-        unsafe {
-            bpf_l4_csum_replace(self.skb, TCP_CHECK, 0, u64::from(fold(addresses)), u64::from(BPF_F_PSEUDO_HDR)) == 0
-                && bpf_l4_csum_replace(self.skb, TCP_CHECK, 0, u64::from(fold(tcp)), 0) == 0
+        let updated = unsafe {
+            bpf_l4_csum_replace(self.skb, at, 0, addresses, u64::from(BPF_F_PSEUDO_HDR)) == 0
+                && bpf_l4_csum_replace(self.skb, at, 0, u64::from(fold(tcp)), 0) == 0
+        };
+        if !v4 {
+            // The helper takes it that the header's own checksum makes up for the addresses in the sum that hardware made of the whole
+            // packet. IPv6 has none: there the TCP checksum does. (Linux 6.16 has a flag for that.)
+            // SAFETY: as above. An error says that hardware made no such sum.
+            unsafe { bpf_csum_update(self.skb, addresses as u32) };
         }
+        updated
     }
 
     #[inline(always)]
     fn sum(&mut self, at: u32, len: u32, buffer: &mut Buffer) -> Option<u64> {
         // SAFETY: at most a chunk to the beginning of a buffer.
         let load = |at, to, len| unsafe { bpf_skb_load_bytes(self.skb.cast(), at, to, len) == 0 };
-        sum::over(at, len, buffer, load)
+        sum::over(self.base() + at, len, buffer, load)
     }
 
     #[inline(always)]
@@ -263,15 +317,8 @@ impl Frame for Skb {
     step_methods!(skb);
 
     #[inline(always)]
-    fn route(&mut self, source: [u8; 4], destination: [u8; 4]) -> Option<Hop> {
-        // SAFETY: a field of the context.
-        let ingress = unsafe { (*self.skb).ingress_ifindex };
-        let mut hop = Hop::default();
-        let (from, to) = (u32::from_ne_bytes(source), u32::from_ne_bytes(destination));
-        if balancer_tc_route(self.skb, ingress, from, to, &mut hop) == 0 {
-            return None;
-        }
-        Some(hop)
+    fn route(&mut self, source: &Address, destination: &Address, hop: &mut Hop) -> bool {
+        balancer_tc_route(self.skb, source, destination, hop) != 0
     }
 }
 
@@ -314,7 +361,8 @@ extern "C" fn balancer_tc_rebuild(
 ) -> u32 {
     // SAFETY: null or a whole header; the verifier checks it at every call.
     let Some(header) = (unsafe { header.as_ref() }) else { return UNKNOWN };
-    let mut frame = Skb { skb, checksum };
+    let Some(work) = work() else { return UNKNOWN };
+    let mut frame = Skb { skb, checksum, base: base(work) };
     let partial = frame.is_partial();
     let (pos, len) = (stretch as u32, (stretch >> 32) as u32);
     // Also where the length stays: this is what makes one packet of a merged one.
@@ -329,7 +377,7 @@ extern "C" fn balancer_tc_rebuild(
     if partial {
         let sum = (header.pseudo as u16).to_ne_bytes();
         // SAFETY: two bytes of the stack.
-        if unsafe { bpf_skb_store_bytes(skb, TCP_CHECK, sum.as_ptr().cast(), 2, 0) } != 0 {
+        if unsafe { bpf_skb_store_bytes(skb, frame.base() + TCP_CHECK, sum.as_ptr().cast(), 2, 0) } != 0 {
             return UNKNOWN;
         }
     }
@@ -354,20 +402,19 @@ extern "C" fn balancer_tc_rebuild(
 #[inline(never)]
 extern "C" fn balancer_tc_route(
     skb: *mut __sk_buff,
-    ingress: u32,
-    source: u32,
-    destination: u32,
+    source: *const Address,
+    destination: *const Address,
     hop: *mut Hop,
 ) -> u32 {
-    // SAFETY: null or a whole hop; the verifier checks it at every call.
-    let Some(hop) = (unsafe { hop.as_mut() }) else { return 0 };
-    match fib::route(skb.cast(), ingress, source.to_ne_bytes(), destination.to_ne_bytes()) {
-        Some(found) => {
-            *hop = found;
-            1
-        }
-        None => 0,
-    }
+    // SAFETY: each is null or points to a whole structure; the verifier checks it at every call.
+    let (Some(source), Some(destination), Some(hop)) =
+        (unsafe { (source.as_ref(), destination.as_ref(), hop.as_mut()) })
+    else {
+        return 0;
+    };
+    // SAFETY: a field of the context.
+    let ingress = unsafe { (*skb).ingress_ifindex };
+    u32::from(fib::route(skb.cast(), ingress, source, destination, hop))
 }
 
-global_steps!("tc", __sk_buff, |pointer| Skb { skb: pointer, checksum: UNKNOWN });
+global_steps!("tc", __sk_buff, |pointer, base| Skb { skb: pointer, checksum: UNKNOWN, base });

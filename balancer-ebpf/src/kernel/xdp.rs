@@ -6,27 +6,28 @@ use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use balancer_ebpf::host::Maps;
 use balancer_ebpf::http::Scanned;
-use balancer_ebpf::layout::{BUFFER_BYTES, Buffer, CHUNK_BYTES, Cursor, Flow, Globals};
-use balancer_ebpf::net::{CRAFTED, Crafted, Egress, Frame, HEADERS, HEADERS_TS, Hop, Seq, is_sound, update};
+use balancer_ebpf::layout::{Address, BUFFER_BYTES, Buffer, CHUNK_BYTES, Cursor, Flow, Globals};
+use balancer_ebpf::net::{CRAFTED, Crafted, Egress, FRONT, Frame, HEADERS, HEADERS_TS, Hop, Seq, is_sound, update};
 use balancer_ebpf::splice::{self, Next, Now, Step, direct};
 use balancer_ebpf::verdict::{Action, Verdict};
 use balancer_ebpf::work::Work;
 
 use super::fib;
 use super::functions;
-use super::maps::{Kernel, count, interface_flags, work};
-use super::proof::{opaque, within};
+use super::maps::{Kernel, base, count, interface_flags, work};
+use super::proof::{bounded, opaque, within};
 use super::sum;
 
 struct Buff {
     ctx: *mut xdp_md,
+    base: u32,
 }
 
 /// XDP of every interface for which the hook is `xdp`.
 #[xdp]
 #[expect(unreachable_pub, reason = "the loader finds the program by its symbol")]
 pub fn balancer_xdp(ctx: XdpContext) -> u32 {
-    let mut frame = Buff { ctx: ctx.ctx };
+    let mut frame = Buff { ctx: ctx.ctx, base: 0 };
     let Some(work) = work() else { return xdp_action::XDP_PASS };
     let verdict = direct(&Kernel, &mut frame, work);
     count(verdict as u32);
@@ -39,11 +40,12 @@ pub fn balancer_xdp(ctx: XdpContext) -> u32 {
 }
 
 impl Buff {
+    /// `N` bytes from `base` on, for reading and writing in place.
     #[inline(always)]
-    fn window<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
+    fn window<const N: usize>(&mut self, base: u32) -> Option<&mut [u8; N]> {
         // SAFETY: fields of the context, which the verifier turns into pointers.
         let (data, end) = unsafe { ((*self.ctx).data as usize, (*self.ctx).data_end as usize) };
-        let data = opaque(data);
+        let data = opaque(data + bounded(base));
         if data + N > end {
             return None;
         }
@@ -67,20 +69,42 @@ impl Frame for Buff {
     }
 
     #[inline(always)]
+    fn tagged(&self) -> bool {
+        // A tag is among the headers, unless hardware took it out; XDP is not told of that before Linux 6.8.
+        false
+    }
+
+    #[inline(always)]
+    fn base(&self) -> u32 {
+        bounded(self.base) as u32
+    }
+
+    #[inline(always)]
+    fn rebase(&mut self, base: u32) -> bool {
+        self.base = base;
+        true
+    }
+
+    #[inline(always)]
+    fn front(&mut self) -> Option<&mut [u8; FRONT]> {
+        self.window(0)
+    }
+
+    #[inline(always)]
     fn headers(&mut self) -> Option<&mut [u8; HEADERS]> {
-        self.window()
+        self.window(self.base)
     }
 
     #[inline(always)]
     fn headers_ts(&mut self) -> Option<&mut [u8; HEADERS_TS]> {
-        self.window()
+        self.window(self.base)
     }
 
     #[inline(always)]
     fn load8(&self, at: u32) -> Option<[u8; 8]> {
         let mut bytes = [0u8; 8];
         // SAFETY: eight bytes of the stack.
-        let failed = unsafe { bpf_xdp_load_bytes(self.ctx, at, bytes.as_mut_ptr().cast(), 8) };
+        let failed = unsafe { bpf_xdp_load_bytes(self.ctx, self.base() + at, bytes.as_mut_ptr().cast(), 8) };
         if failed == 0 { Some(bytes) } else { None }
     }
 
@@ -88,7 +112,21 @@ impl Frame for Buff {
     fn store8(&mut self, at: u32, bytes: [u8; 8]) -> bool {
         let mut bytes = bytes;
         // SAFETY: eight bytes of the stack.
-        unsafe { bpf_xdp_store_bytes(self.ctx, at, bytes.as_mut_ptr().cast(), 8) == 0 }
+        unsafe { bpf_xdp_store_bytes(self.ctx, self.base() + at, bytes.as_mut_ptr().cast(), 8) == 0 }
+    }
+
+    #[inline(always)]
+    fn load_address(&self, at: u32, address: &mut Address) -> bool {
+        let to = core::ptr::from_mut(address).cast();
+        // SAFETY: an address is 16 bytes, and any are one.
+        unsafe { bpf_xdp_load_bytes(self.ctx, self.base() + at, to, size_of::<Address>() as u32) == 0 }
+    }
+
+    #[inline(always)]
+    fn store_address(&mut self, at: u32, address: &Address) -> bool {
+        let from = core::ptr::from_ref(address).cast_mut().cast();
+        // SAFETY: an address is 16 bytes, and the helper only reads them.
+        unsafe { bpf_xdp_store_bytes(self.ctx, self.base() + at, from, size_of::<Address>() as u32) == 0 }
     }
 
     #[inline(always)]
@@ -98,13 +136,13 @@ impl Frame for Buff {
             return false;
         }
         // SAFETY: at most the array's 40 bytes.
-        unsafe { bpf_xdp_load_bytes(self.ctx, HEADERS as u32, options.as_mut_ptr().cast(), len) == 0 }
+        unsafe { bpf_xdp_load_bytes(self.ctx, self.base() + HEADERS as u32, options.as_mut_ptr().cast(), len) == 0 }
     }
 
     #[inline(always)]
     fn load(&self, at: u32, len: u32, buffer: &mut Buffer, pos: u32) -> bool {
         // A frame without fragments is never longer than two chunks.
-        let (mut at, mut pos, mut left) = (at, pos, len);
+        let (mut at, mut pos, mut left) = (self.base() + at, pos, len);
         for _ in 0..2 {
             let chunk = (left.min(CHUNK_BYTES as u32).wrapping_sub(1) & (CHUNK_BYTES as u32 - 1)) + 1;
             let offset = pos as usize & (BUFFER_BYTES - 1);
@@ -125,9 +163,12 @@ impl Frame for Buff {
     }
 
     #[inline(always)]
-    fn update_checksums(&mut self, addresses: u64, ip: u64, tcp: u64) -> bool {
+    fn update_checksums(&mut self, addresses: u64, tcp: u64) -> bool {
+        let v4 = self.base() == 0;
         let Some(h) = self.headers() else { return false };
-        [h[24], h[25]] = update(u16::from_ne_bytes([h[24], h[25]]), addresses + ip).to_ne_bytes();
+        if v4 {
+            [h[24], h[25]] = update(u16::from_ne_bytes([h[24], h[25]]), addresses).to_ne_bytes();
+        }
         [h[50], h[51]] = update(u16::from_ne_bytes([h[50], h[51]]), addresses + tcp).to_ne_bytes();
         true
     }
@@ -136,7 +177,7 @@ impl Frame for Buff {
     fn sum(&mut self, at: u32, len: u32, buffer: &mut Buffer) -> Option<u64> {
         // SAFETY: at most a chunk to the beginning of a buffer.
         let load = |at, to, len| unsafe { bpf_xdp_load_bytes(self.ctx, at, to, len) == 0 };
-        sum::over(at, len, buffer, load)
+        sum::over(self.base() + at, len, buffer, load)
     }
 
     #[inline(always)]
@@ -171,11 +212,11 @@ impl Frame for Buff {
     step_methods!(ctx);
 
     #[inline(always)]
-    fn route(&mut self, source: [u8; 4], destination: [u8; 4]) -> Option<Hop> {
+    fn route(&mut self, source: &Address, destination: &Address, hop: &mut Hop) -> bool {
         // SAFETY: a field of the context.
         let ingress = unsafe { (*self.ctx).ingress_ifindex };
-        fib::route(self.ctx.cast(), ingress, source, destination)
+        fib::route(self.ctx.cast(), ingress, source, destination, hop)
     }
 }
 
-global_steps!("xdp", xdp_md, |pointer| Buff { ctx: pointer });
+global_steps!("xdp", xdp_md, |pointer, base| Buff { ctx: pointer, base });

@@ -2,6 +2,8 @@
 
 use core::cell::Cell;
 
+use super::Address;
+
 /// Takes new work: the daemon's health checks say so.
 pub const BACKEND_UP: u32 = 1;
 /// Belongs to a version; an entry without it is free.
@@ -14,11 +16,10 @@ pub const MAX_BACKENDS: u32 = 1024;
 #[derive(Clone, Debug)]
 #[repr(C)]
 pub struct Backend {
-    /// *Network order.*
-    pub address: [u8; 4],
+    pub address: Address,
     /// *Network order.*
     pub port: [u8; 2],
-    pub zero: [u8; 2],
+    pub zero: [u8; 6],
     /// `BACKEND_*` bits.
     pub flags: u32,
     /// Of 100: a share of new sessions relative to the other backends of the version.

@@ -1,6 +1,6 @@
 //! What the daemon says to the programs that it runs by itself: `balancer_close` and `balancer_release`.
 
-use super::FlowKey;
+use super::{Address, FlowKey};
 
 /// Where an [`Errand`] begins in the frame: behind an Ethernet header.
 pub const ERRAND_AT: usize = 14;
@@ -18,19 +18,18 @@ pub struct Errand {
 
 impl Errand {
     /// Bytes in a frame.
-    pub const BYTES: usize = 24;
+    pub const BYTES: usize = 48;
 
     /// As it stands in a frame: the key in network order, the numbers in the machine's.
     pub fn to_bytes(self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
         let FlowKey { client, vip, client_port, port } = self.key;
-        bytes[..4].copy_from_slice(&client);
-        bytes[4..8].copy_from_slice(&vip);
-        bytes[8..10].copy_from_slice(&client_port);
-        bytes[10..12].copy_from_slice(&port);
-        bytes[12..16].copy_from_slice(&self.slot.to_ne_bytes());
-        bytes[16..20].copy_from_slice(&self.service.to_ne_bytes());
-        bytes[20..24].copy_from_slice(&self.version.to_ne_bytes());
+        let numbers = [self.slot, self.service, self.version].map(u32::to_ne_bytes);
+        let addresses = [client, vip].map(<[u8; 16]>::from);
+        let parts = addresses.as_flattened().iter().chain(&client_port).chain(&port).chain(numbers.as_flattened());
+        for (to, from) in bytes.iter_mut().zip(parts) {
+            *to = *from;
+        }
         bytes
     }
 
@@ -39,16 +38,21 @@ impl Errand {
     pub const fn from_bytes(b: &[u8; Self::BYTES]) -> Self {
         Self {
             key: FlowKey {
-                client: [b[0], b[1], b[2], b[3]],
-                vip: [b[4], b[5], b[6], b[7]],
-                client_port: [b[8], b[9]],
-                port: [b[10], b[11]],
+                client: Address::v6([word(b, 0), word(b, 4), word(b, 8), word(b, 12)]),
+                vip: Address::v6([word(b, 16), word(b, 20), word(b, 24), word(b, 28)]),
+                client_port: [b[32], b[33]],
+                port: [b[34], b[35]],
             },
-            slot: u32::from_ne_bytes([b[12], b[13], b[14], b[15]]),
-            service: u32::from_ne_bytes([b[16], b[17], b[18], b[19]]),
-            version: u32::from_ne_bytes([b[20], b[21], b[22], b[23]]),
+            slot: word(b, 36),
+            service: word(b, 40),
+            version: word(b, 44),
         }
     }
+}
+
+#[inline(always)]
+const fn word(b: &[u8; Errand::BYTES], at: usize) -> u32 {
+    u32::from_ne_bytes([b[at], b[at + 1], b[at + 2], b[at + 3]])
 }
 
 #[cfg(test)]
@@ -57,7 +61,12 @@ mod tests {
 
     #[test]
     fn what_is_written_is_what_is_read() {
-        let key = FlowKey { client: [1, 2, 3, 4], vip: [5, 6, 7, 8], client_port: [9, 10], port: [11, 12] };
+        let key = FlowKey {
+            client: Address::v4([1, 2, 3, 4]),
+            vip: Address::v4([5, 6, 7, 8]),
+            client_port: [9, 10],
+            port: [11, 12],
+        };
         let request = Errand { key, slot: 0x1314_1516, service: 17, version: 18 };
         assert_eq!(Errand::from_bytes(&request.to_bytes()), request);
     }

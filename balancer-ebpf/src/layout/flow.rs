@@ -4,7 +4,7 @@
 
 use core::cell::Cell;
 
-use super::{Leg, SessionHash};
+use super::{Address, Leg, SessionHash};
 use crate::http::ChunkState;
 use crate::net::{Hop, Seq};
 
@@ -12,8 +12,8 @@ use crate::net::{Hop, Seq};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct FlowKey {
-    pub client: [u8; 4],
-    pub vip: [u8; 4],
+    pub client: Address,
+    pub vip: Address,
     pub client_port: [u8; 2],
     pub port: [u8; 2],
 }

@@ -2,12 +2,17 @@
 
 use core::cell::Cell;
 
-/// SNAT source addresses at most.
+use super::Address;
+
+/// SNAT source addresses at most, of each family.
 pub const MAX_SOURCES: usize = 32;
 /// The first source port of a leg; below it are the ports that a host keeps for itself.
 pub const FIRST_PORT: u32 = 1024;
 /// Legs per source address: a leg's port is 16 bits, from [`FIRST_PORT`] on.
 pub const PORTS_PER_SOURCE: u32 = 65536 - FIRST_PORT;
+
+/// Address families: IPv4, then IPv6.
+pub const FAMILIES: usize = 2;
 
 /// A 128-bit key for SipHash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,19 +32,29 @@ pub struct Globals {
     pub cookie_key: Key,
     /// For the legs' initial sequence numbers (RFC 6528).
     pub isn_key: Key,
-    /// Slots of the tables of flows and of legs that may be used: at most [`PORTS_PER_SOURCE`] × `source_count`.
+    /// Slots of the tables of flows and of legs that may be used: at most [`PORTS_PER_SOURCE`] × the sources of whichever
+    /// family has any and fewer of them, since a slot may get a leg of either.
     pub flows: u32,
     /// Stashes.
     pub stashes: u32,
     /// Buckets of the session table − 1; their number is a power of two.
     pub bucket_mask: u32,
-    pub source_count: u32,
+    /// Sources of IPv4 and of IPv6.
+    pub source_count: [u32; FAMILIES],
     /// Seconds without a packet after which a spliced flow may be collected.
     pub flow_idle_seconds: u32,
-    pub zero: u32,
-    /// Source addresses of legs, *network order*. The leg in slot `s` has address `s / PORTS_PER_SOURCE` and port
-    /// `FIRST_PORT + s % PORTS_PER_SOURCE`.
-    pub sources: [[u8; 4]; MAX_SOURCES],
+    /// Source addresses of legs, of each family. The leg in slot `s` has address `s / PORTS_PER_SOURCE` of its family's and
+    /// port `FIRST_PORT + s % PORTS_PER_SOURCE`.
+    pub sources: [[Address; MAX_SOURCES]; FAMILIES],
+}
+
+impl Globals {
+    /// The source address of this index that a leg to `backend` starts at: of its family.
+    #[inline(always)]
+    pub fn source(&self, index: u32, backend: &Address) -> Address {
+        let index = index as usize & (MAX_SOURCES - 1);
+        if backend.is_v4() { self.sources[0][index] } else { self.sources[1][index] }
+    }
 }
 
 /// Clock hands: where the search for a free slot, stash or leg goes on.

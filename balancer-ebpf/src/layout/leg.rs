@@ -5,7 +5,7 @@
 
 use core::cell::Cell;
 
-use super::{FIRST_PORT, PORTS_PER_SOURCE};
+use super::{Address, FIRST_PORT, PORTS_PER_SOURCE};
 use crate::net::{Hop, Seq};
 
 /// A leg: its connection, and how it is joined to a flow.
@@ -15,12 +15,12 @@ pub struct Leg {
     /// Index of the backend, and of its version in the service's policy; [`super::NONE`] where a flow has no leg.
     pub backend: u32,
     pub version: u32,
+    pub address: Address,
     /// *Network order.*
-    pub address: [u8; 4],
     pub port: [u8; 2],
     /// *Network order*: where the leg starts, address and port of the slot.
     pub source_port: [u8; 2],
-    pub source: [u8; 4],
+    pub source: Address,
     pub hop: Hop,
     /// The initial sequence number of the director's SYN.
     pub isn: Seq,
@@ -133,7 +133,7 @@ impl PoolWord {
 /// A leg's place: source address and port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Index into [`super::Globals::sources`].
+    /// Index into the [`super::Globals::sources`] of its family.
     pub source: u32,
     pub port: u16,
 }

@@ -1,10 +1,12 @@
 //! Listeners: what clients connect to.
 
+use super::Address;
+
 /// Destination of a client's packet, in *network order*: how a listener is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct ListenerKey {
-    pub address: [u8; 4],
+    pub address: Address,
     pub port: [u8; 2],
     pub zero: [u8; 2],
 }

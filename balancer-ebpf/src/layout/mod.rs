@@ -3,6 +3,7 @@
 //! Every type is `repr(C)`, without padding, enums, `bool` or `Option`, of integers in the machine's byte order unless a
 //! comment says *network order*. [`VERSION`] names the pin directory: maps of another layout are never adopted.
 
+mod address;
 mod backend;
 mod buffer;
 mod errand;
@@ -20,6 +21,7 @@ mod stash;
 mod tests;
 mod traffic;
 
+pub use address::*;
 pub use backend::*;
 pub use buffer::*;
 pub use errand::*;
@@ -86,7 +88,7 @@ pub mod map {
     pub const EVENTS: &str = "EVENTS";
     /// `HASH` ifindex `u32` → `u32` flags ([`super::INTERFACE_PEER`]).
     pub const INTERFACES: &str = "INTERFACES";
-    /// `HASH` address `[u8; 4]` in network order → `u32` of `ROLE_*`: the VIPs, the legs' source addresses, and the
-    /// backends of `gateway` services.
+    /// `HASH` [`super::Address`] → `u32` of `ROLE_*`: the VIPs, the legs' source addresses, and the backends of `gateway`
+    /// services.
     pub const ADDRESSES: &str = "ADDRESSES";
 }

@@ -1,6 +1,6 @@
 //! Pins: a tester's or an operator's choice of version, which comes before any session (D1, D15).
 
-use super::NONE;
+use super::{Address, NONE};
 
 /// Pins at most, of all services and all kinds.
 pub const MAX_PINS: u32 = 4096;
@@ -35,12 +35,12 @@ pub struct PinKey {
 }
 
 /// How a pin is found by where a request comes from: in a trie, whose prefix has the 32 bits of the service and those of the
-/// network. *Network order.*
+/// network, which are 96 more than it says if it is one of IPv4. *Network order.*
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
 pub struct SourceKey {
     pub service: [u8; 4],
-    pub address: [u8; 4],
+    pub address: Address,
 }
 
 /// A pin.
@@ -55,9 +55,9 @@ pub struct Pin {
     pub until: u32,
     /// `PIN_*` bits.
     pub flags: u32,
-    /// Where a request has to come from for it, *network order*; a mask of zeroes is everywhere.
-    pub network: [u8; 4],
-    pub mask: [u8; 4],
+    /// Where a request has to come from for it; a mask of zeroes is everywhere.
+    pub network: Address,
+    pub mask: Address,
     /// The number by which operators know it.
     pub id: u32,
     pub zero: u32,
@@ -81,8 +81,8 @@ pub struct PinEvent {
     pub version: u32,
     pub backend: u32,
     pub pin: u32,
+    pub client: Address,
     /// *Network order.*
-    pub client: [u8; 4],
     pub client_port: [u8; 2],
-    pub zero: [u8; 2],
+    pub zero: [u8; 6],
 }

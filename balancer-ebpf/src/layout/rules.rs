@@ -3,7 +3,7 @@
 //! The services of a listener name its index ([`super::Policy::listener`]), and the word of that index points to a block of rules, as a
 //! service's word does to its policy: so all rules of a listener change by one store.
 
-use super::{ListenerKey, NONE, Name};
+use super::{Address, ListenerKey, NONE, Name};
 
 /// Blocks of a listener: the current one, and the next one.
 pub const RULE_BLOCKS: u32 = 2;
@@ -76,8 +76,8 @@ pub struct Condition {
     /// The port that a host has to be asked for at, or 0.
     pub port: u32,
     /// *Network order.*
-    pub network: [u8; 4],
-    pub mask: [u8; 4],
+    pub network: Address,
+    pub mask: Address,
     pub name: Name,
     pub text: Text,
 }
@@ -89,8 +89,8 @@ impl Condition {
         service: NONE,
         flags: 0,
         port: 0,
-        network: [0; 4],
-        mask: [0; 4],
+        network: Address::NONE,
+        mask: Address::NONE,
         name: Name::NONE,
         text: Text::NONE,
     };

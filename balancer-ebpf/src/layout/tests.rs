@@ -42,33 +42,33 @@ macro_rules! types {
 /// Every type that lies in a pinned map, with its size in bytes.
 fn types() -> Vec<Type> {
     types! {
-        Backend 40: address port zero flags weight shunned_until legs failures;
+        Backend 56: address port zero flags weight shunned_until legs failures;
         Buffer 18432: words margin;
         Egress 8: interface flags;
         Hop 20: egress macs;
-        FlowKey 12: client vip client_port port;
-        FlowSlot 368: lock flow;
-        Leg 128: backend version address port source_port source hop isn to_leg to_client clock_to_leg clock_to_client first
+        FlowKey 36: client vip client_port port;
+        FlowSlot 408: lock flow;
+        Leg 144: backend version address port source_port source hop isn to_leg to_client clock_to_leg clock_to_client first
             begins shift_to_client shift_to_leg tsval mss generation position slot class scale backend_scale next expected clock
             service zero;
-        LegSlot 152: owner below reached leg;
+        LegSlot 168: owner below reached leg;
         ChunkState 16: mode size digits spent;
         Cursor 32: left chunk next chunked;
-        Flow 360: key state flags service slot outstanding seen asked client_hop client_scale client_mss our_scale request_first
+        Flow 400: key state flags service slot outstanding seen asked client_hop client_scale client_mss our_scale request_first
             received upstream_acked sent request response heads acked window tsval clock stash stash_first stash_len tried tries
             leg presented carried presented_at route pin;
         Key 16: k0 k1;
-        Globals 200: session_key cookie_key isn_key flows stashes bucket_mask source_count flow_idle_seconds zero sources;
+        Globals 1096: session_key cookie_key isn_key flows stashes bucket_mask source_count flow_idle_seconds sources;
         Hands 32: flow stash reset_budget leg;
-        ListenerKey 8: address port zero;
+        ListenerKey 20: address port zero;
         Listener 16: service offers mss scale;
         VersionPolicy 80: generation flags backend_count birth backends;
         Name 72: words len zero;
         SessionRule 360: cookie parameter pin_cookie pin_header pin_query;
         PinKey 24: tag bucket service kind;
-        SourceKey 8: service address;
-        Pin 32: version birth until flags network mask id zero;
-        PinEvent 32: at service version backend pin client client_port zero;
+        SourceKey 20: service address;
+        Pin 56: version birth until flags network mask id zero;
+        PinEvent 48: at service version backend pin client client_port zero;
         Policy 5808: generation active idle_seconds fallback flags pool_limit adopt grace_seconds canary canary_share canary_salt
             hold_until pins listener route_count route_seed rule versions routes;
         Text 136: words len zero;

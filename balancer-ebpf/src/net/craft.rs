@@ -1,17 +1,17 @@
 //! Headers made from nothing: SYNs, SYN-ACKs, ACKs, RSTs, and the segments that leave a stash.
 
-use super::{CRAFTED, Segment, Seq, fold};
+use super::{CRAFTED, HEADERS, IPV6_BASE, Segment, Seq, fold};
 use crate::host::{Cpu, Step};
-use crate::layout::{Buffer, Leg};
+use crate::layout::{Address, Buffer, Leg};
 
 /// A header to be made. Lies in the scratch memory: it would crowd the stack.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct Draft {
     pub macs: [u8; 12],
-    /// Addresses and ports in *network order*.
-    pub source: [u8; 4],
-    pub destination: [u8; 4],
+    pub source: Address,
+    pub destination: Address,
+    /// *Network order*, like the one below.
     pub source_port: [u8; 2],
     pub destination_port: [u8; 2],
     pub seq: Seq,
@@ -80,38 +80,44 @@ impl Default for Crafted {
     }
 }
 
+/// Bytes of the window on a crafted header: as far as the options go.
+const WINDOW: usize = 74;
+
 #[inline(always)]
-fn pair(bytes: &[u8; CRAFTED], at: usize) -> u64 {
+fn pair<const N: usize>(bytes: &[u8; N], at: usize) -> u64 {
     u64::from(u16::from_ne_bytes([bytes[at], bytes[at + 1]]))
 }
 
-/// Writes the header that `draft` describes.
+/// The window on a crafted header, as a [frame](super::Frame) has it.
+#[inline(always)]
+fn window(bytes: &mut [u8; CRAFTED], v4: bool) -> Option<&mut [u8; WINDOW]> {
+    let base = if v4 { 0 } else { IPV6_BASE as usize };
+    bytes.get_mut(base..)?.first_chunk_mut()
+}
+
+/// Writes the header that `draft` describes, of the family of its addresses.
 ///
 /// SYNs carry MSS, SACK-permitted, timestamp and window scale in the order and padding that Linux uses: 20 bytes with
 /// timestamps, 12 without; other segments carry NOP NOP timestamp or nothing.
 #[inline(always)]
 pub fn craft(draft: &Draft, out: &mut Crafted) {
-    let b = &mut out.bytes;
+    let v4 = draft.destination.is_v4();
     let options: usize = match (draft.mss != 0, draft.timestamps != 0) {
         (true, true) => 20,
         (true, false) | (false, true) => 12,
         (false, false) => 0,
     };
     let tcp_len = 20 + options as u32 + draft.payload;
-    let total = (20 + tcp_len) as u16;
-    for (to, from) in b.iter_mut().zip(draft.macs.iter()) {
+    for (to, from) in out.bytes.iter_mut().zip(draft.macs.iter()) {
         *to = *from;
     }
-    b[12] = 0x08;
-    b[13] = 0x00;
-    b[14] = 0x45;
-    b[15] = 0;
-    [b[16], b[17]] = total.to_be_bytes();
-    // No identification: a datagram that must not be fragmented needs none (RFC 6864, section 4.1).
-    [b[18], b[19], b[20], b[21]] = [0, 0, 0x40, 0];
-    [b[22], b[23], b[24], b[25]] = [64, 6, 0, 0];
-    [b[26], b[27], b[28], b[29]] = draft.source;
-    [b[30], b[31], b[32], b[33]] = draft.destination;
+    if v4 {
+        ipv4(draft, &mut out.bytes, tcp_len)
+    } else {
+        ipv6(draft, &mut out.bytes, tcp_len)
+    }
+    out.len = (HEADERS + options) as u32 + if v4 { 0 } else { IPV6_BASE };
+    let Some(b) = window(&mut out.bytes, v4) else { return };
     [b[34], b[35]] = draft.source_port;
     [b[36], b[37]] = draft.destination_port;
     [b[38], b[39], b[40], b[41]] = draft.seq.0.to_be_bytes();
@@ -143,33 +149,58 @@ pub fn craft(draft: &Draft, out: &mut Crafted) {
         [b[58], b[59], b[60], b[61]] = draft.tsval.to_be_bytes();
         [b[62], b[63], b[64], b[65]] = draft.tsecr.to_be_bytes();
     }
-    out.len = 54 + options as u32;
-    seal(out, tcp_len, draft.payload_sum);
+    seal(draft, out, tcp_len);
+}
+
+/// Ethertype and IPv4 header, but for its checksum.
+#[inline(always)]
+fn ipv4(draft: &Draft, b: &mut [u8; CRAFTED], tcp_len: u32) {
+    let total = (20 + tcp_len) as u16;
+    [b[12], b[13], b[14], b[15]] = [0x08, 0x00, 0x45, 0];
+    [b[16], b[17]] = total.to_be_bytes();
+    // No identification: a datagram that must not be fragmented needs none (RFC 6864, section 4.1).
+    [b[18], b[19], b[20], b[21]] = [0, 0, 0x40, 0];
+    [b[22], b[23], b[24], b[25]] = [64, 6, 0, 0];
+    [b[26], b[27], b[28], b[29]] = draft.source.last();
+    [b[30], b[31], b[32], b[33]] = draft.destination.last();
+}
+
+/// Ethertype and IPv6 header. No flow label: 0 says that there is none (RFC 6437, section 2).
+#[inline(always)]
+fn ipv6(draft: &Draft, b: &mut [u8; CRAFTED], tcp_len: u32) {
+    [b[12], b[13], b[14], b[15], b[16], b[17]] = [0x86, 0xdd, 0x60, 0, 0, 0];
+    [b[18], b[19]] = (tcp_len as u16).to_be_bytes();
+    [b[20], b[21]] = [6, 64];
+    let words = draft.source.words().into_iter().chain(draft.destination.words());
+    for (to, from) in b[22..54].as_chunks_mut::<4>().0.iter_mut().zip(words) {
+        *to = from.to_ne_bytes();
+    }
 }
 
 /// Sums the header up. A function of its own, so that what was just written is read from memory, and not kept on the stack
 /// in the meantime.
 #[inline(never)]
-fn seal(out: &mut Crafted, tcp_len: u32, payload_sum: u32) {
-    let b = &mut out.bytes;
-    let mut ip = 0;
-    for at in (14..34).step_by(2) {
-        ip += pair(b, at);
+fn seal(draft: &Draft, out: &mut Crafted, tcp_len: u32) {
+    let v4 = draft.destination.is_v4();
+    if v4 {
+        let mut ip = 0;
+        for at in (14..34).step_by(2) {
+            ip += pair(&out.bytes, at);
+        }
+        [out.bytes[24], out.bytes[25]] = (!fold(ip)).to_ne_bytes();
     }
-    [b[24], b[25]] = (!fold(ip)).to_ne_bytes();
-    let pseudo = pair(b, 26)
-        + pair(b, 28)
-        + pair(b, 30)
-        + pair(b, 32)
-        + u64::from(6u16.to_be())
-        + u64::from((tcp_len as u16).to_be());
-    let mut tcp = pseudo + u64::from(payload_sum);
+    // What an IPv4 address has in front counts nothing in a one's complement sum.
+    let [s0, s1, s2, s3] = draft.source.words().map(u64::from);
+    let [d0, d1, d2, d3] = draft.destination.words().map(u64::from);
+    let pseudo = s0 + s1 + s2 + s3 + d0 + d1 + d2 + d3 + u64::from(6u16.to_be()) + u64::from((tcp_len as u16).to_be());
+    out.pseudo = u32::from(fold(pseudo));
+    let mut tcp = pseudo + u64::from(draft.payload_sum);
+    let Some(b) = window(&mut out.bytes, v4) else { return };
     // Options that are not there are zeroes, which a sum does not see.
     for at in (34..74).step_by(2) {
         tcp += pair(b, at);
     }
     [b[50], b[51]] = (!fold(tcp)).to_ne_bytes();
-    out.pseudo = u32::from(fold(pseudo));
 }
 
 /// Scratch memory of [`sum`].

@@ -3,17 +3,20 @@
 use super::{Crafted, Seq};
 use crate::host::Maps;
 use crate::http::Scanned;
-use crate::layout::{Buffer, Cursor, Flow, Globals};
+use crate::layout::{Address, Buffer, Cursor, Flow, Globals};
 use crate::splice::{Next, Now, Step};
 use crate::verdict::Verdict;
 use crate::work::Work;
 
-/// Bytes of the Ethernet, IPv4 and TCP headers, without options.
+/// Bytes of the Ethernet, IPv4 and TCP headers, without options; and of the window on those of IPv6.
 pub const HEADERS: usize = 54;
 /// The same with the options that nearly every segment has: two NOPs and a timestamp.
 pub const HEADERS_TS: usize = 66;
 /// Bytes of a crafted header with all of its options.
 pub const CRAFTED: usize = 96;
+
+/// Bytes of the frame's beginning: the Ethernet header, and of IPv6 what lies before the window.
+pub const FRONT: usize = 20;
 
 /// Where a packet leaves: an interface, and whether it is handed straight to the other end of a veth.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +39,11 @@ pub struct Hop {
 
 /// One Ethernet frame, in the hands of a hook.
 ///
+/// Headers are read and written through a *window*, which begins at the frame's beginning for IPv4 and, since an IPv6 header is 20 bytes
+/// longer, 20 bytes further on for IPv6: so the TCP header lies at the same place in it, and TCP is one piece of code. Where the window
+/// begins is a number that the verifier knows the bounds of and nothing else: it reads that code once. All positions count from
+/// there; the IPv6 header's addresses are bytes 2 to 34 of the window, and what lies before it is the frame's [front](Self::front).
+///
 /// An Err is a packet shorter than it claims or one that the kernel will not change: the caller drops it and counts.
 #[expect(clippy::len_without_is_empty, reason = "no frame is empty")]
 pub trait Frame {
@@ -45,7 +53,19 @@ pub trait Frame {
     /// The interface that it came in by.
     fn ingress(&self) -> Egress;
 
-    /// The headers, for reading and writing in place.
+    /// Whether the frame came with a VLAN's tag beside it, where hardware or the kernel took it out of the headers.
+    fn tagged(&self) -> bool;
+
+    /// Where the window begins: 0 or [`super::IPV6_BASE`].
+    fn base(&self) -> u32;
+
+    /// Makes it begin there. False if the frame is too short for that.
+    fn rebase(&mut self, base: u32) -> bool;
+
+    /// The frame's first bytes, whatever the window.
+    fn front(&mut self) -> Option<&mut [u8; FRONT]>;
+
+    /// The headers, for reading and writing in place: the window.
     fn headers(&mut self) -> Option<&mut [u8; HEADERS]>;
 
     /// The headers with room for a timestamp option behind them.
@@ -57,15 +77,21 @@ pub trait Frame {
     /// Overwrites eight bytes at `at`; the checksum is the caller's business.
     fn store8(&mut self, at: u32, bytes: [u8; 8]) -> bool;
 
+    /// Copies the IPv6 address at `at`.
+    fn load_address(&self, at: u32, address: &mut Address) -> bool;
+
+    /// Overwrites the IPv6 address at `at`; the checksum is the caller's business.
+    fn store_address(&mut self, at: u32, address: &Address) -> bool;
+
     /// Copies `len` (at most 40) option bytes behind the headers into `options`.
     fn load_options(&self, options: &mut [u8; 40], len: u32) -> bool;
 
     /// Copies `len` (at least 1, bounded by the buffer) bytes from `at` into `buffer` from position `pos` on.
     fn load(&self, at: u32, len: u32, buffer: &mut Buffer, pos: u32) -> bool;
 
-    /// Brings the checksums up to date after headers were changed: `addresses` is the difference that the addresses
-    /// made (IPv4 header and pseudo-header alike), `ip` that of other IPv4 fields, `tcp` that of TCP fields.
-    fn update_checksums(&mut self, addresses: u64, ip: u64, tcp: u64) -> bool;
+    /// Brings the checksums up to date after headers were changed: `addresses` is the difference that the addresses made (an
+    /// IPv4 header and the pseudo-header alike), `tcp` that of TCP fields.
+    fn update_checksums(&mut self, addresses: u64, tcp: u64) -> bool;
 
     /// The sum of `len` bytes (at least 1) from `at` on, to be folded; `None` if they are not there. The buffer is for scratch.
     fn sum(&mut self, at: u32, len: u32, buffer: &mut Buffer) -> Option<u64>;
@@ -196,6 +222,15 @@ pub trait Frame {
         crate::splice::too_big(maps, self, work)
     }
 
+    /// [`crate::splice::extended`].
+    #[inline(always)]
+    fn extended(&mut self) -> Verdict
+    where
+        Self: Sized,
+    {
+        crate::splice::extended(self)
+    }
+
     /// [`crate::splice::finish`].
     #[inline(always)]
     fn finish<M: Maps>(&mut self, maps: &M, work: &mut Work, flow: &mut Flow, step: Step) -> Verdict
@@ -205,6 +240,6 @@ pub trait Frame {
         crate::splice::finish(maps, self, work, flow, step)
     }
 
-    /// The next hop towards an address (*network order*) from a source address: the kernel's route and neighbour.
-    fn route(&mut self, source: [u8; 4], destination: [u8; 4]) -> Option<Hop>;
+    /// Finds the next hop towards an address from a source address: the kernel's route and neighbour. False if there is none.
+    fn route(&mut self, source: &Address, destination: &Address, hop: &mut Hop) -> bool;
 }

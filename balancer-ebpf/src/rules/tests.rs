@@ -49,9 +49,11 @@ fn condition(key: &str, value: &str) -> Condition {
         "query" => valued(CONDITION_QUERY, "="),
         "source" => {
             let (network, bits) = value.split_once('/').unwrap();
-            let network: std::net::Ipv4Addr = network.parse().unwrap();
-            let mask = u32::MAX.checked_shl(32 - bits.parse::<u32>().unwrap()).unwrap_or(0).to_be_bytes();
-            Condition { network: network.octets(), mask, ..of(CONDITION_SOURCE) }
+            let network: std::net::IpAddr = network.parse().unwrap();
+            // An IPv4 address stands behind 96 bits of its own.
+            let bits = bits.parse::<u32>().unwrap() + if network.is_ipv4() { 96 } else { 0 };
+            let mask = Address::from_bytes(u128::MAX.checked_shl(128 - bits).unwrap_or(0).to_be_bytes());
+            Condition { network: network.into(), mask, ..of(CONDITION_SOURCE) }
         }
         other => panic!("no condition is called {other}"),
     }
@@ -59,7 +61,7 @@ fn condition(key: &str, value: &str) -> Condition {
 
 /// Rules, each with the conditions that it has and the service that it leads to.
 fn set(rules: &[(Vec<Condition>, u32)]) -> Box<RuleSet> {
-    let mut set = Box::new(RuleSet::new(ListenerKey { address: [0; 4], port: [0; 2], zero: [0; 2] }));
+    let mut set = Box::new(RuleSet::new(ListenerKey { address: Address::NONE, port: [0; 2], zero: [0; 2] }));
     (set.default, set.flags) = (0, RULES_REJECT_AMBIGUOUS);
     for (conditions, service) in rules {
         for (index, condition) in conditions.iter().enumerate() {
@@ -104,7 +106,7 @@ fn ruled(set: &RuleSet, head: &[u8]) -> Option<(Ruled, u32)> {
         return None;
     }
     let scratch = Scratch::default();
-    scratch.begin::<Plain>(u32::from_be_bytes(SOURCE));
+    scratch.begin::<Plain>(&SOURCE.into());
     let ruled = find(&Machinery, set, &buffer, &scan.head, &scratch);
     Some((ruled, scratch.service::<Plain>()))
 }
@@ -155,6 +157,8 @@ fn each_kind_of_condition_is_looked_at() {
         (r#"source = "192.0.2.77/32", service = "shop""#, Goes::To("shop")),
         (r#"source = "192.0.2.76/32", service = "shop""#, Goes::To("site")),
         (r#"source = "0.0.0.0/0", service = "shop""#, Goes::To("shop")),
+        (r#"source = "::/0", service = "shop""#, Goes::To("shop")),
+        (r#"source = "2001:db8::/32", service = "shop""#, Goes::To("site")),
         // All of a rule has to hold.
         (r#"path = "/shop", host = "shop.example.org", source = "192.0.2.0/24", service = "shop""#, Goes::To("shop")),
         (r#"path = "/shop", host = "shop.example.com", service = "shop""#, Goes::To("site")),

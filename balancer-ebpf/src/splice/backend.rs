@@ -7,17 +7,15 @@ use super::{
 use crate::host::{Cpu, Maps};
 use crate::layout::{
     BACKEND_FIN, CLIENT_FIN, CLIENT_TIMESTAMPS, EGRESS_RESOLVES, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_SPLICED,
-    Flow, Globals, LAST_RESPONSE, LEG_IDLE, LEG_RESET, LEG_REUSED, NONE, Place, RESPONSES_UNFRAMED, SAFE_REQUEST,
+    Flow, Globals, LAST_RESPONSE, LEG_IDLE, LEG_RESET, LEG_REUSED, Leg, NONE, Place, RESPONSES_UNFRAMED, SAFE_REQUEST,
     STASH_HEAD, STASH_OWNED, STASH_RESPONSE, slot,
 };
 use crate::net::{ACK, FIN, Frame, RST, SYN, Seq, read_options, read_timestamp};
 use crate::verdict::Verdict;
 use crate::work::Work;
 
-/// What a segment of the leg carries at most, where the backend does not say (RFC 9293, section 3.7.1).
-const DEFAULT_MSS: u32 = 536;
-/// And what Ethernet carries.
-const MAX_MSS: u32 = 1460;
+/// What Ethernet carries.
+const MTU: u32 = 1500;
 /// Bytes of the timestamp option.
 const TIMESTAMP_OPTION: u32 = 12;
 
@@ -145,11 +143,10 @@ fn opening<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &m
         // The client puts a timestamp into every segment and wants one in each: without them the ends do not fit.
         return open::give_up(maps, work, flow, now, Verdict::OptionsMismatch);
     }
-    if flow.leg.hop.egress.flags & EGRESS_RESOLVES != 0
-        && let Some(hop) = frame.route(flow.leg.source, flow.leg.address)
-    {
-        // The backend has answered, so its neighbour is known by now.
-        flow.leg.hop = hop;
+    if flow.leg.hop.egress.flags & EGRESS_RESOLVES != 0 {
+        // The backend has answered, so its neighbour is known by now. If not, the way out stays what it is.
+        let Leg { source, address, hop, .. } = &mut flow.leg;
+        frame.route(source, address, hop);
     }
     up(work, flow, now, timestamps);
     if let Some(backend) = maps.backend(flow.leg.backend)
@@ -177,7 +174,8 @@ fn up(work: &Work, flow: &mut Flow, now: Now, timestamps: bool) {
     leg.to_client = sent.since(next);
     leg.begins = sent;
     leg.tsval = options.tsval;
-    let mss = if options.mss == 0 { DEFAULT_MSS } else { options.mss.min(MAX_MSS) };
+    let most = MTU - leg.address.headers();
+    let mss = if options.mss == 0 { leg.address.default_mss() } else { options.mss.min(most) };
     leg.mss = mss - if timestamps && mss > 2 * TIMESTAMP_OPTION { TIMESTAMP_OPTION } else { 0 };
     if timestamps {
         // What the client sees never goes back, whoever the backend is (PAWS, RFC 7323, section 5).

@@ -32,7 +32,7 @@ pub(super) fn listener<'a, M: Maps>(maps: &'a M, work: &Work) -> Option<&'a List
 fn way_back<F: Frame>(frame: &mut F) -> Hop {
     let egress: Egress = frame.ingress();
     let mut macs = [0; 12];
-    if let Some(h) = frame.headers() {
+    if let Some(h) = frame.front() {
         macs = [h[6], h[7], h[8], h[9], h[10], h[11], h[0], h[1], h[2], h[3], h[4], h[5]];
     }
     Hop { egress, macs }
@@ -56,7 +56,6 @@ pub(super) fn syn<M: Maps, F: Frame>(
     work: &mut Work,
     globals: &Globals,
     listener: &Listener,
-    key: &FlowKey,
     now: Now,
 ) -> Step {
     if !read_options::<M::Cpu, F>(frame, work.segment.options, &mut work.options) {
@@ -66,11 +65,11 @@ pub(super) fn syn<M: Maps, F: Frame>(
     let sack = work.options.sack_permitted != 0 && listener.offers & OFFER_SACK != 0;
     let scaled = work.options.scale != NO_SCALE && listener.offers & OFFER_SCALE != 0;
     let offer = Offer {
-        mss: if work.options.mss == 0 { 536 } else { work.options.mss },
+        mss: if work.options.mss == 0 { work.segment.source.default_mss() } else { work.options.mss },
         scale: if scaled { work.options.scale } else { NO_SCALE },
         sack,
     };
-    let isn = cookie::make(globals.cookie_key, key, work.segment.seq, offer, now.ms);
+    let isn = cookie::make(&globals.cookie_key, &work.key, work.segment.seq, offer, now.ms);
     answer(frame, work);
     let draft = &mut work.draft;
     draft.seq = isn;
@@ -94,14 +93,13 @@ pub(super) fn begin<M: Maps, F: Frame>(
     work: &mut Work,
     globals: &Globals,
     listener: &Listener,
-    key: &FlowKey,
     now: Now,
 ) -> Result<u32, Step> {
     let segment = &work.segment;
     if !segment.has(ACK) || segment.has(RST) {
         return Err((Next::Done, Verdict::Unknown));
     }
-    let offer = match maps.check_cookie(globals, key, segment.seq, segment.ack, now.ms) {
+    let offer = match maps.check_cookie(globals, &work.key, segment.seq, segment.ack, now.ms) {
         Proof::First(offer) => offer,
         Proof::Later => return Err((Next::Done, Verdict::EarlySegment)),
         Proof::None => return Err(unknown(maps, frame, work, now)),
@@ -112,17 +110,17 @@ pub(super) fn begin<M: Maps, F: Frame>(
     }
     {
         let Some(mut flow) = maps.flow(slot) else { return Err((Next::Done, Verdict::Busy)) };
-        first(&mut flow, frame, work, listener, key, offer, now);
+        first(&mut flow, frame, work, listener, offer, now);
         flow.slot = slot;
     }
-    match maps.enter(key, slot) {
+    match maps.enter(&work.key, slot) {
         Entered::Done => Ok(slot),
         other => {
             if let Some(mut flow) = maps.flow(slot) {
                 flow.state = FLOW_FREE;
             }
             // Another CPU had the flow's second segment in its hands at the same time, and won.
-            match (other, maps.flow_slot(key)) {
+            match (other, maps.flow_slot(&work.key)) {
                 (Entered::Exists, Some(winner)) => Ok(winner),
                 _ => Err((Next::Done, Verdict::MapError)),
             }
@@ -132,18 +130,10 @@ pub(super) fn begin<M: Maps, F: Frame>(
 
 /// Fills a slot with a flow that has just begun.
 #[inline(always)]
-fn first<F: Frame>(
-    flow: &mut Flow,
-    frame: &mut F,
-    work: &Work,
-    listener: &Listener,
-    key: &FlowKey,
-    offer: Offer,
-    now: Now,
-) {
+fn first<F: Frame>(flow: &mut Flow, frame: &mut F, work: &Work, listener: &Listener, offer: Offer, now: Now) {
     let segment = &work.segment;
     *flow = Flow::default();
-    flow.key = *key;
+    flow.key = work.key;
     flow.state = FLOW_UNBOUND;
     flow.service = listener.service;
     flow.seen = now.ms;

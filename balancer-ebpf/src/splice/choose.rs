@@ -40,8 +40,7 @@ pub fn choose<M: Maps>(maps: &M, work: &mut Work, flow: &Flow, now: Now) -> Step
     if !(joined && (!complete || kept))
         && let Some(set) = rules_of(maps, present, flow)
     {
-        let source = u32::from_be_bytes(flow.key.client);
-        scratch.begin::<M::Cpu>(source);
+        scratch.begin::<M::Cpu>(&flow.key.client);
         let ruled = if complete { maps.find_service(set, buffer, &scan.head, scratch) } else { Ruled::Unmatched };
         let mut service = scratch.service::<M::Cpu>();
         let mut refused = 0;
@@ -57,7 +56,7 @@ pub fn choose<M: Maps>(maps: &M, work: &mut Work, flow: &Flow, now: Now) -> Step
         if refused == 0 && service != flow.service {
             let Some(other) = policy_of_service(maps, service) else { return unknown };
             policy = other;
-            lookup.begin(service, source, lookup::idle(policy, now.seconds()));
+            lookup.begin(service, &flow.key.client, lookup::idle(policy, now.seconds()));
             if complete && maps.scan_request(scan, buffer, have, &policy.rule) as u32 != Scanned::Complete as u32 {
                 return unknown;
             }

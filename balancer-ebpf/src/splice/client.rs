@@ -21,7 +21,7 @@ const RESET_WINDOW: u32 = 1 << 20;
 /// The flow of a packet to a listener's address. [`Verdict::NotOurs`] if there is no listener on the port.
 #[inline(always)]
 pub(super) fn find<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, globals: &Globals, now: Now) -> Found {
-    work.key = client_key(work);
+    client_key(work);
     let known = maps.flow_slot(&work.key);
     let opening = work.segment.has(SYN) && !work.segment.has(ACK);
     let slot = match known {
@@ -40,7 +40,6 @@ pub fn arrival<M: Maps, F: Frame>(
     globals: &Globals,
     now: Now,
 ) -> Result<u32, Verdict> {
-    let key = work.key;
     let Some(listener) = begin::listener(maps, work) else { return Err(Verdict::NotOurs) };
     if !frame.is_sound(work) {
         return Err(Verdict::BadChecksum);
@@ -48,19 +47,19 @@ pub fn arrival<M: Maps, F: Frame>(
     let step = if work.segment.has(SYN) && !work.segment.has(ACK) {
         // A live flow of the same port keeps its state: whoever forged the SYN gains nothing by it, and a client that
         // really begins anew proves it by its next segment. One that has ended gives its entry away.
-        if let Some(slot) = maps.flow_slot(&key)
+        if let Some(slot) = maps.flow_slot(&work.key)
             && let Some(mut flow) = maps.flow(slot)
             && flow.state == FLOW_CLOSING
-            && flow.key == key
+            && flow.key == work.key
         {
             give_way(maps, &mut flow);
         }
-        begin::syn::<M, F>(frame, work, globals, listener, &key, now)
+        begin::syn::<M, F>(frame, work, globals, listener, now)
     } else {
         if !read_timestamp::<M::Cpu, F>(frame, &mut work.segment, &mut work.options) {
             return Err(Verdict::Unwritable);
         }
-        match begin::begin(maps, frame, work, globals, listener, &key, now) {
+        match begin::begin(maps, frame, work, globals, listener, now) {
             Ok(slot) => return Ok(slot),
             Err(step) => step,
         }
@@ -126,7 +125,7 @@ fn give_way<M: Maps>(maps: &M, flow: &mut Flow) {
     maps.lost(flow, Loss::Left);
     end::close(maps, flow);
     end::release_leg(maps, flow);
-    maps.leave(&flow.key);
+    maps.leave(&flow.key, flow.slot);
 }
 
 /// What a segment proves whose numbers cannot be this flow's: that the client's port was used again, or nothing.

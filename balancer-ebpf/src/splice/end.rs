@@ -3,8 +3,8 @@
 use super::{Loss, count_flow, count_in_flight, count_leg, gateway, has_leg};
 use crate::host::{Cpu, Maps};
 use crate::layout::{
-    BACKEND_FIN, CLIENT_FIN, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_UNBOUND, Flow, FlowKey, Globals, LegSlot,
-    NONE, STASH_HEAD, STASH_HELD, STASH_OWNED, STASH_RESPONSE, owned_by,
+    BACKEND_FIN, CLIENT_FIN, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_UNBOUND, Flow, Globals, LegSlot, NONE,
+    STASH_HEAD, STASH_HELD, STASH_OWNED, STASH_RESPONSE, owned_by,
 };
 use crate::verdict::Note;
 
@@ -49,17 +49,8 @@ pub(super) fn collect<M: Maps>(maps: &M, flow: &mut Flow, slot: u32) {
     }
     release_leg(maps, flow);
     // The client may have used the same port for a newer flow, which then owns the entry.
-    if has_entry(maps, &flow.key, slot) {
-        maps.leave(&flow.key);
-    }
+    maps.leave(&flow.key, slot);
     flow.state = FLOW_FREE;
-}
-
-/// Whether the entry of `key` is the slot's. The key is copied: see [`Maps`].
-#[inline(always)]
-pub(super) fn has_entry<M: Maps>(maps: &M, key: &FlowKey, slot: u32) -> bool {
-    let key = *key;
-    maps.flow_slot(&key) == Some(slot)
 }
 
 /// Gives back what a flow holds besides its slot: its stash, its place in the counts.

@@ -5,7 +5,7 @@ use crate::decide::{Choice, Why};
 use crate::host::{Cpu, Maps, Step as LoopStep};
 use crate::http::{Head, MAX_IDS, Span};
 use crate::layout::{
-    Binding, Buffer, Flow, Globals, KIND_ADOPTED, KIND_PRESENTED, NONE, Policy, SessionHash, pinned_version,
+    Address, Binding, Buffer, Flow, Globals, KIND_ADOPTED, KIND_PRESENTED, NONE, Policy, SessionHash, pinned_version,
 };
 use crate::pins;
 use crate::route::Scratch;
@@ -32,7 +32,7 @@ pub struct Lookup {
     pub route: u32,
     index: u32,
     /// The client's address.
-    pub(crate) source: u32,
+    pub(crate) source: Address,
     /// What the listener's rules made of the request ([`crate::rules::Ruled`]); matched also where there are none.
     pub(crate) ruled: u32,
     /// How the request is refused because of that: `REJECTED_*`, or 0.
@@ -46,7 +46,7 @@ pub struct Lookup {
 impl Lookup {
     /// Begins anew, field by field: as a whole value, one would be made on the stack first, which has no room.
     #[inline(always)]
-    pub fn begin(&mut self, service: u32, source: u32, term: u64) {
+    pub fn begin(&mut self, service: u32, source: &Address, term: u64) {
         self.hash = SessionHash { tag: 0, bucket: 0 };
         self.binding = 0;
         self.term = term;
@@ -54,7 +54,7 @@ impl Lookup {
         self.presented = 0;
         self.route = NONE;
         self.index = 0;
-        self.source = source;
+        self.source = *source;
         self.pin.pin = 0;
         self.pin.id = 0;
         self.pin.flags = 0;

@@ -28,6 +28,7 @@
 //! | `last` | how connections end that cannot be followed |
 //! | `outside` | how an operator ends flows |
 //! | `too_big` | routers that say that packets have to be smaller |
+//! | `extended` | extension headers of IPv6 |
 //! | `end` | how flows end and slots are collected |
 //! | `send` | translation and new packets |
 
@@ -38,6 +39,7 @@ mod body;
 mod choose;
 mod client;
 mod end;
+mod extended;
 mod gateway;
 mod idle;
 mod join;
@@ -63,6 +65,8 @@ pub use begin::claim_slot;
 pub use body::follow;
 pub use choose::choose;
 pub use client::{arrival, client_step};
+pub use extended::extended;
+pub use gateway::leave_gateway;
 pub use idle::idle_step;
 pub use join::join;
 pub use learn::refresh;
@@ -73,16 +77,16 @@ pub use outside::{close, release};
 pub use pool::{claim_leg, park, take};
 pub use reject::reject;
 pub use request::{decide_step, hold_step, request_step, trace};
-pub use send::{Emission, finish};
+pub use send::{Emission, Quote, finish};
 pub use stash::claim_stash;
 pub use too_big::too_big;
 
-use crate::host::Maps;
+use crate::host::{Cpu, Maps};
 use crate::layout::{
-    BACKEND_FIN, FLOW_FREE, Flow, FlowKey, Globals, MAX_VERSIONS, NONE, Policy, ROLE_BACKEND, ROLE_INDEX,
-    ROLE_LISTENER, ROLE_SOURCE, ServiceWord, Traffic,
+    BACKEND_FIN, FLOW_FREE, Flow, Globals, MAX_VERSIONS, NONE, Policy, ROLE_BACKEND, ROLE_INDEX, ROLE_LISTENER,
+    ROLE_SOURCE, ServiceWord, Traffic,
 };
-use crate::net::{Frame, Parsed, destination, parse, source};
+use crate::net::{Frame, Parsed, base, destination, is_tagged, parse, source};
 use crate::verdict::Verdict;
 use crate::work::Work;
 
@@ -279,15 +283,29 @@ const STEADY: u32 = 64;
 /// The whole data path of one packet.
 #[inline(always)]
 pub fn direct<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work) -> Verdict {
+    if frame.tagged() {
+        return Verdict::Tagged;
+    }
     let Some(headers) = frame.headers() else { return Verdict::NotOurs };
-    let Some(address) = destination(headers) else {
-        return if too_big::is_said(headers) { frame.too_big(maps, work) } else { Verdict::NotOurs };
-    };
-    let role = maps.role(address).unwrap_or(0) & (ROLE_LISTENER | ROLE_SOURCE | ROLE_INDEX);
+    if is_tagged(headers) {
+        return Verdict::Tagged;
+    }
+    let begins = base(headers);
+    let may_be_said = too_big::may_be_said(headers);
+    if !destination(frame, &mut work.segment) {
+        let said = may_be_said && begin_window::<M, F>(frame, work, begins);
+        return if said { frame.too_big(maps, work) } else { Verdict::NotOurs };
+    }
+    let role = maps.role(&work.segment.destination).unwrap_or(0) & (ROLE_LISTENER | ROLE_SOURCE | ROLE_INDEX);
     // Or perhaps a backend answers a client's own address.
-    let answers = role == 0 && maps.role(source(headers)).unwrap_or(0) & ROLE_BACKEND != 0;
+    let answers = role == 0
+        && source(frame, &mut work.segment)
+        && maps.role(&work.segment.source).unwrap_or(0) & ROLE_BACKEND != 0;
     if role == 0 && !answers {
         return Verdict::NotOurs;
+    }
+    if !begin_window::<M, F>(frame, work, begins) {
+        return Verdict::Unwritable;
     }
     let Some(globals) = maps.globals() else { return Verdict::NoConfig };
     match parse(frame, &mut work.segment) {
@@ -295,6 +313,7 @@ pub fn direct<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work) -> Ve
         Parsed::Other => return Verdict::NotOurs,
         Parsed::IpOptions => return Verdict::IpOptions,
         Parsed::Fragment => return Verdict::Fragment,
+        Parsed::Extended => return frame.extended(),
         Parsed::Malformed => return Verdict::Malformed,
     }
     let now = Now::at(maps.now());
@@ -321,7 +340,7 @@ pub fn direct<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work) -> Ve
     let theirs = match from {
         From::Client => flow.state != FLOW_FREE && flow.key == work.key,
         From::Leg(leg) => flow.leg.slot == leg,
-        From::Gateway => has_leg(&flow) && gateway::key(&flow) == work.key,
+        From::Gateway => has_leg(&flow) && gateway::is_key(&flow, &work.key),
     };
     if !theirs {
         return if matches!(from, From::Client) { Verdict::Unknown } else { Verdict::Busy };
@@ -331,6 +350,13 @@ pub fn direct<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work) -> Ve
         From::Leg(_) | From::Gateway => frame.backend_step(maps, work, globals, &mut flow, now),
     };
     carry_out(maps, frame, work, globals, &mut flow, now, step)
+}
+
+/// Moves the frame's window, for this step and those behind it.
+#[inline(always)]
+fn begin_window<M: Maps, F: Frame>(frame: &mut F, work: &Work, base: u32) -> bool {
+    M::Cpu::store(&work.base, u64::from(base));
+    frame.rebase(M::Cpu::load(&work.base) as u32)
 }
 
 /// Which side of a flow a segment came from, and so how it was found.
@@ -346,16 +372,24 @@ enum From {
 /// The flow that a segment belongs to, or what became of a segment of none.
 type Found = Result<(u32, From), Verdict>;
 
-/// The client's side of a segment: who it is from.
+/// Makes the work's key that of the client's side of a segment: who it is from.
 #[inline(always)]
-fn client_key(work: &Work) -> FlowKey {
-    let segment = &work.segment;
-    FlowKey {
-        client: segment.source,
-        vip: segment.destination,
-        client_port: segment.source_port,
-        port: segment.destination_port,
-    }
+fn client_key(work: &mut Work) {
+    let Work { segment, key, .. } = work;
+    key.client = segment.source;
+    key.vip = segment.destination;
+    key.client_port = segment.source_port;
+    key.port = segment.destination_port;
+}
+
+/// The opposite: who it is for.
+#[inline(always)]
+fn server_key(work: &mut Work) {
+    let Work { segment, key, .. } = work;
+    key.client = segment.destination;
+    key.vip = segment.source;
+    key.client_port = segment.destination_port;
+    key.port = segment.source_port;
 }
 
 /// The live counts of the version that a flow's leg belongs to.
@@ -367,7 +401,6 @@ fn traffic<M: Maps>(maps: &M, service: u32, version: u32) -> Option<&Traffic> {
 /// Adds `by` (two's complement) to the requests in flight on a version.
 #[inline(always)]
 fn count_in_flight<M: Maps>(maps: &M, service: u32, version: u32, by: u64) {
-    use crate::host::Cpu;
     if let Some(traffic) = traffic(maps, service, version) {
         M::Cpu::fetch_add(&traffic.in_flight, by);
     }
@@ -376,7 +409,6 @@ fn count_in_flight<M: Maps>(maps: &M, service: u32, version: u32, by: u64) {
 /// Adds `by` to the flows of a version.
 #[inline(always)]
 fn count_flow<M: Maps>(maps: &M, service: u32, version: u32, by: u64) {
-    use crate::host::Cpu;
     if let Some(traffic) = traffic(maps, service, version) {
         M::Cpu::fetch_add(&traffic.flows, by);
     }
@@ -385,7 +417,6 @@ fn count_flow<M: Maps>(maps: &M, service: u32, version: u32, by: u64) {
 /// Adds `by` to the flows that have a leg to a backend.
 #[inline(always)]
 fn count_leg<M: Maps>(maps: &M, backend: u32, by: u64) {
-    use crate::host::Cpu;
     if let Some(backend) = maps.backend(backend) {
         M::Cpu::fetch_add(&backend.legs, by);
     }

@@ -8,7 +8,7 @@ use crate::decide::{Choice, Decided, Why};
 use crate::host::{Cpu, Maps};
 use crate::layout::{
     BACKEND_UP, CLASS_MSS, CLIENT_FIN, CLIENT_SACK, CLIENT_TIMESTAMPS, EGRESS_RESOLVES, FLOW_OPENING, Flow, Globals,
-    LEG_REUSED, MAX_SOURCES, NONE, Place, RESPONSES_UNFRAMED, SESSION_MOVED, ServiceWord, TUNNEL, place,
+    LEG_REUSED, Leg, NONE, Place, RESPONSES_UNFRAMED, SESSION_MOVED, ServiceWord, TUNNEL, place,
 };
 use crate::net::{Frame, Hop, NO_SCALE, RST, SYN, Seq};
 use crate::sip::sip64;
@@ -116,8 +116,11 @@ pub fn open_step<M: Maps, F: Frame>(
     }
     if flow.leg.hop.egress.interface == 0 {
         // The flow waits all the same, and its client's retransmission tries again.
-        let Some(hop) = frame.route(flow.leg.source, flow.leg.address) else { return (Next::Done, Verdict::NoRoute) };
-        flow.leg.hop = hop;
+        let Leg { source, address, hop, .. } = &mut flow.leg;
+        // A connection does not change its address family: whoever has let that happen is answered by nobody.
+        if address.is_v4() != flow.key.client.is_v4() || !frame.route(source, address, hop) {
+            return (Next::Done, Verdict::NoRoute);
+        }
     }
     syn(maps, work, flow, now);
     (draft, verdict)
@@ -176,15 +179,15 @@ fn aim<M: Maps>(maps: &M, choice: &Choice, globals: &Globals, flow: &mut Flow, n
     leg.position = choice.position;
     leg.class = class;
     leg.scale = flow.client_scale;
-    leg.source = if own_address { flow.key.client } else { globals.sources[source as usize & (MAX_SOURCES - 1)] };
     leg.source_port = port.to_be_bytes();
     leg.hop = Hop::default();
     if let Some(backend) = maps.backend(choice.backend) {
         leg.address = backend.address;
         leg.port = backend.port;
     }
+    leg.source = if own_address { flow.key.client } else { globals.source(source, &leg.address) };
     // RFC 6528: a clock of 4 µs and a keyed hash of the connection, so that numbers rise from one use of a port to the next.
-    let tuple = u64::from(u32::from_ne_bytes(leg.source)) | u64::from(u32::from_ne_bytes(leg.address)) << 32;
+    let ([s0, s1], [d0, d1]) = (leg.source.pairs(), leg.address.pairs());
     let ports = u64::from(u16::from_ne_bytes(leg.source_port)) | u64::from(u16::from_ne_bytes(leg.port)) << 16;
     let clock = Seq((now.ns >> 12) as u32);
     let start = match maps.leg(leg.slot) {
@@ -195,7 +198,7 @@ fn aim<M: Maps>(maps: &M, choice: &Choice, globals: &Globals, flow: &mut Flow, n
         }
         None => clock,
     };
-    leg.isn = start.plus(sip64(globals.isn_key, [tuple, ports]) as u32);
+    leg.isn = start.plus(sip64(globals.isn_key, [s0, s1, d0, d1, ports]) as u32);
     leg.first = flow.stash_first;
     leg.to_leg = leg.isn.plus(1).since(flow.stash_first);
     leg.to_client = 0;

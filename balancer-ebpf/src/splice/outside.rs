@@ -5,10 +5,10 @@
 //! out of all counts. And a request that was held is decided as it would be if its client sent it again now: that is what comes
 //! in, and the client's own copy, some time later, is one that comes twice.
 
-use super::{Emission, Next, Now, Step, end, has_leg};
+use super::{Emission, Next, Now, Step, begin_window, end, has_leg};
 use crate::host::Maps;
 use crate::layout::{CLIENT_TIMESTAMPS, EGRESS_COMES_IN, FLOW_OPENING, FLOW_SPLICED, Flow, NONE, STASH_HELD};
-use crate::net::{ACK, Draft, Egress, Frame, PSH};
+use crate::net::{ACK, Draft, Egress, Frame, IPV6_BASE, PSH};
 use crate::verdict::{Note, Verdict};
 use crate::work::Work;
 
@@ -26,6 +26,9 @@ pub fn close<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work) -> Ver
     if !meant {
         return Verdict::NotOurs;
     }
+    if !paper::<M, F>(frame, work) {
+        return Verdict::Unwritable;
+    }
     // By the function that gives up as well, whose stack is free again when the packets are made.
     let (next, _) = frame.open_step(maps, work, globals, &mut flow, Now::at(maps.now()), Next::GiveUp);
     finish(maps, frame, work, &mut flow, (next, Verdict::ClosedOutside))
@@ -39,6 +42,9 @@ pub fn release<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work) -> V
     if !meant || flow.flags & STASH_HELD == 0 || flow.stash == NONE {
         return Verdict::NotOurs;
     }
+    if !paper::<M, F>(frame, work) {
+        return Verdict::Unwritable;
+    }
     from_client(&mut work.draft, &flow);
     work.egress = Egress { interface: flow.client_hop.egress.interface, flags: EGRESS_COMES_IN };
     work.emission = Emission::of_stash(flow.stash_len, SEGMENT);
@@ -46,6 +52,12 @@ pub fn release<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work) -> V
     // If it gets lost on its short way, the client's own copy is the next one.
     end::drop_stash(maps, &mut flow);
     verdict
+}
+
+/// Makes the frame one of the family of the errand's flow.
+#[inline(always)]
+fn paper<M: Maps, F: Frame>(frame: &mut F, work: &Work) -> bool {
+    begin_window::<M, F>(frame, work, if work.errand.key.client.is_v4() { 0 } else { IPV6_BASE })
 }
 
 /// The programs are run by themselves, and nobody carries their packet out: all of them leave as copies.

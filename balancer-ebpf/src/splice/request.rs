@@ -90,7 +90,7 @@ pub fn request_step<M: Maps, F: Frame>(
         &work.buffer
     };
     let scanned = maps.scan_request(&mut work.scan, buffer, have, &policy.rule);
-    work.lookup.begin(flow.service, u32::from_be_bytes(flow.key.client), lookup::idle(policy, now.seconds()));
+    work.lookup.begin(flow.service, &flow.key.client, lookup::idle(policy, now.seconds()));
     if scanned as u32 == Scanned::Incomplete as u32 {
         drop(guard);
         return part(maps, frame, work, globals, flow, at, have, now);
@@ -165,11 +165,11 @@ pub fn decide_step<M: Maps, F: Frame>(
         }
         return (Next::Reject, Verdict::Rejected);
     }
-    let choice = work.choice;
     // What cannot be read stays where it is; and, where that is wanted, what nobody can follow.
     let stays = !complete || flow.flags & RESPONSES_UNFRAMED != 0 && policy.flags & POLICY_KEEP_UNFRAMED != 0;
-    let same = joined && (stays || fits && choice.backend == flow.leg.backend && choice.version == flow.leg.version);
-    let version = if same { flow.leg.version } else { choice.version };
+    let same =
+        joined && (stays || fits && work.choice.backend == flow.leg.backend && work.choice.version == flow.leg.version);
+    let version = if same { flow.leg.version } else { work.choice.version };
     if joined && !same {
         if flow.flags & RESPONSES_UNFRAMED != 0 {
             return open::give_up(maps, work, flow, now, Verdict::UnframedMoved);
@@ -212,7 +212,7 @@ pub fn decide_step<M: Maps, F: Frame>(
         && flow.request.chunked == 0
         && ends <= have;
     let leg = if !same && shared && (!joined || parks) {
-        maps.take(globals, choice.backend, pool::class(flow), owned_by(flow.slot))
+        maps.take(globals, work.choice.backend, pool::class(flow), owned_by(flow.slot))
     } else {
         NONE
     };
@@ -253,7 +253,7 @@ pub fn decide_step<M: Maps, F: Frame>(
     choose::count(maps, work);
     maps.conclude(globals, policy, &work.lookup, &work.choice, now.seconds());
     if work.lookup.pin.flags & PIN_TRACED != 0 {
-        maps.trace(work, flow, version, choice.backend, now);
+        maps.trace(work, flow, version, work.choice.backend, now);
     }
     if opaque {
         // A head that is complete as a scan, and all the same not framed, is a tunnel's.
@@ -283,8 +283,8 @@ pub fn decide_step<M: Maps, F: Frame>(
     }
     if complete {
         // The leg may be older than the present generation; sessions that are born on it now are not.
-        flow.leg.generation = choice.generation;
-        flow.leg.position = choice.position;
+        flow.leg.generation = work.choice.generation;
+        flow.leg.position = work.choice.position;
     }
     if stashed {
         flow.stash_len = keep;
@@ -370,7 +370,7 @@ pub(super) fn search(search: &mut Search, lookup: &Lookup, flow: &Flow, joined: 
     search.presented = lookup.presented;
     search.pin = lookup.pin.pin;
     search.now = now.ms;
-    search.source = u32::from_be_bytes(flow.key.client);
+    search.source = flow.key.client.number();
     search.present_version = if joined { flow.leg.version } else { NONE };
     search.present_backend = if joined { flow.leg.backend } else { NONE };
     search.tried = 0;

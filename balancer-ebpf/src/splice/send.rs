@@ -2,12 +2,13 @@
 
 mod quote;
 
-pub(super) use quote::{as_backend_sent, as_client_sent, send_on};
+pub use quote::Quote;
+pub(super) use quote::send_on;
 
 use super::{Next, Step};
 use crate::host::{Cpu as _, Maps, Step as LoopStep};
-use crate::layout::{Buffer, CLIENT_TIMESTAMPS, Flow, LEG_OWN, NONE};
-use crate::net::{ACK, Crafted, Draft, Egress, FIN, Frame, Hop, PSH, Segment, Seq, Sum, diff, diff16};
+use crate::layout::{Address, Buffer, CLIENT_TIMESTAMPS, Flow, LEG_OWN, NONE};
+use crate::net::{ACK, Crafted, Draft, Egress, FIN, Frame, HEADERS, Hop, PSH, Segment, Seq, Sum, diff, diff16};
 use crate::verdict::{Note, Verdict};
 use crate::work::Work;
 
@@ -49,8 +50,8 @@ impl Emission {
 
 /// How a segment is changed on its way: what is added to each of its numbers.
 struct Translation {
-    source: [u8; 4],
-    destination: [u8; 4],
+    source: Address,
+    destination: Address,
     source_port: [u8; 2],
     destination_port: [u8; 2],
     seq: u32,
@@ -174,18 +175,54 @@ fn to_client(flow: &Flow) -> Translation {
     }
 }
 
+/// The difference that other addresses make to the sum of a header.
 #[inline(always)]
-fn word4(bytes: [u8; 4]) -> u32 {
-    u32::from_ne_bytes(bytes)
+fn readdressed(from: (&Address, &Address), to: (&Address, &Address)) -> u64 {
+    let one = |from: &Address, to: &Address| {
+        let ([a, b, c, d], [e, f, g, h]) = (from.words(), to.words());
+        diff(a, e) + diff(b, f) + diff(c, g) + diff(d, h)
+    };
+    one(from.0, to.0) + one(from.1, to.1)
+}
+
+/// Writes addresses into the IP header of a frame's window; the difference that they make.
+#[inline(always)]
+fn readdress(v4: bool, h: &mut [u8; HEADERS], from: (&Address, &Address), to: (&Address, &Address)) -> u64 {
+    if v4 {
+        let [s, d] = [to.0.last(), to.1.last()];
+        [h[26], h[27], h[28], h[29]] = s;
+        [h[30], h[31], h[32], h[33]] = d;
+        let [old_s, old_d] = [from.0.last(), from.1.last()].map(u32::from_ne_bytes);
+        return diff(old_s, u32::from_ne_bytes(s)) + diff(old_d, u32::from_ne_bytes(d));
+    }
+    let words = to.0.words().into_iter().chain(to.1.words());
+    for (place, word) in h[2..34].as_chunks_mut::<4>().0.iter_mut().zip(words) {
+        *place = word.to_ne_bytes();
+    }
+    readdressed(from, to)
+}
+
+/// Writes link-layer addresses.
+#[inline(always)]
+fn towards<F: Frame>(frame: &mut F, hop: &Hop) -> bool {
+    let Some(front) = frame.front() else { return false };
+    for (to, from) in front.iter_mut().zip(hop.macs.iter()) {
+        *to = *from;
+    }
+    true
 }
 
 /// Rewrites a segment for the other side: addresses, ports, sequence and acknowledgement numbers, window, timestamps and
 /// SACK blocks, and brings its checksums up to date by what changed.
 #[inline(always)]
 fn translate<F: Frame>(frame: &mut F, segment: &Segment, to: &Translation) -> bool {
+    if !towards(frame, &to.hop) {
+        return false;
+    }
+    let v4 = frame.base() == 0;
     let Some(h) = frame.headers() else { return false };
-    let addresses =
-        diff(word4(segment.source), word4(to.source)) + diff(word4(segment.destination), word4(to.destination));
+    let from = (&segment.source, &segment.destination);
+    let addresses = readdress(v4, h, from, (&to.source, &to.destination));
     let seq = segment.seq.plus(to.seq);
     // Without ACK the field means nothing, and is left alone.
     let ack = if segment.has(ACK) { segment.ack.plus(to.ack) } else { segment.ack };
@@ -195,11 +232,6 @@ fn translate<F: Frame>(frame: &mut F, segment: &Segment, to: &Translation) -> bo
         + diff(segment.seq.0.to_be(), seq.0.to_be())
         + diff(segment.ack.0.to_be(), ack.0.to_be())
         + diff16((segment.window as u16).to_be(), (window as u16).to_be());
-    for (to, from) in h.iter_mut().zip(to.hop.macs.iter()) {
-        *to = *from;
-    }
-    [h[26], h[27], h[28], h[29]] = to.source;
-    [h[30], h[31], h[32], h[33]] = to.destination;
     [h[34], h[35]] = to.source_port;
     [h[36], h[37]] = to.destination_port;
     [h[38], h[39], h[40], h[41]] = seq.0.to_be_bytes();
@@ -246,7 +278,7 @@ fn translate<F: Frame>(frame: &mut F, segment: &Segment, to: &Translation) -> bo
             }
         }
     }
-    frame.update_checksums(addresses, 0, tcp)
+    frame.update_checksums(addresses, tcp)
 }
 
 /// A difference made at an odd place of the segment counts with its bytes swapped (RFC 1071, section 2(B)).

@@ -250,7 +250,7 @@ fn describe(
     done: &mut Done,
     service: &str,
     label: &Label,
-    health: &[(std::net::SocketAddrV4, Condition, String)],
+    health: &[(std::net::SocketAddr, Condition, String)],
     (before, after): (Option<Label>, Option<Label>),
     explicit: bool,
 ) {

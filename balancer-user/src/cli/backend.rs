@@ -1,6 +1,6 @@
 //! `balancer backend weight`.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use hyper::Method;
 
@@ -18,7 +18,7 @@ pub(super) enum Verb {
         version: Label,
         /// The backend's address.
         #[arg(value_name = "IP:PORT", value_parser = address)]
-        backend: SocketAddrV4,
+        backend: SocketAddr,
         /// 0 to 1000, of which 100 is the usual one.
         weight: Weight,
         #[command(flatten)]
@@ -26,7 +26,7 @@ pub(super) enum Verb {
     },
 }
 
-fn address(text: &str) -> Result<SocketAddrV4, String> {
+fn address(text: &str) -> Result<SocketAddr, String> {
     parse_socket(text, "8080")
 }
 

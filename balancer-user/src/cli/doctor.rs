@@ -1,6 +1,6 @@
 //! `balancer doctor`: what is right and wrong with this host, a line each, with the fix.
 
-use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use serde::Serialize;
 use tokio::net::TcpStream;
@@ -124,7 +124,7 @@ async fn config_findings(config: &Config) -> Result<Vec<Finding>, Failure> {
     }
     findings.extend(gateway_findings(config));
     findings.extend(config.sources.iter().map(|source| local("source", *source)));
-    findings.extend(config.services.iter().map(|service| local("listener", *service.listen.ip())));
+    findings.extend(config.services.iter().map(|service| local("listener", service.listen.ip())));
     for service in &config.services {
         for backend in service.versions.iter().flat_map(|version| &version.backends) {
             let backend = backend.address;
@@ -212,7 +212,7 @@ fn gateway_findings(config: &Config) -> Vec<Finding> {
 }
 
 /// The programs answer for these addresses, but neighbours ask the stack for their MAC, and a health check may come from one.
-fn local(what: &str, address: Ipv4Addr) -> Finding {
+fn local(what: &str, address: IpAddr) -> Finding {
     if host::is_local(address) {
         return Finding::ok(format!("the {what} {address} is an address of this host"));
     }
@@ -220,6 +220,6 @@ fn local(what: &str, address: Ipv4Addr) -> Finding {
         format!(
             "the {what} {address} is no address of this host: who has no route to it through us asks for it in vain"
         ),
-        format!("ip addr add {address}/32 dev lo; or route it here from the others"),
+        format!("ip addr add {address} dev lo; or route it here from the others"),
     )
 }

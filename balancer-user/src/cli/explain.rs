@@ -1,6 +1,6 @@
 //! `balancer explain`.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use hyper::Method;
 
@@ -29,7 +29,7 @@ pub(super) struct Args {
     headers: Vec<String>,
     /// The client's address: without a session it chooses among a version's backends.
     #[arg(long, value_name = "IP")]
-    source: Ipv4Addr,
+    source: IpAddr,
 }
 
 /// A value that a Host field can have without ending it.

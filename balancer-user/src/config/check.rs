@@ -6,7 +6,7 @@ use balancer_ebpf::layout::{MAX_NAME, MAX_SERVICES, MAX_SOURCES, MAX_VERSIONS, V
 use toml::Spanned;
 
 use super::{Config, ConfigError, Health, Pool, Retire, ReturnPath, Service, Version, hooks::check_hooks, raw, rules};
-use crate::{endpoint::Endpoint, model::GuardDefault};
+use crate::{endpoint::Endpoint, family::Family, model::GuardDefault};
 
 /// Room for flows, unless the config says otherwise.
 const FLOWS: u32 = 262_144;
@@ -36,10 +36,12 @@ pub(super) fn check(text: &str, raw: raw::Config) -> Result<Config, ConfigError>
     if raw.sources.as_ref().is_empty() {
         return at(span, "`sources` is empty".into(), "name at least one address that backends answer to");
     }
-    if raw.sources.as_ref().len() > MAX_SOURCES {
-        return at(span, format!("`sources` has more than {MAX_SOURCES} addresses"), "remove some");
-    }
     let sources = unique(text, "source", raw.sources.into_inner(), |source| source.0)?;
+    for family in Family::ALL {
+        if sources.iter().filter(|source| Family::of(**source) == family).count() > MAX_SOURCES {
+            return at(span, format!("`sources` has more than {MAX_SOURCES} {family} addresses"), "remove some");
+        }
+    }
 
     let flows = number(text, "flows", raw.flows, FLOWS, 64..=4_194_304)?;
     let sessions = number(text, "sessions", raw.sessions, SESSIONS, 64..=268_435_456)?;
@@ -62,13 +64,20 @@ pub(super) fn check(text: &str, raw: raw::Config) -> Result<Config, ConfigError>
         if !names.insert(service.name.clone()) {
             return at(name_span, format!("there are two services `{}`", service.name), "give each a name of its own");
         }
-        if sources.contains(service.listen.ip()) {
+        if sources.contains(&service.listen.ip()) {
             let what = format!("{} is both a listener and a source", service.listen.ip());
             return at(
                 listen_span,
                 what,
                 "use different addresses: a leg's answer must not look like a client's packet",
             );
+        }
+        let family = Family::from(service.listen);
+        let snat = service.return_path == ReturnPath::Snat;
+        if snat && sources.iter().all(|source| Family::of(*source) != family) {
+            let what = format!("{} is {family}, and `sources` has no {family} address", service.listen);
+            let fix = format!("add one to `sources` for {family} backends to answer to, or write return = \"gateway\"");
+            return at(listen_span, what, &fix);
         }
         services.push((service, listen_span));
     }
@@ -102,7 +111,7 @@ pub(super) fn check(text: &str, raw: raw::Config) -> Result<Config, ConfigError>
 fn check_metrics(
     text: &str,
     raw: raw::Metrics,
-    sources: &[std::net::Ipv4Addr],
+    sources: &[std::net::IpAddr],
     services: &[Service],
 ) -> Result<SocketAddr, ConfigError> {
     let (span, listen) = (raw.listen.span(), raw.listen.into_inner().0);
@@ -112,8 +121,8 @@ fn check_metrics(
         let fix = format!("write \"127.0.0.1:{}\", or add allow_remote = true", listen.port());
         return Err(ConfigError::at(text, span, what, fix));
     }
-    let taken = sources.iter().any(|source| listen.ip() == std::net::IpAddr::V4(*source));
-    if taken || services.iter().any(|service| listen == SocketAddr::V4(service.listen)) {
+    let taken = sources.iter().any(|source| listen.ip() == *source);
+    if taken || services.iter().any(|service| listen == service.listen) {
         let what = format!("`listen` = {listen} is the programs' own: no packet for it reaches the daemon");
         return Err(ConfigError::at(text, span, what, "write another address, for example \"127.0.0.1:9114\""));
     }
@@ -122,6 +131,7 @@ fn check_metrics(
 
 fn check_service(text: &str, raw: raw::Service) -> Result<Service, ConfigError> {
     let name = raw.name.into_inner().0;
+    let listen = raw.listen.into_inner().0;
     let cookie = token(text, "cookie", raw.cookie, "JSESSIONID")?;
     // C20: the path parameter is `jsessionid`, unless the cookie has a name of its own: then that.
     let parameter_default = if cookie == "JSESSIONID" { "jsessionid" } else { &cookie };
@@ -161,6 +171,14 @@ fn check_service(text: &str, raw: raw::Service) -> Result<Service, ConfigError> 
         }
         let backends_span = version.backends.span();
         let backends = check_backends(text, version.backends.into_inner())?;
+        let family = Family::from(listen);
+        if let Some(other) = backends.iter().find(|backend| Family::from(backend.address) != family) {
+            let what = format!("the service listens on {family} ({listen}), and {} is none", other.address);
+            let fix = format!(
+                "name an {family} address of that server: a connection does not change its address family here"
+            );
+            return Err(ConfigError::at(text, backends_span, what, fix));
+        }
         if backends.is_empty() || backends.len() > VERSION_BACKENDS {
             let what = format!("version `{label}` has {} backends", backends.len());
             return Err(ConfigError::at(text, backends_span, what, format!("name 1 to {VERSION_BACKENDS}")));
@@ -181,7 +199,7 @@ fn check_service(text: &str, raw: raw::Service) -> Result<Service, ConfigError> 
 
     Ok(Service {
         name,
-        listen: raw.listen.into_inner().0,
+        listen,
         select: raw.select,
         order: raw.order,
         cookie,

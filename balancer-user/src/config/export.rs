@@ -219,7 +219,11 @@ mod tests {
             );
             let config = Config::parse(&text).unwrap();
             let conditions = Conditions([0, 1, 2].map(|id| (id, Condition::Up)).into());
-            let rules = Rules { select: config.services[0].select, order: config.services[0].order };
+            let rules = Rules {
+                select: config.services[0].select,
+                order: config.services[0].order,
+                family: config.services[0].listen.into(),
+            };
             let given = Circumstances::new(rules, &conditions);
             let mut state = State::default();
             state.ensure_service("shop").unwrap();

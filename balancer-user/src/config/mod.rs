@@ -20,7 +20,7 @@ mod value;
 use std::{
     fs::File,
     io::Read as _,
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -47,7 +47,7 @@ pub struct Config {
     pub hook: Hook,
     pub interfaces: Vec<String>,
     /// Source addresses of legs.
-    pub sources: Vec<Ipv4Addr>,
+    pub sources: Vec<IpAddr>,
     /// Flows that there is room for, before the limit of the sources.
     pub flows: u32,
     /// Sessions that there is room for.
@@ -68,7 +68,7 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
     pub name: String,
-    pub listen: SocketAddrV4,
+    pub listen: SocketAddr,
     pub select: Select,
     pub order: Order,
     pub cookie: String,
@@ -242,12 +242,12 @@ impl Config {
     }
 
     /// The rules of an address, if it has any.
-    pub fn listener(&self, listen: SocketAddrV4) -> Option<&Listener> {
+    pub fn listener(&self, listen: SocketAddr) -> Option<&Listener> {
         self.listeners.iter().find(|listener| listener.listen == listen)
     }
 
     /// The services on an address, in the order of the file.
-    pub fn services_on(&self, listen: SocketAddrV4) -> impl Iterator<Item = &Service> {
+    pub fn services_on(&self, listen: SocketAddr) -> impl Iterator<Item = &Service> {
         self.services.iter().filter(move |service| service.listen == listen)
     }
 

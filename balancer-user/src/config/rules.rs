@@ -1,6 +1,6 @@
 //! Rules: which of the services on one address a request is for. What a single rule may say, and how it is written.
 
-use std::{collections::BTreeSet, fmt, net::SocketAddrV4};
+use std::{collections::BTreeSet, fmt, net::SocketAddr};
 
 use balancer_ebpf::layout::{MAX_CONDITIONS, MAX_NAME, MAX_TEXT};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use crate::model::pin::Network;
 /// An address that several services share, or that not all requests are served on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
-    pub listen: SocketAddrV4,
+    pub listen: SocketAddr,
     /// The service of requests that no rule matches; `None`: they are answered with a 404.
     pub default: Option<String>,
     pub on_ambiguous: OnAmbiguous,

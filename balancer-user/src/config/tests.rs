@@ -39,6 +39,25 @@ fn defaults() {
     assert_eq!((shop.health.rise, shop.health.fall), (1, 2));
 }
 
+#[test]
+fn a_service_over_ipv6() {
+    let text = GOOD
+        .replace("[\"10.60.254.1\"]", "[\"10.60.254.1\", \"fd00:60::fe:1\"]")
+        .replace("10.60.255.1:80", "[fd00:60::ff:1]:80")
+        .replace("10.60.1.2:8080", "[fd00:60::1:2]:8080");
+    let config = Config::parse(&text).unwrap();
+    let shop = config.service("shop").unwrap();
+    assert_eq!(shop.listen.to_string(), "[fd00:60::ff:1]:80");
+    assert_eq!(shop.versions[0].backends[0].to_string(), "[fd00:60::1:2]:8080");
+    let sources = crate::plan::sources(&config);
+    assert_eq!(sources.1, [1, 1]);
+    assert_eq!(sources.0.map(|list| list[0].to_string()), ["10.60.254.1", "fd00:60::fe:1"]);
+    // Behind a gateway legs start at the clients' own addresses.
+    let alone = text.replace("\"10.60.254.1\", \"fd00:60::fe:1\"", "\"10.60.254.1\"");
+    assert!(Config::parse(&alone).is_err());
+    Config::parse(&alone.replace("listen =", "return = \"gateway\"\nlisten =")).unwrap();
+}
+
 /// C20.
 #[test]
 fn a_named_cookie_names_the_parameter() {
@@ -63,13 +82,25 @@ fn errors_name_the_key_the_line_and_the_fix() {
             "\"10.60.1.2:8080\"",
             "\"10.60.1.300:80\"",
             13,
-            "`backends`: `10.60.1.300:80` is not an IPv4 address",
+            "`backends`: `10.60.1.300:80` is not an address",
             "for example",
         ),
         ("\"10.60.1.2:8080\"", "", 13, "version `001` has 0 backends", "name 1 to"),
-        ("10.60.255.1:80", "[::1]:80", 8, "looks like IPv6", "write an IPv4 address"),
+        ("10.60.255.1:80", "[::1]:80", 8, "`[::1]:80` is not an address and a port", "[2001:db8::2]:80"),
+        ("10.60.255.1:80", "2001:db8::1", 8, "`2001:db8::1` has no port", "write \"[2001:db8::1]:80\""),
+        ("10.60.255.1:80", "[fe80::1]:80", 8, "`[fe80::1]:80` is not an address and a port", "write both"),
+        ("10.60.255.1:80", "[::ffff:10.0.0.1]:80", 8, "is not an address and a port", "write both"),
+        ("\"10.60.254.1\"", "\"fd00::1\"", 8, "10.60.255.1:80 is IPv4, and `sources` has no IPv4 address", "add one"),
+        (
+            "\"10.60.1.2:8080\"",
+            "\"[2001:db8::2]:8080\"",
+            13,
+            "the service listens on IPv4 (10.60.255.1:80), and [2001:db8::2]:8080 is none",
+            "name an IPv4 address of that server",
+        ),
+        ("\"10.60.254.1\"", "\"fe80::1\"", 4, "`fe80::1` is not an address of a host", "write one"),
         ("10.60.255.1:80", "10.60.254.1:80", 8, "both a listener and a source", "different addresses"),
-        ("\"10.60.254.1\"", "\"nowhere\"", 4, "`nowhere` is not an IPv4 address", "write one"),
+        ("\"10.60.254.1\"", "\"nowhere\"", 4, "`nowhere` is not an address of a host", "write one"),
         ("\"10.60.254.1\"", "", 4, "`sources` is empty", "at least one"),
         ("\"client0\", \"b1\"", "\"b1\", \"b1\"", 3, "the interface b1 is there twice", "remove one"),
         ("name = \"lab\"", "", 1, "the key `name` is missing", "add `name"),

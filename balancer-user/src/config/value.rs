@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
+    net::{IpAddr, SocketAddr},
 };
 
 use serde::{
@@ -81,7 +81,7 @@ impl TryFrom<String> for Path {
 /// A source address of legs.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(try_from = "String")]
-pub(super) struct Source(pub(super) Ipv4Addr);
+pub(super) struct Source(pub(super) IpAddr);
 
 impl TryFrom<String> for Source {
     type Error = String;
@@ -89,7 +89,9 @@ impl TryFrom<String> for Source {
     fn try_from(text: String) -> Result<Self, String> {
         match text.parse() {
             Ok(address) if is_host(address) => Ok(Self(address)),
-            _ => Err(format!("`{text}` is not an IPv4 address of a host: write one, for example \"10.60.254.1\"")),
+            _ => Err(format!(
+                "`{text}` is not an address of a host: write one, for example \"10.60.254.1\" or \"2001:db8::1\""
+            )),
         }
     }
 }
@@ -97,7 +99,7 @@ impl TryFrom<String> for Source {
 /// The address and port of a listener.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(try_from = "String")]
-pub(super) struct Listen(pub(super) SocketAddrV4);
+pub(super) struct Listen(pub(super) SocketAddr);
 
 impl TryFrom<String> for Listen {
     type Error = String;
@@ -162,20 +164,34 @@ impl<'de> Deserialize<'de> for Backend {
 }
 
 /// Reads an address and a port; `port` is the example in the error.
-pub(crate) fn parse_socket(text: &str, port: &str) -> Result<SocketAddrV4, String> {
-    if text.starts_with('[') || text.matches(':').count() > 1 {
-        return Err(format!("`{text}` looks like IPv6, which is not there yet: write an IPv4 address and a port"));
+pub(crate) fn parse_socket(text: &str, port: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        let host = if address.is_ipv6() { format!("[{text}]") } else { text.to_owned() };
+        return Err(format!("`{text}` has no port: write \"{host}:{port}\""));
     }
-    if text.parse::<Ipv4Addr>().is_ok() {
-        return Err(format!("`{text}` has no port: write \"{text}:{port}\""));
-    }
-    match text.parse::<SocketAddrV4>() {
-        Ok(address) if address.port() != 0 && is_host(*address.ip()) => Ok(address),
-        _ => Err(format!("`{text}` is not an IPv4 address and a port: write both, for example \"10.60.1.2:{port}\"")),
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() != 0 && is_host(address.ip()) && has_no_zone(address) => Ok(address),
+        _ => Err(format!(
+            "`{text}` is not an address and a port: write both, for example \"10.60.1.2:{port}\" or \"[2001:db8::2]:{port}\""
+        )),
     }
 }
 
-/// Loopback is none: the programs see what arrives on interfaces.
-fn is_host(address: Ipv4Addr) -> bool {
-    !address.is_unspecified() && !address.is_multicast() && !address.is_broadcast() && !address.is_loopback()
+/// Loopback is none: the programs see what arrives on interfaces. Nor is an address that is one on a single link only, or an IPv4
+/// address that is written as one of IPv6: what has one on the wire is malformed.
+fn is_host(address: IpAddr) -> bool {
+    let usual = !address.is_unspecified() && !address.is_multicast() && !address.is_loopback();
+    usual
+        && match address {
+            IpAddr::V4(address) => !address.is_broadcast(),
+            IpAddr::V6(address) => !address.is_unicast_link_local() && address.to_ipv4_mapped().is_none(),
+        }
+}
+
+/// A zone or a flow label says something of this host only.
+fn has_no_zone(address: SocketAddr) -> bool {
+    match address {
+        SocketAddr::V4(_) => true,
+        SocketAddr::V6(address) => address.scope_id() == 0 && address.flowinfo() == 0,
+    }
 }

@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddrV4,
+    net::SocketAddr,
     path::PathBuf,
     sync::Arc,
     time::{Instant, SystemTime},
@@ -532,7 +532,7 @@ impl Director {
     }
 
     /// The conditions of a version's backends, with what their last checks said; `None` without the version.
-    pub fn version_health(&self, name: &str, label: &Label) -> Option<Vec<(SocketAddrV4, Condition, String)>> {
+    pub fn version_health(&self, name: &str, label: &Label) -> Option<Vec<(SocketAddr, Condition, String)>> {
         let version = self.state.service(name)?.version(label)?;
         Some(
             version
@@ -578,7 +578,7 @@ impl Director {
 
 /// What the config says about the choice among versions.
 pub(super) fn rules(config: &config::Service) -> Rules {
-    Rules { select: config.select, order: config.order }
+    Rules { select: config.select, order: config.order, family: config.listen.into() }
 }
 
 /// Now, in the seconds that the state keeps.

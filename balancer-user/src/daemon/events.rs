@@ -1,6 +1,6 @@
 //! Events: what happened, for whoever asks or waits. A bounded memory; who reads too slowly is told how much was lost.
 
-use std::{collections::VecDeque, net::Ipv4Addr, sync::Arc, time::SystemTime};
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::SystemTime};
 
 use balancer_ebpf::layout::{NONE, PinEvent};
 use tokio::sync::{Notify, mpsc};
@@ -81,7 +81,7 @@ impl Director {
         for told in self.plane.told() {
             let PinEvent { service, version, backend, pin, client, client_port, .. } = told;
             let Some(service) = self.state.services.iter().find(|other| other.id == service) else { continue };
-            let client = format!("{}:{}", Ipv4Addr::from(client), u16::from_be_bytes(client_port));
+            let client = SocketAddr::new(client.to_ip(), u16::from_be_bytes(client_port));
             let found = service.backend(version, backend);
             let text = match found {
                 _ if version == NONE => format!("pin {pin}: {client} -> a 503: its version has no healthy backend"),

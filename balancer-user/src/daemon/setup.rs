@@ -9,7 +9,7 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use aya_obj::programs::XdpAttachType;
-use balancer_ebpf::layout::{BACKEND_UP, BACKEND_USED, Globals, INTERFACE_PEER, MAX_SOURCES};
+use balancer_ebpf::layout::{BACKEND_UP, BACKEND_USED, FAMILIES, Globals, INTERFACE_PEER};
 use log::{info, warn};
 
 use super::{
@@ -31,6 +31,7 @@ use crate::{
         pins::Pins,
     },
     model::{Condition, Conditions, State},
+    plan,
     sizes::{Sizes, human},
     snapshot::Keeper,
     store::{Keys, Store},
@@ -153,7 +154,7 @@ fn write_globals(
     origin: &Origin,
 ) -> Result<(), Failure> {
     let present = maps.globals()?;
-    let keys = if present.source_count != 0 {
+    let keys = if present.source_count != [0; FAMILIES] {
         Keys { session: present.session_key, cookie: present.cookie_key, isn: present.isn_key }
     } else {
         match origin.keys(store)? {
@@ -164,18 +165,14 @@ fn write_globals(
     if store.load_keys()? != Some(keys) {
         store.save_keys(&keys)?;
     }
-    let mut sources = [[0u8; 4]; MAX_SOURCES];
-    for (slot, source) in sources.iter_mut().zip(&config.sources) {
-        *slot = source.octets();
-    }
-    // A leg's address is its slot's place in this list: what is in use must not move.
-    let used = present.source_count as usize;
-    if used > config.sources.len() || present.sources.iter().take(used).zip(&sources).any(|(old, new)| old != new) {
-        let old: Vec<String> =
-            present.sources.iter().take(used).map(|a| std::net::Ipv4Addr::from(*a).to_string()).collect();
+    let (sources, source_count) = plan::sources(config);
+    // A leg's address is its slot's place in the list of its family: what is in use must not move.
+    let used = |family: usize| &present.sources[family][..present.source_count[family] as usize];
+    if (0..FAMILIES).any(|family| !sources[family][..source_count[family] as usize].starts_with(used(family))) {
+        let old: Vec<String> = (0..FAMILIES).flat_map(used).map(ToString::to_string).collect();
         return Err(Failure::refused(
             format!("`sources` was {} when the director was attached, and flows use these addresses", old.join(", ")),
-            "keep them in this order and only add behind them; or end all connections with `balancer detach`",
+            "keep those of each family in this order and only add behind them; or end all connections with `balancer detach`",
         ));
     }
     maps.set_globals(&Globals {
@@ -185,9 +182,8 @@ fn write_globals(
         flows: sizes.usable_flows,
         stashes: sizes.stashes,
         bucket_mask: maps.buckets() - 1,
-        source_count: config.sources.len() as u32,
+        source_count,
         flow_idle_seconds: u32::try_from(config.flow_idle.as_secs()).unwrap_or(u32::MAX),
-        zero: 0,
         sources,
     })?;
     Ok(())
@@ -212,8 +208,7 @@ fn pinned_conditions(maps: &Maps, state: &State, adopts: bool) -> Conditions {
     let versions = state.services.iter().flat_map(|service| &service.versions);
     for backend in versions.flat_map(|version| &version.backends).filter(|_| adopts) {
         let Ok(pinned) = maps.backend(backend.id) else { continue };
-        let same =
-            pinned.address == backend.address.ip().octets() && pinned.port == backend.address.port().to_be_bytes();
+        let same = pinned.address == backend.address.ip().into() && pinned.port == backend.address.port().to_be_bytes();
         if same && pinned.flags & BACKEND_USED != 0 {
             let up = pinned.flags & BACKEND_UP != 0;
             conditions.0.insert(backend.id, if up { Condition::Up } else { Condition::Down });

@@ -1,9 +1,9 @@
 //! From the state to the maps. Each function can be repeated: it writes what differs.
 
-use std::{collections::BTreeMap, net::SocketAddrV4};
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use anyhow::Context as _;
-use balancer_ebpf::layout::{Backend, ListenerKey, MAX_BACKENDS, MAX_SERVICES, ROLE_BACKEND};
+use balancer_ebpf::layout::{Address, Backend, ListenerKey, MAX_BACKENDS, MAX_SERVICES, ROLE_BACKEND};
 
 use super::Director;
 use crate::{
@@ -46,7 +46,7 @@ impl Director {
         let mut wanted = plan::addresses(&self.config, &self.state);
         let former =
             present.into_iter().filter(|(address, role)| *role == ROLE_BACKEND && !wanted.contains_key(address));
-        let former: BTreeMap<[u8; 4], u32> = former.collect();
+        let former: BTreeMap<Address, u32> = former.collect();
         if !former.is_empty() {
             for id in 0..MAX_BACKENDS as u16 {
                 let address = self.plane.backend(id)?.address;
@@ -104,7 +104,7 @@ impl Director {
 
     /// Writes what a listener's SYN-ACKs promise: what the backends of all its services can keep, since nobody knows at that moment
     /// which of them will be asked.
-    fn sync_listener(&mut self, listen: SocketAddrV4) -> Result<(), Failure> {
+    fn sync_listener(&mut self, listen: SocketAddr) -> Result<(), Failure> {
         let Some(home) = plan::home(&self.config, &self.state, listen) else { return Ok(()) };
         let key = plan::listener_key(listen);
         let present = self.plane.listeners()?.into_iter().find(|(other, _)| *other == key).map(|(_, value)| value);
@@ -122,7 +122,7 @@ impl Director {
             .filter(|backend| self.conditions.of_backend(backend.id) == Condition::Up)
             .map(|backend| self.learned.get(&backend.id).copied())
             .collect();
-        let wanted = plan::listener(home, plan::offers(standing, &learned));
+        let wanted = plan::listener(home, listen.into(), plan::offers(standing, &learned));
         if present != Some(wanted) {
             self.plane.set_listener(key, wanted)?;
         }

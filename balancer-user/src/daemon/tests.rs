@@ -4,9 +4,9 @@ use std::{cell::Cell, collections::BTreeMap, sync::Mutex as StdMutex, time::Dura
 
 use balancer_ebpf::{
     layout::{
-        BACKEND_UP, BUCKET_WAYS, Backend, Binding, Bucket, Entry, FlowKey, Globals, KIND_ISSUED, KIND_PRESENTED,
-        KIND_RENAMED, Key, Listener, ListenerKey, MAX_SOURCES, OFFER_SACK, Pin, PinEvent, PinKey, Policy, ROLE_BACKEND,
-        RuleSet, SourceKey, Times, Traffic,
+        Address, BACKEND_UP, BUCKET_WAYS, Backend, Binding, Bucket, Entry, FAMILIES, FlowKey, Globals, KIND_ISSUED,
+        KIND_PRESENTED, KIND_RENAMED, Key, Listener, ListenerKey, MAX_SOURCES, OFFER_SACK, Pin, PinEvent, PinKey,
+        Policy, ROLE_BACKEND, RuleSet, SourceKey, Times, Traffic,
     },
     sip::hash_id,
     verdict::Note,
@@ -32,7 +32,7 @@ const KEY: Key = Key { k0: 1, k1: 2 };
 /// What the kernel would hold.
 #[derive(Default)]
 struct Memory {
-    addresses: BTreeMap<[u8; 4], u32>,
+    addresses: BTreeMap<Address, u32>,
     listeners: Vec<(ListenerKey, Listener)>,
     backends: BTreeMap<u16, Backend>,
     idle_legs: BTreeMap<u16, u64>,
@@ -88,16 +88,15 @@ impl Dataplane for Fake {
             flows: 1,
             stashes: 1,
             bucket_mask: BUCKETS - 1,
-            source_count: 1,
+            source_count: [1, 0],
             flow_idle_seconds: 1,
-            zero: 0,
-            sources: [[0; 4]; MAX_SOURCES],
+            sources: [[Address::NONE; MAX_SOURCES]; FAMILIES],
         })
     }
-    fn addresses(&self) -> anyhow::Result<BTreeMap<[u8; 4], u32>> {
+    fn addresses(&self) -> anyhow::Result<BTreeMap<Address, u32>> {
         Ok(self.0.lock().unwrap().addresses.clone())
     }
-    fn set_addresses(&mut self, wanted: &BTreeMap<[u8; 4], u32>) -> anyhow::Result<()> {
+    fn set_addresses(&mut self, wanted: &BTreeMap<Address, u32>) -> anyhow::Result<()> {
         self.0.lock().unwrap().addresses.clone_from(wanted);
         Ok(())
     }
@@ -116,9 +115,9 @@ impl Dataplane for Fake {
     }
     fn backend(&self, id: u16) -> anyhow::Result<Backend> {
         let free = Backend {
-            address: [0; 4],
+            address: Address::NONE,
             port: [0; 2],
-            zero: [0; 2],
+            zero: [0; 6],
             flags: 0,
             weight: 0,
             shunned_until: Cell::new(0),
@@ -217,8 +216,8 @@ impl Dataplane for Fake {
     fn source_pin(&self, key: &SourceKey) -> Option<Pin> {
         let memory = self.0.lock().unwrap();
         let longest = memory.source_pins.iter().filter(|((network, bits), _)| {
-            let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
-            let [a, b] = [network.address, key.address].map(u32::from_be_bytes);
+            let mask = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
+            let [a, b] = [network.address, key.address].map(|address| u128::from_be_bytes(address.into()));
             network.service == key.service && a & mask == b & mask
         });
         longest.max_by_key(|((_, bits), _)| *bits).map(|(_, pin)| *pin)
@@ -432,7 +431,7 @@ fn a_backend_of_a_gateway_service_keeps_its_role_beyond_its_end() {
     bench.attach();
     let roles = |bench: &Bench| {
         let addresses = bench.fake.addresses().unwrap();
-        [[10, 60, 1, 2], [10, 60, 2, 2], [10, 60, 3, 2]].map(|address| addresses.get(&address).copied())
+        [[10, 60, 1, 2], [10, 60, 2, 2], [10, 60, 3, 2]].map(|address| addresses.get(&address.into()).copied())
     };
     let backend = Some(ROLE_BACKEND);
     assert_eq!(roles(&bench), [backend, backend, None]);

@@ -1,6 +1,6 @@
 //! One check: a connection, and a GET if the service has a path for it.
 
-use std::{io, net::SocketAddrV4, os::fd::AsFd as _, time::Duration};
+use std::{io, net::SocketAddr, os::fd::AsFd as _, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -17,7 +17,7 @@ pub(super) struct Checked {
     pub(super) offers: Option<Offers>,
 }
 
-pub(super) async fn check(address: SocketAddrV4, health: &Health) -> Checked {
+pub(super) async fn check(address: SocketAddr, health: &Health) -> Checked {
     let mut offers = None;
     let attempt = async {
         let mut stream = TcpStream::connect(address).await?;
@@ -37,7 +37,7 @@ pub(super) async fn check(address: SocketAddrV4, health: &Health) -> Checked {
 }
 
 /// Asks for `path` and reads the status line; 2xx and 3xx are healthy.
-async fn get(stream: &mut TcpStream, address: SocketAddrV4, path: &str) -> io::Result<String> {
+async fn get(stream: &mut TcpStream, address: SocketAddr, path: &str) -> io::Result<String> {
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: balancer-health\r\nAccept: */*\r\nConnection: close\r\n\r\n"
     );
@@ -100,7 +100,7 @@ mod tests {
             fall: 1,
             slow_start: None,
         };
-        check(address, &health).await
+        check(address.into(), &health).await
     }
 
     #[tokio::test]

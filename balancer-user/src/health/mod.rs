@@ -9,7 +9,7 @@ mod check;
 mod passed;
 mod streak;
 
-use std::{collections::BTreeMap, net::SocketAddrV4};
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use tokio::{sync::mpsc, task::AbortHandle, time::MissedTickBehavior};
 
@@ -21,7 +21,7 @@ use crate::{boot, config::Health, model::Condition, plan::Offers};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     pub backend: u16,
-    pub address: SocketAddrV4,
+    pub address: SocketAddr,
     pub health: Health,
     /// What is known of it already.
     pub condition: Condition,

@@ -8,8 +8,9 @@ use super::pins::Pins;
 
 /// Bytes of the frame: enough for the headers of the segments that the programs make of it.
 const FRAME: usize = 128;
-/// The Ethernet type of IPv4: what the programs make of the frame has to be taken for that.
+/// The Ethernet types of both families: what the programs make of the frame has to be taken for that of the flow.
 const IPV4: [u8; 2] = [0x08, 0x00];
+const IPV6: [u8; 2] = [0x86, 0xdd];
 
 /// A pinned program that runs errands.
 pub(super) struct Runner(SchedClassifier);
@@ -24,7 +25,7 @@ impl Runner {
     /// Whether it was done: the flow may be another one by now.
     pub(super) fn run(&self, errand: Errand) -> anyhow::Result<bool> {
         let mut frame = [0; FRAME];
-        frame[ERRAND_AT - 2..ERRAND_AT].copy_from_slice(&IPV4);
+        frame[ERRAND_AT - 2..ERRAND_AT].copy_from_slice(if errand.key.client.is_v4() { &IPV4 } else { &IPV6 });
         frame[ERRAND_AT..ERRAND_AT + Errand::BYTES].copy_from_slice(&errand.to_bytes());
         let options = TestRunOptions { data_in: Some(&frame), ..TestRunOptions::new() };
         let result = self.0.test_run(options).context("run a program on one flow")?;

@@ -12,10 +12,10 @@ use std::{
 use anyhow::Context as _;
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, PerCpuValues};
 use balancer_ebpf::layout::{
-    self, BACKEND_UP, BUCKET_WAYS, Backend, Binding, Bucket, Entry, Errand, FLOW_OPENING, FLOW_SPLICED, FlowKey,
-    FlowSlot, Globals, LEG_CLASSES, Listener, ListenerKey, MAX_VERSIONS, NONE, Pin, PinEvent, PinKey, Policy, PoolWord,
-    REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, RULE_BLOCKS, RuleSet, SERVICE_BLOCKS, STASH_HELD, ServiceWord, SourceKey,
-    TUNNEL, Traffic, map, pool,
+    self, Address, BACKEND_UP, BUCKET_WAYS, Backend, Binding, Bucket, Entry, Errand, FLOW_OPENING, FLOW_SPLICED,
+    FlowKey, FlowSlot, Globals, LEG_CLASSES, Listener, ListenerKey, MAX_VERSIONS, NONE, Pin, PinEvent, PinKey, Policy,
+    PoolWord, REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, RULE_BLOCKS, RuleSet, SERVICE_BLOCKS, STASH_HELD, ServiceWord,
+    SourceKey, TUNNEL, Traffic, map, pool,
 };
 
 use super::{
@@ -50,7 +50,7 @@ pub struct Maps {
     pins: Pins,
     globals: Bytes<{ size_of::<Globals>() }>,
     listeners: HashMap<MapData, [u8; size_of::<ListenerKey>()], [u8; size_of::<Listener>()]>,
-    addresses: HashMap<MapData, [u8; 4], u32>,
+    addresses: HashMap<MapData, [u8; size_of::<Address>()], u32>,
     interfaces: HashMap<MapData, u32, u32>,
     /// Health is one store here, which leaves alone what the programs keep beside it.
     backends: MappedArray,
@@ -191,12 +191,15 @@ impl Dataplane for Maps {
         Ok(from_bytes(&self.globals.get(&0, 0).context("read GLOBALS")?))
     }
 
-    fn addresses(&self) -> anyhow::Result<BTreeMap<[u8; 4], u32>> {
-        self.addresses.iter().collect::<Result<_, _>>().context("read ADDRESSES")
+    fn addresses(&self) -> anyhow::Result<BTreeMap<Address, u32>> {
+        let entry =
+            |entry: Result<([u8; 16], u32), _>| entry.map(|(address, role)| (Address::from_bytes(address), role));
+        self.addresses.iter().map(entry).collect::<Result<_, _>>().context("read ADDRESSES")
     }
 
-    fn set_addresses(&mut self, wanted: &BTreeMap<[u8; 4], u32>) -> anyhow::Result<()> {
-        sync(&mut self.addresses, wanted).context("write ADDRESSES")
+    fn set_addresses(&mut self, wanted: &BTreeMap<Address, u32>) -> anyhow::Result<()> {
+        let wanted = wanted.iter().map(|(address, role)| ((*address).into(), *role)).collect();
+        sync(&mut self.addresses, &wanted).context("write ADDRESSES")
     }
 
     fn listeners(&self) -> anyhow::Result<Vec<(ListenerKey, Listener)>> {

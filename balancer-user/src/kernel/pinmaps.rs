@@ -15,8 +15,9 @@ use super::{
 type PinBytes = [u8; size_of::<Pin>()];
 type SourceBytes = [u8; size_of::<SourceKey>()];
 
-/// Bits of a source's key that are always compared: those of the service.
+/// Bits of a source's key that are always compared: those of the service. And of an address.
 const SERVICE_BITS: u32 = 32;
+const ADDRESS_BITS: u32 = 128;
 
 /// Handles of the three maps.
 pub(super) struct PinMaps {
@@ -77,7 +78,7 @@ impl PinMaps {
     }
 
     pub(super) fn source(&self, key: &SourceKey) -> Option<Pin> {
-        self.sources.get(&Key::new(2 * SERVICE_BITS, to_bytes(key)), 0).ok().map(|bytes| from_bytes(&bytes))
+        self.sources.get(&Key::new(SERVICE_BITS + ADDRESS_BITS, to_bytes(key)), 0).ok().map(|bytes| from_bytes(&bytes))
     }
 
     pub(super) fn told(&mut self) -> Vec<PinEvent> {

@@ -8,7 +8,7 @@ use super::{
     Backend, Circumstances, Entrance, Hold, Outcome, Refusal, Rules, Service, State, Version, change::find,
     select::reselect,
 };
-use crate::{config::Select, endpoint::Endpoint, label::Label, order::padding_trap};
+use crate::{config::Select, endpoint::Endpoint, family::Family, label::Label, order::padding_trap};
 
 pub(super) fn add(
     state: &mut State,
@@ -32,6 +32,10 @@ pub(super) fn add(
         return Err(Refusal::NoOrder(what));
     }
     check_endpoints(label, endpoints)?;
+    if let Some(other) = endpoints.iter().find(|endpoint| Family::from(endpoint.address) != rules.family) {
+        let (service, label) = (name.to_owned(), label.clone());
+        return Err(Refusal::OtherFamily { service, label, address: other.address, family: rules.family });
+    }
     let mut warnings = shared_addresses(service, endpoints);
     warnings.extend(shared_routes(service, endpoints));
     let routes = service.versions.iter().flat_map(|version| &version.backends).filter_map(|backend| backend.route);

@@ -1,6 +1,6 @@
 //! The verbs: what they ask for and what comes of them.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +11,7 @@ use super::{
 use crate::{
     config::Select,
     endpoint::{Endpoint, Weight},
+    family::Family,
     label::Label,
     order::Order,
 };
@@ -70,7 +71,7 @@ pub enum Verb {
     },
     Weigh {
         label: Label,
-        address: SocketAddrV4,
+        address: SocketAddr,
         weight: Weight,
     },
 }
@@ -132,6 +133,8 @@ impl Sessions {
 pub struct Rules {
     pub select: Select,
     pub order: Order,
+    /// Of the listener, and so of all backends.
+    pub family: Family,
 }
 
 /// What a verb has to know besides the state.

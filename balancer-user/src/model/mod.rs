@@ -28,7 +28,7 @@ mod select;
 mod tests;
 mod weigh;
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -181,7 +181,7 @@ pub enum Hold {
 pub struct Backend {
     /// Index into the kernel's backends.
     pub id: u16,
-    pub address: SocketAddrV4,
+    pub address: SocketAddr,
     #[serde(default)]
     pub route: Option<Route>,
     #[serde(default)]

@@ -3,9 +3,9 @@
 //! A value on the wire is known here by its keyed hash only, like a session's id. What it looks like is said once, when the pin is
 //! made.
 
-use std::{fmt, net::Ipv4Addr, str::FromStr};
+use std::{fmt, net::IpAddr, str::FromStr};
 
-use balancer_ebpf::layout::{MAX_NAME, MAX_PINS, SessionHash};
+use balancer_ebpf::layout::{Address, MAX_NAME, MAX_PINS, SessionHash};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -88,17 +88,31 @@ impl fmt::Display for Carrier {
     }
 }
 
-/// An IPv4 network.
+/// A network, of either family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Network {
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     pub bits: u32,
 }
 
 impl Network {
-    pub fn mask(self) -> u32 {
-        u32::MAX.checked_shl(32 - self.bits).unwrap_or(0)
+    /// Bits of an address of its family.
+    const fn width(address: IpAddr) -> u32 {
+        match address {
+            IpAddr::V4(_) => 32,
+            IpAddr::V6(_) => 128,
+        }
+    }
+
+    /// The length of its prefix where addresses of both families have 128 bits.
+    pub const fn prefix(self) -> u32 {
+        128 - Self::width(self.address) + self.bits
+    }
+
+    /// The bits of its prefix.
+    pub fn mask(self) -> Address {
+        Address::from_bytes(u128::MAX.checked_shl(128 - self.prefix()).unwrap_or(0).to_be_bytes())
     }
 }
 
@@ -106,15 +120,18 @@ impl FromStr for Network {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not an IPv4 network: write one such as 192.0.2.0/24, or an address");
-        let (address, bits) = text.split_once('/').unwrap_or((text, "32"));
-        let (address, bits): (Ipv4Addr, u32) =
-            (address.parse().map_err(|_| wrong())?, bits.parse().map_err(|_| wrong())?);
-        if bits > 32 {
+        let wrong =
+            || format!("`{text}` is not a network: write one such as 192.0.2.0/24 or 2001:db8::/32, or an address");
+        let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
+        let address: IpAddr = address.parse().map_err(|_| wrong())?;
+        let width = Self::width(address);
+        let bits = bits.map_or(Ok(width), |bits| bits.parse().map_err(|_| wrong()))?;
+        // What is mapped is the other family's, and no client has it.
+        if bits > width || Address::from(address).to_ip() != address {
             return Err(wrong());
         }
         let network = Self { address, bits };
-        let address = Ipv4Addr::from(u32::from(address) & network.mask());
+        let address = Address::from(address).and(&network.mask()).to_ip();
         if address != network.address {
             return Err(format!("`{text}` has bits beyond its prefix: write {address}/{bits}"));
         }
@@ -274,14 +291,24 @@ mod tests {
 
     #[test]
     fn networks() {
-        for (text, mask) in [("10.0.0.0/8", 0xff00_0000), ("0.0.0.0/0", 0), ("192.0.2.1/32", u32::MAX)] {
+        for (text, prefix) in
+            [("10.0.0.0/8", 104), ("0.0.0.0/0", 96), ("192.0.2.1/32", 128), ("2001:db8::/32", 32), ("::/0", 0)]
+        {
             let network: Network = text.parse().unwrap();
-            assert_eq!((network.to_string().as_str(), network.mask()), (text, mask));
+            assert_eq!((network.to_string().as_str(), network.prefix()), (text, prefix));
+            let mask: [u8; 16] = network.mask().into();
+            assert_eq!(u128::from_be_bytes(mask).leading_ones(), prefix);
         }
         assert_eq!("192.0.2.1".parse::<Network>().unwrap().bits, 32);
-        for (text, says) in
-            [("10.0.0.1/8", "write 10.0.0.0/8"), ("10.0.0.0/33", "192.0.2.0/24"), ("::1/64", "IPv4"), ("", "IPv4")]
-        {
+        assert_eq!("2001:db8::1".parse::<Network>().unwrap().bits, 128);
+        for (text, says) in [
+            ("10.0.0.1/8", "write 10.0.0.0/8"),
+            ("10.0.0.0/33", "192.0.2.0/24"),
+            ("2001:db8::1/64", "write 2001:db8::/64"),
+            ("2001:db8::/129", "2001:db8::/32"),
+            ("::ffff:10.0.0.0/104", "is not a network"),
+            ("", "is not a network"),
+        ] {
             let error = text.parse::<Network>().unwrap_err();
             assert!(error.contains(says), "{text}: {error}");
         }

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::Left;
-use crate::{endpoint::Route, exit::Failure, label::Label};
+use crate::{endpoint::Route, exit::Failure, family::Family, label::Label};
 
 /// A verb that was understood and not done; the state is as it was.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -27,9 +27,11 @@ pub enum Refusal {
     #[error("version `{label}` has {count} backends; 1 to {limit} are possible")]
     Backends { label: Label, count: usize, limit: usize },
     #[error("version `{label}` names the backend {address} twice")]
-    TwiceBackend { label: Label, address: std::net::SocketAddrV4 },
+    TwiceBackend { label: Label, address: std::net::SocketAddr },
+    #[error("version `{label}` names the backend {address}, but `{service}` listens on {family}")]
+    OtherFamily { service: String, label: Label, address: std::net::SocketAddr, family: Family },
     #[error("version `{label}` of `{service}` has no backend {address}")]
-    NoBackend { service: String, label: Label, address: std::net::SocketAddrV4, known: Vec<std::net::SocketAddrV4> },
+    NoBackend { service: String, label: Label, address: std::net::SocketAddr, known: Vec<std::net::SocketAddr> },
     #[error("version `{label}` has two backends with the route `{route}`")]
     TwiceRoute { label: Label, route: Route },
     #[error("the session table is full: users of `{service}` who are not bound would change their version")]
@@ -87,6 +89,9 @@ impl Refusal {
             Self::NoBackend { known, .. } => {
                 let known: Vec<String> = known.iter().map(ToString::to_string).collect();
                 format!("its backends are: {}", known.join(", "))
+            }
+            Self::OtherFamily { family, .. } => {
+                format!("name an {family} address of that server: a connection does not change its address family here")
             }
             Self::TwiceBackend { .. } => "name each backend once".to_owned(),
             Self::TwiceRoute { .. } => "give each backend the route of its own server".to_owned(),

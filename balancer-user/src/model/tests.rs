@@ -3,10 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{config::Select, order::Order};
+use crate::{config::Select, family::Family, order::Order};
 
-const HIGHEST: Rules = Rules { select: Select::Highest, order: Order::String };
-const EXPLICIT: Rules = Rules { select: Select::Explicit, order: Order::String };
+const HIGHEST: Rules = Rules { select: Select::Highest, order: Order::String, family: Family::V4 };
+const EXPLICIT: Rules = Rules { select: Select::Explicit, order: Order::String, family: Family::V4 };
 
 /// A service `shop` under test.
 struct Shop {

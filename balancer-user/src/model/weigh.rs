@@ -1,6 +1,6 @@
 //! `backend weight`: another share of new sessions for one backend.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use super::{
     Outcome, Refusal, State,
@@ -12,7 +12,7 @@ pub(super) fn weigh(
     state: &mut State,
     name: &str,
     label: &Label,
-    address: SocketAddrV4,
+    address: SocketAddr,
     weight: Weight,
 ) -> Result<Outcome, Refusal> {
     let service = find(state, name)?;

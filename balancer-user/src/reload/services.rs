@@ -90,7 +90,8 @@ fn choice(keys: &mut Keys<'_>, old: &Service, new: &Service, given: &Given<'_>) 
         let mut service = service?.clone();
         reselect(&mut service, rules, given.conditions).map(|switch| switch.to)
     };
-    let [before, after] = [old, new].map(|config| choice(Rules { select: config.select, order: config.order }));
+    let [before, after] = [old, new]
+        .map(|config| choice(Rules { select: config.select, order: config.order, family: config.listen.into() }));
     let all = [
         ("select", show::value(old.select), show::value(new.select)),
         ("order", show::value(old.order), show::value(new.order)),

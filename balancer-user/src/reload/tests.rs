@@ -33,7 +33,7 @@ fn state(config: &Config) -> (State, Conditions) {
     let conditions = Conditions([(0, Condition::Up), (1, Condition::Up)].into());
     for service in &config.services {
         state.ensure_service(&service.name).unwrap();
-        let rules = Rules { select: service.select, order: service.order };
+        let rules = Rules { select: service.select, order: service.order, family: service.listen.into() };
         for version in &service.versions {
             let (label, backends) = (version.label.clone(), version.backends.clone());
             let verb = Verb::Add { label, backends, entrance: Entrance::Normal };

@@ -5,8 +5,8 @@ use std::{cell::Cell, fs, os::unix::fs::PermissionsExt as _, path::Path, sync::A
 use balancer_ebpf::{
     host::Machine,
     layout::{
-        BUCKET_WAYS, Binding, Bucket, Entry, Globals, KIND_ISSUED, KIND_PRESENTED, KIND_RENAMED, Key, MAX_SOURCES,
-        SessionHash, Times,
+        Address, BUCKET_WAYS, Binding, Bucket, Entry, FAMILIES, Globals, KIND_ISSUED, KIND_PRESENTED, KIND_RENAMED,
+        Key, MAX_SOURCES, SessionHash, Times,
     },
     plain::Plain,
     sessions::{Shelf, Table, present, term},
@@ -52,10 +52,9 @@ impl Memory {
             flows: 1,
             stashes: 1,
             bucket_mask: self.0.len() as u32 - 1,
-            source_count: 1,
+            source_count: [1, 0],
             flow_idle_seconds: 1,
-            zero: 0,
-            sources: [[0; 4]; MAX_SOURCES],
+            sources: [[Address::NONE; MAX_SOURCES]; FAMILIES],
         }
     }
 
@@ -99,7 +98,11 @@ fn known() -> Known {
     .unwrap();
     let mut state = State::default();
     state.ensure_service("shop").unwrap();
-    let rules = Rules { select: config.services[0].select, order: config.services[0].order };
+    let rules = Rules {
+        select: config.services[0].select,
+        order: config.services[0].order,
+        family: config.services[0].listen.into(),
+    };
     for (label, address) in [("001", "10.0.2.1:80"), ("002", "10.0.2.2:80")] {
         let verb = Verb::Add {
             label: label.parse().unwrap(),

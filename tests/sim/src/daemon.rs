@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::fmt;
 
 use balancer_ebpf::layout::{
-    BACKEND_UP, BACKEND_USED, Backend, Name, POLICY_POOL, Policy, SERVICE_BLOCKS, ServiceWord, SessionRule,
+    Address, BACKEND_UP, BACKEND_USED, Backend, Name, POLICY_POOL, Policy, SERVICE_BLOCKS, ServiceWord, SessionRule,
     VERSION_BACKENDS, VERSION_SERVES, VersionPolicy,
 };
 use rand::RngExt as _;
@@ -95,11 +95,11 @@ impl Daemon {
     }
 
     /// A backend's entry in the map.
-    pub(crate) fn backend(address: [u8; 4], port: u16) -> Backend {
+    pub(crate) fn backend(address: Address, port: u16) -> Backend {
         Backend {
             address,
             port: port.to_be_bytes(),
-            zero: [0; 2],
+            zero: [0; 6],
             flags: BACKEND_UP | BACKEND_USED,
             weight: 100,
             shunned_until: Cell::new(0),

@@ -8,7 +8,7 @@ pub use audit::audit;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use balancer_ebpf::layout::{FLOW_CLOSING, FLOW_FREE, Flow, Place, ROLE_LISTENER, ROLE_SOURCE, place, slot};
+use balancer_ebpf::layout::{Address, FLOW_CLOSING, FLOW_FREE, Flow, Place, ROLE_LISTENER, ROLE_SOURCE, place, slot};
 use balancer_ebpf::net::{Egress, Hop, fold, sum_bytes};
 use balancer_ebpf::splice;
 use balancer_ebpf::verdict::{Action, Verdict};
@@ -17,6 +17,7 @@ use balancer_ebpf::work::Work;
 use crate::edge::{Kind, Mutation, SimFrame, SimMaps};
 use crate::oracle::Oracle;
 use crate::packet::{ETHERNET, View, distance};
+use crate::wire::Family;
 
 /// Where clients connect to.
 pub(crate) const VIP: [u8; 4] = [10, 0, 0, 1];
@@ -39,7 +40,9 @@ const SHUN_SILENT: u64 = 3_000_000;
 pub(crate) struct Director {
     pub(crate) maps: SimMaps,
     work: Box<Work>,
-    pub(crate) routes: Vec<([u8; 4], Hop)>,
+    family: Family,
+    /// As the core asks for them.
+    routes: Vec<(Address, Hop)>,
     pub(crate) xdp: bool,
     pub(crate) partial: bool,
     pub(crate) mutation: Mutation,
@@ -84,6 +87,7 @@ type Outcome = (Verdict, Vec<(Egress, Vec<u8>)>);
 impl Director {
     pub(crate) fn new(
         maps: SimMaps,
+        family: Family,
         routes: Vec<([u8; 4], Hop)>,
         xdp: bool,
         partial: bool,
@@ -93,7 +97,8 @@ impl Director {
         Self {
             maps,
             work: work(),
-            routes,
+            family,
+            routes: routes.into_iter().map(|(address, hop)| (family.address(address), hop)).collect(),
             xdp,
             partial,
             mutation,
@@ -180,7 +185,16 @@ impl Director {
         let ingress = Egress { interface, flags: 0 };
         loop {
             let routes = &self.routes;
-            let mut frame = SimFrame { bytes: bytes.clone(), kind, ingress, routes, copies: Vec::new(), falsified: 0 };
+            let mut frame = SimFrame {
+                bytes: bytes.clone(),
+                kind,
+                ingress,
+                routes,
+                copies: Vec::new(),
+                falsified: 0,
+                tagged: false,
+                base: 0,
+            };
             let verdict = splice::direct(&self.maps, &mut frame, &mut self.work);
             let mut leaving = frame.copies;
             match verdict.action() {
@@ -239,7 +253,8 @@ impl Director {
         out: &View,
         oracle: &mut Oracle,
     ) -> Result<(), String> {
-        let Some((_, hop)) = self.routes.iter().find(|(address, _)| *address == out.destination) else {
+        let destination = self.family.address(out.destination);
+        let Some((_, hop)) = self.routes.iter().find(|(address, _)| *address == destination) else {
             return Err("nobody has this address".into());
         };
         if frame[..12] != hop.macs {
@@ -305,9 +320,10 @@ impl Director {
         }
         let to = (out.destination, out.destination_port);
         let mut flows = self.maps.flows.iter().map(RefCell::borrow);
-        let flow = flows.find(|flow| flow.state != FLOW_FREE && client(flow) == to && flow.leg.address != [0; 4])?;
+        let flow =
+            flows.find(|flow| flow.state != FLOW_FREE && client(flow) == to && flow.leg.address.last() != [0; 4])?;
         let port = u16::from_be_bytes(flow.leg.source_port);
-        Some(Cut::OfBackend(flow.leg.address, port, out.seq.wrapping_sub(flow.leg.to_client), out.len))
+        Some(Cut::OfBackend(flow.leg.address.last(), port, out.seq.wrapping_sub(flow.leg.to_client), out.len))
     }
 
     /// The flow that is joined to the leg at a source port.
@@ -329,8 +345,9 @@ fn work() -> Box<Work> {
 }
 
 /// The roles of the director's addresses.
-pub(crate) fn roles(shared: bool) -> Vec<([u8; 4], u32)> {
-    if shared { vec![(VIP, ROLE_LISTENER | ROLE_SOURCE)] } else { vec![(VIP, ROLE_LISTENER), (SOURCE, ROLE_SOURCE)] }
+pub(crate) fn roles(family: Family, shared: bool) -> Vec<(Address, u32)> {
+    let [vip, source] = [VIP, SOURCE].map(|address| family.address(address));
+    if shared { vec![(vip, ROLE_LISTENER | ROLE_SOURCE)] } else { vec![(vip, ROLE_LISTENER), (source, ROLE_SOURCE)] }
 }
 
 /// A backend's number, from its address.
@@ -340,7 +357,7 @@ pub(crate) fn backend_index(address: [u8; 4]) -> usize {
 
 /// A flow's client.
 fn client(flow: &Flow) -> ([u8; 4], u16) {
-    (flow.key.client, u16::from_be_bytes(flow.key.client_port))
+    (flow.key.client.last(), u16::from_be_bytes(flow.key.client_port))
 }
 
 /// The slot whose leg starts at a port.
@@ -366,22 +383,34 @@ fn blocks(view: &View, out: &View) -> Result<(), String> {
 /// Leaves only the pseudo-header's sum in the TCP checksum, as a sender does whose hardware completes it.
 fn strip(frame: &mut [u8]) {
     let sum = pseudo(frame);
-    frame[50..52].copy_from_slice(&sum.to_ne_bytes());
+    let at = tcp(frame);
+    frame[at + 16..at + 18].copy_from_slice(&sum.to_ne_bytes());
 }
 
 /// Completes a partial checksum, as the hardware does; an error if it is not the pseudo-header's sum.
 fn complete(frame: &mut [u8]) -> Result<(), String> {
     let sum = pseudo(frame);
-    let found = u16::from_ne_bytes([frame[50], frame[51]]);
+    let at = tcp(frame);
+    let found = u16::from_ne_bytes([frame[at + 16], frame[at + 17]]);
     if found != sum {
         return Err(format!("a partial checksum of {found:04x}, not {sum:04x}"));
     }
-    let check = !fold(sum_bytes(&frame[34..]));
-    frame[50..52].copy_from_slice(&check.to_ne_bytes());
+    let check = !fold(sum_bytes(&frame[at..]));
+    frame[at + 16..at + 18].copy_from_slice(&check.to_ne_bytes());
     Ok(())
 }
 
+/// Where the TCP header begins.
+fn tcp(frame: &[u8]) -> usize {
+    ETHERNET + Family::of_frame(frame).header()
+}
+
 fn pseudo(frame: &[u8]) -> u16 {
-    let len = (frame.len() - ETHERNET - 20) as u16;
-    fold(sum_bytes(&frame[26..34]) + u64::from(6u16.to_be()) + u64::from(len.to_be()))
+    let at = tcp(frame);
+    let len = (frame.len() - at) as u16;
+    let addresses = match Family::of_frame(frame) {
+        Family::V4 => 26..34,
+        Family::V6 => 22..54,
+    };
+    fold(sum_bytes(&frame[addresses]) + u64::from(6u16.to_be()) + u64::from(len.to_be()))
 }

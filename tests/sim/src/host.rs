@@ -11,13 +11,14 @@ use smoltcp::phy::{ChecksumCapabilities, Device, DeviceCapabilities, Medium, RxT
 use smoltcp::socket::tcp::{self, State};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{
-    HardwareAddress, IpAddress, IpCidr, IpProtocol, Ipv4Address, Ipv4Packet, Ipv4Repr, TcpControl, TcpPacket, TcpRepr,
+    HardwareAddress, IpAddress, IpCidr, IpProtocol, IpRepr, Ipv4Packet, Ipv6Packet, TcpControl, TcpPacket, TcpRepr,
     TcpSeqNumber,
 };
 
 use crate::monitor::Monitor;
 use crate::packet::{ETHERNET, View, distance};
 use crate::plan::Stack;
+use crate::wire::Family;
 
 /// Microseconds that a segment may be under way, with what it makes others send.
 pub(crate) const LATE: u64 = 5_000_000;
@@ -52,6 +53,7 @@ impl Connection {
 /// A host.
 pub(crate) struct Host {
     pub(crate) address: [u8; 4],
+    family: Family,
     pub(crate) mac: [u8; 6],
     /// The director's address on this link.
     pub(crate) gateway: [u8; 6],
@@ -65,15 +67,23 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn new(address: [u8; 4], mac: [u8; 6], gateway: [u8; 6], stack: Stack, seed: u64) -> Self {
+    pub(crate) fn new(
+        family: Family,
+        address: [u8; 4],
+        mac: [u8; 6],
+        gateway: [u8; 6],
+        stack: Stack,
+        seed: u64,
+    ) -> Self {
         let mut wire = Wire { incoming: VecDeque::new(), outgoing: Vec::new(), mtu: stack.mtu };
         let mut config = Config::new(HardwareAddress::Ip);
         config.random_seed = seed;
         let mut interface = Interface::new(config, &mut wire, Instant::ZERO);
         interface.update_ip_addrs(|addresses| {
-            let _ = addresses.push(IpCidr::new(ip(address), 8));
+            let _ = addresses.push(IpCidr::new(family.ip(address), 8));
         });
-        Self { address, mac, gateway, stack, clock: (seed >> 32) as u32, wire, interface, nobody: SocketSet::new([]) }
+        let nobody = SocketSet::new([]);
+        Self { address, family, mac, gateway, stack, clock: (seed >> 32) as u32, wire, interface, nobody }
     }
 
     fn connection(&self) -> Connection {
@@ -103,7 +113,7 @@ impl Host {
     pub(crate) fn connect(&mut self, from: u16, to: ([u8; 4], u16)) -> Connection {
         let mut connection = self.connection();
         let socket = connection.sockets.get_mut::<tcp::Socket<'static>>(connection.handle);
-        socket.connect(self.interface.context(), (ip(to.0), to.1), from).expect("a fresh socket connects");
+        socket.connect(self.interface.context(), (self.family.ip(to.0), to.1), from).expect("a fresh socket connects");
         connection
     }
 
@@ -118,7 +128,7 @@ impl Host {
         let mut packet = frame[ETHERNET..].to_vec();
         self.leave_out(&mut packet);
         if let Some(acked) = connection.as_ref().and_then(|connection| connection.monitor.acked()) {
-            lift(&mut packet, acked);
+            lift(self.family, &mut packet, acked);
         }
         self.wire.incoming.push_back(packet);
         let sockets = connection.map_or(&mut self.nobody, |connection| &mut connection.sockets);
@@ -153,19 +163,13 @@ impl Host {
             timestamp: None,
             payload: &[],
         };
-        let address = |[a, b, c, d]: [u8; 4]| Ipv4Address::new(a, b, c, d);
-        let ip = Ipv4Repr {
-            src_addr: address(syn.destination),
-            dst_addr: address(syn.source),
-            next_header: IpProtocol::Tcp,
-            payload_len: tcp.buffer_len(),
-            hop_limit: 64,
-        };
-        let mut packet = vec![0; ip.buffer_len() + tcp.buffer_len()];
+        let (source, destination) = (self.family.ip(syn.destination), self.family.ip(syn.source));
+        let ip = IpRepr::new(source, destination, IpProtocol::Tcp, tcp.buffer_len(), 64);
+        let mut packet = vec![0; ip.buffer_len()];
         let sums = ChecksumCapabilities::default();
-        ip.emit(&mut Ipv4Packet::new_unchecked(&mut packet[..]), &sums);
-        let (source, destination) = (IpAddress::Ipv4(ip.src_addr), IpAddress::Ipv4(ip.dst_addr));
-        tcp.emit(&mut TcpPacket::new_unchecked(&mut packet[20..]), &source, &destination, &sums);
+        ip.emit(&mut packet[..], &sums);
+        let header = self.family.header();
+        tcp.emit(&mut TcpPacket::new_unchecked(&mut packet[header..]), &source, &destination, &sums);
         self.wire.outgoing.push(packet);
     }
 
@@ -193,12 +197,12 @@ impl Host {
     fn wrap(&self, mut packet: Vec<u8>) -> Vec<u8> {
         self.leave_out(&mut packet);
         if self.stack.nops {
-            lay_out(&mut packet);
+            lay_out(self.family, &mut packet);
         }
         let mut frame = Vec::with_capacity(ETHERNET + packet.len());
         frame.extend_from_slice(&self.gateway);
         frame.extend_from_slice(&self.mac);
-        frame.extend_from_slice(&[0x08, 0x00]);
+        frame.extend_from_slice(&self.family.ethertype());
         frame.append(&mut packet);
         frame
     }
@@ -207,9 +211,8 @@ impl Host {
 impl Host {
     /// Makes of a SYN what one is that does not speak of what the host does not know. smoltcp knows it all.
     fn leave_out(&self, packet: &mut [u8]) {
-        let ip = Ipv4Packet::new_unchecked(&*packet);
-        let (source, destination) = (IpAddress::Ipv4(ip.src_addr()), IpAddress::Ipv4(ip.dst_addr()));
-        let mut tcp = TcpPacket::new_unchecked(&mut packet[20..]);
+        let (source, destination) = ends(self.family, packet);
+        let mut tcp = TcpPacket::new_unchecked(&mut packet[self.family.header()..]);
         if !tcp.syn() {
             return;
         }
@@ -237,10 +240,9 @@ impl Host {
 
 /// Lifts an old acknowledgement of a segment with data. smoltcp drops such a segment as a whole; everybody else takes the
 /// data (RFC 9293, section 3.10.7.4, fifth), and it is the director's right to acknowledge earlier than the backend.
-fn lift(packet: &mut [u8], acked: u32) {
-    let ip = Ipv4Packet::new_unchecked(&*packet);
-    let (source, destination) = (IpAddress::Ipv4(ip.src_addr()), IpAddress::Ipv4(ip.dst_addr()));
-    let mut tcp = TcpPacket::new_unchecked(&mut packet[20..]);
+fn lift(family: Family, packet: &mut [u8], acked: u32) {
+    let (source, destination) = ends(family, packet);
+    let mut tcp = TcpPacket::new_unchecked(&mut packet[family.header()..]);
     let old = tcp.ack() && distance(tcp.ack_number().0 as u32, acked) < 0;
     if old && tcp.segment_len() != 0 && !tcp.rst() {
         tcp.set_ack_number(TcpSeqNumber(acked as i32));
@@ -249,19 +251,29 @@ fn lift(packet: &mut [u8], acked: u32) {
 }
 
 /// Moves a lone timestamp behind two NOPs.
-fn lay_out(packet: &mut [u8]) {
-    let plain = packet[32] >> 4 == 8 && packet[40..42] == [8, 10] && packet[50..52] == [0, 0];
+fn lay_out(family: Family, packet: &mut [u8]) {
+    let (source, destination) = ends(family, packet);
+    let tcp = &mut packet[family.header()..];
+    let plain = tcp[12] >> 4 == 8 && tcp[20..22] == [8, 10] && tcp[30..32] == [0, 0];
     if plain {
-        packet.copy_within(40..50, 42);
-        packet[40..42].fill(1);
-        let ip = Ipv4Packet::new_unchecked(&*packet);
-        let (source, destination) = (IpAddress::Ipv4(ip.src_addr()), IpAddress::Ipv4(ip.dst_addr()));
-        TcpPacket::new_unchecked(&mut packet[20..]).fill_checksum(&source, &destination);
+        tcp.copy_within(20..30, 22);
+        tcp[20..22].fill(1);
+        TcpPacket::new_unchecked(tcp).fill_checksum(&source, &destination);
     }
 }
 
-fn ip([a, b, c, d]: [u8; 4]) -> IpAddress {
-    IpAddress::Ipv4(Ipv4Address::new(a, b, c, d))
+/// Source and destination of a packet.
+fn ends(family: Family, packet: &[u8]) -> (IpAddress, IpAddress) {
+    match family {
+        Family::V4 => {
+            let ip = Ipv4Packet::new_unchecked(packet);
+            (IpAddress::Ipv4(ip.src_addr()), IpAddress::Ipv4(ip.dst_addr()))
+        }
+        Family::V6 => {
+            let ip = Ipv6Packet::new_unchecked(packet);
+            (IpAddress::Ipv6(ip.src_addr()), IpAddress::Ipv6(ip.dst_addr()))
+        }
+    }
 }
 
 fn instant(now: u64) -> Instant {

@@ -32,6 +32,7 @@ mod plan;
 mod report;
 mod tally;
 mod trace;
+mod wire;
 mod world;
 
 pub use director::audit;

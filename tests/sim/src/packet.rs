@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use smoltcp::wire::{IpAddress, Ipv4Packet, TcpOption, TcpPacket};
+use smoltcp::wire::{IpAddress, IpProtocol, Ipv4Packet, Ipv6Packet, TcpOption, TcpPacket};
+
+use crate::wire::{Family, known};
 
 /// Bytes of the Ethernet header, which smoltcp never sees here.
 pub(crate) const ETHERNET: usize = 14;
@@ -33,20 +35,18 @@ pub(crate) struct View {
 impl View {
     /// Reads a whole Ethernet frame and checks both checksums.
     pub(crate) fn of(frame: &[u8]) -> Result<Self, String> {
-        let ip = Ipv4Packet::new_checked(frame.get(ETHERNET..).unwrap_or_default()).map_err(|_| "a cut IPv4 header")?;
-        if !ip.verify_checksum() {
-            return Err("a bad IPv4 checksum".into());
-        }
-        if ETHERNET + usize::from(ip.total_len()) != frame.len() {
-            return Err(format!("{} bytes, but IPv4 speaks of {}", frame.len() - ETHERNET, ip.total_len()));
-        }
-        let tcp = TcpPacket::new_checked(ip.payload()).map_err(|_| "a cut TCP header")?;
-        if !tcp.verify_checksum(&IpAddress::Ipv4(ip.src_addr()), &IpAddress::Ipv4(ip.dst_addr())) {
+        let bytes = frame.get(ETHERNET..).unwrap_or_default();
+        let (ends, payload) = match Family::of_frame(frame) {
+            Family::V4 => ipv4(bytes)?,
+            Family::V6 => ipv6(bytes)?,
+        };
+        let tcp = TcpPacket::new_checked(payload).map_err(|_| "a cut TCP header")?;
+        if !tcp.verify_checksum(&ends.0, &ends.1) {
             return Err("a bad TCP checksum".into());
         }
         let mut view = Self {
-            source: ip.src_addr().octets(),
-            destination: ip.dst_addr().octets(),
+            source: known_as(ends.0)?,
+            destination: known_as(ends.1)?,
             source_port: tcp.src_port(),
             destination_port: tcp.dst_port(),
             seq: tcp.seq_number().0 as u32,
@@ -78,6 +78,40 @@ impl View {
     /// The sequence number behind the segment, its SYN and FIN included.
     pub(crate) fn end(&self) -> u32 {
         self.seq.wrapping_add(self.len + u32::from(self.syn) + u32::from(self.fin))
+    }
+}
+
+type Read<'a> = Result<((IpAddress, IpAddress), &'a [u8]), String>;
+
+/// Source, destination and payload of a whole IPv4 packet.
+fn ipv4(bytes: &[u8]) -> Read<'_> {
+    let ip = Ipv4Packet::new_checked(bytes).map_err(|_| "a cut IPv4 header")?;
+    if !ip.verify_checksum() {
+        return Err("a bad IPv4 checksum".into());
+    }
+    if usize::from(ip.total_len()) != bytes.len() {
+        return Err(format!("{} bytes, but IPv4 speaks of {}", bytes.len(), ip.total_len()));
+    }
+    Ok(((IpAddress::Ipv4(ip.src_addr()), IpAddress::Ipv4(ip.dst_addr())), ip.payload()))
+}
+
+/// The same of IPv6.
+fn ipv6(bytes: &[u8]) -> Read<'_> {
+    let ip = Ipv6Packet::new_checked(bytes).map_err(|_| "a cut IPv6 header")?;
+    if ip.next_header() != IpProtocol::Tcp {
+        return Err(format!("IPv6 with the next header {}", ip.next_header()));
+    }
+    if ip.total_len() != bytes.len() {
+        return Err(format!("{} bytes, but IPv6 speaks of {}", bytes.len(), ip.total_len()));
+    }
+    Ok(((IpAddress::Ipv6(ip.src_addr()), IpAddress::Ipv6(ip.dst_addr())), ip.payload()))
+}
+
+/// Whose address it is.
+fn known_as(address: IpAddress) -> Result<[u8; 4], String> {
+    match address {
+        IpAddress::Ipv4(address) => Ok(address.octets()),
+        IpAddress::Ipv6(address) => known(address.octets()),
     }
 }
 

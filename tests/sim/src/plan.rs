@@ -2,6 +2,8 @@
 
 use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
 
+use crate::wire::Family;
+
 /// The generator of everything that is random. Named, because `SmallRng` may become another one, and a seed should go on
 /// meaning what it meant.
 pub(crate) type Random = Xoshiro256PlusPlus;
@@ -64,6 +66,8 @@ pub(crate) struct Plan {
     pub(crate) scales: bool,
     pub(crate) mss: u32,
     pub(crate) scale: u32,
+    /// What it speaks.
+    pub(crate) family: Family,
     /// The legs' source address is the listener's own.
     pub(crate) shared_address: bool,
     /// Backends die and come back.
@@ -110,6 +114,7 @@ pub(crate) struct Plan {
 impl Plan {
     /// The plan of a seed, and the generator for what follows.
     pub(crate) fn of(seed: u64) -> (Self, Random) {
+        let family = Family::of(seed);
         let mut random = Random::seed_from_u64(seed);
         let r = &mut random;
         let rough = r.random_bool(0.6);
@@ -119,6 +124,11 @@ impl Plan {
         let clients: Vec<Stack> = (0..r.random_range(1..=3)).map(|_| stack(r, nops, None)).collect();
         let backend = Options { timestamps, sack, scale: scales };
         let backends: Vec<Stack> = (0..r.random_range(2..=6)).map(|_| stack(r, nops, Some(backend))).collect();
+        // Less than that no link of IPv6 has (RFC 8200, section 5).
+        let least = if family == Family::V6 { 1280 } else { 0 };
+        let [clients, backends] = [clients, backends].map(|stacks| {
+            stacks.into_iter().map(|stack| Stack { mtu: stack.mtu.max(least), ..stack }).collect::<Vec<_>>()
+        });
         let xdp = r.random_bool(0.4);
         // XDP cannot do with partial checksums, and is not used where they come.
         let partial = !xdp && r.random_bool(0.4);
@@ -134,6 +144,7 @@ impl Plan {
             damage: if damaging { r.random_range(0.0..0.03) } else { 0.0 },
         };
         let plan = Self {
+            family,
             front: link(r),
             back: link(r),
             tabs: r.random_range(1..=3),
@@ -148,7 +159,7 @@ impl Plan {
             timestamps,
             sack,
             scales,
-            mss: mtu as u32 - 40,
+            mss: (mtu - family.header() - 20) as u32,
             scale: r.random_range(0..=7),
             shared_address: r.random_bool(0.3),
             deaths: if r.random_bool(0.6) { r.random_range(1..=4) } else { 0 },

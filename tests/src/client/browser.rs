@@ -1,6 +1,6 @@
 //! A browser: a cookie jar and a kept-alive connection.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
@@ -30,7 +30,7 @@ pub struct Whoami {
 #[derive(Debug)]
 pub struct Browser {
     node: Node,
-    to: SocketAddrV4,
+    to: SocketAddr,
     connection: Option<Connection>,
     session: Option<String>,
     connections: u64,
@@ -38,7 +38,7 @@ pub struct Browser {
 
 impl Browser {
     /// A browser inside `node` that has not connected yet.
-    pub fn new(node: &Node, to: SocketAddrV4) -> Self {
+    pub fn new(node: &Node, to: SocketAddr) -> Self {
         Self { node: node.clone(), to, connection: None, session: None, connections: 0 }
     }
 

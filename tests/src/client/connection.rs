@@ -3,7 +3,7 @@
 mod receive;
 
 use std::io::Write;
-use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -28,30 +28,33 @@ pub struct Connection {
 
 impl Connection {
     /// Connects from inside `node`.
-    pub fn open(node: &Node, to: SocketAddrV4) -> Result<Self> {
+    pub fn open(node: &Node, to: SocketAddr) -> Result<Self> {
         node.run(|| Self::here(to))
     }
 
     /// Connects from the namespace that the calling thread is in.
-    pub fn here(to: SocketAddrV4) -> Result<Self> {
-        let stream = TcpStream::connect_timeout(&to.into(), PATIENCE).with_context(|| format!("connect to {to}"))?;
+    pub fn here(to: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect_timeout(&to, PATIENCE).with_context(|| format!("connect to {to}"))?;
         Self::over(stream, to)
     }
 
     /// Connects from one of several addresses that `node` has.
-    pub fn open_from(node: &Node, from: Ipv4Addr, to: SocketAddrV4) -> Result<Self> {
+    pub fn open_from(node: &Node, from: impl Into<IpAddr>, to: SocketAddr) -> Result<Self> {
+        let from = from.into();
         node.run(|| Self::here_from(from, to))
     }
 
     /// The same from the namespace that the calling thread is in.
-    pub fn here_from(from: Ipv4Addr, to: SocketAddrV4) -> Result<Self> {
-        let socket = net::socket(AddressFamily::INET, SocketType::STREAM, None).context("make a socket")?;
-        net::bind(&socket, &SocketAddrV4::new(from, 0)).with_context(|| format!("bind {from}"))?;
+    pub fn here_from(from: impl Into<IpAddr>, to: SocketAddr) -> Result<Self> {
+        let from = from.into();
+        let family = if from.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+        let socket = net::socket(family, SocketType::STREAM, None).context("make a socket")?;
+        net::bind(&socket, &SocketAddr::new(from, 0)).with_context(|| format!("bind {from}"))?;
         net::connect(&socket, &to).with_context(|| format!("connect to {to}"))?;
         Self::over(socket.into(), to)
     }
 
-    fn over(stream: TcpStream, to: SocketAddrV4) -> Result<Self> {
+    fn over(stream: TcpStream, to: SocketAddr) -> Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;

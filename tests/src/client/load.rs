@@ -1,6 +1,6 @@
 //! Many browsers at once that notice each wrong answer, beside whatever a test does to the balancer.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -25,7 +25,7 @@ pub enum Expect {
 #[derive(Clone, Debug)]
 pub struct Load {
     /// What they connect to.
-    pub to: SocketAddrV4,
+    pub to: SocketAddr,
     /// How many of them.
     pub browsers: usize,
     /// What may happen to a session.
@@ -40,7 +40,7 @@ pub struct Load {
 
 impl Load {
     /// Sixteen browsers without pause that keep connection and session.
-    pub fn new(to: SocketAddrV4) -> Self {
+    pub fn new(to: SocketAddr) -> Self {
         Self {
             to,
             browsers: 16,

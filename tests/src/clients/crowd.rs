@@ -1,6 +1,6 @@
 //! A thousand people and more, a few of them at a time, in any order.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::{Result, ensure};
 use rand::rngs::Xoshiro256PlusPlus;
@@ -82,7 +82,7 @@ impl Client for Crowd {
 struct Door {
     node: Node,
     from: Ipv4Addr,
-    to: SocketAddrV4,
+    to: SocketAddr,
 }
 
 impl Door {

@@ -1,7 +1,7 @@
 //! nginx at the client as a pooling proxy: many people's requests, mixed over few kept-alive connections to the virtual address.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -13,7 +13,7 @@ use crate::lab::process::Process;
 /// Connections to the virtual address that are kept.
 pub const KEPT: usize = 16;
 /// Where it listens, in the client's namespace.
-pub const ADDRESS: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8000);
+pub const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
 
 /// Starts it and waits until it answers.
 pub fn start(lab: &Lab) -> Result<Process> {

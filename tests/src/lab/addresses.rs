@@ -1,6 +1,6 @@
 //! The addresses of one lab, all inside a /16 of its own, so that labs can run beside each other.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// How many source addresses the director has for its legs.
 pub const SOURCES: u8 = 4;
@@ -14,6 +14,8 @@ pub const SOURCES: u8 = 4;
 /// | `10.N.i.250` | the relay on a link (client: `i` = 0), where it speaks for itself |
 /// | `10.N.254.1` … `.4` | source addresses of legs, on the director's `lo` |
 /// | `10.N.255.1` | the virtual address, on the director's `lo` |
+///
+/// In a lab over IPv6 every one of them has a [twin] beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addresses {
     network: u8,
@@ -36,6 +38,11 @@ impl Addresses {
     /// The whole /16, as `ip route` writes it.
     pub fn prefix(self) -> String {
         format!("10.{}.0.0/16", self.network)
+    }
+
+    /// The same of what is beside it.
+    pub fn prefix6(self) -> String {
+        format!("fd0a:{:x}::/32", self.network)
     }
 
     /// The virtual address that clients connect to.
@@ -81,6 +88,31 @@ impl Addresses {
     fn at(self, third: u8, fourth: u8) -> Ipv4Addr {
         Ipv4Addr::new(10, self.network, third, fourth)
     }
+}
+
+/// What the service of a lab is reached over, and its backends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Family {
+    #[default]
+    V4,
+    /// IPv4 is there too, for whoever has business with a host besides.
+    V6,
+}
+
+impl Family {
+    /// The address of this family that a host has.
+    pub fn of(self, address: Ipv4Addr) -> IpAddr {
+        match self {
+            Self::V4 => address.into(),
+            Self::V6 => twin(address).into(),
+        }
+    }
+}
+
+/// The IPv6 address that a host has beside one of IPv4: `fd0a:N:i::h` beside `10.N.i.h`.
+pub fn twin(address: Ipv4Addr) -> Ipv6Addr {
+    let [a, b, c, d] = address.octets().map(u16::from);
+    Ipv6Addr::new(0xfd00 | a, b, c, 0, 0, 0, 0, d)
 }
 
 fn link(index: usize) -> u8 {

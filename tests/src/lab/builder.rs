@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 
+use super::addresses::Family;
 use super::network::{Blueprint, ETHERNET_MTU, RELAY};
 use super::node::Node;
 use super::registry::{self, Claim};
@@ -67,6 +68,7 @@ pub struct Builder {
     relay: Option<RelayPlace>,
     offloads: Offloads,
     mtu: u16,
+    family: Family,
 }
 
 impl Builder {
@@ -80,6 +82,7 @@ impl Builder {
             relay: None,
             offloads: Offloads::On,
             mtu: ETHERNET_MTU,
+            family: Family::V4,
         }
     }
 
@@ -125,9 +128,16 @@ impl Builder {
         Self { mtu, ..self }
     }
 
+    /// What clients and backends speak, IPv4 unless told.
+    #[must_use]
+    pub fn family(self, family: Family) -> Self {
+        Self { family, ..self }
+    }
+
     /// Builds it: about a tenth of a second.
     pub fn build(self) -> Result<Lab> {
         ensure!((1..=200).contains(&self.backends), "a lab has 1 to 200 backends, not {}", self.backends);
+        ensure!(self.family == Family::V4 || self.client == ClientPlace::Namespace, "a client on the host speaks IPv4");
         ensure!((1..=200).contains(&self.client_addresses), "a client has 1 to 200 addresses");
         // From here on an early return drops the remains, and with them all that was made.
         let remains = Remains(registry::claim(&self.label)?);
@@ -142,6 +152,7 @@ impl Builder {
             relay: self.relay,
             offloads: self.offloads,
             mtu: self.mtu,
+            family: self.family,
         };
         blueprint.make_namespaces()?;
         let named = |role: &str, address| Node::named(&blueprint.namespace(role), role, address, directory);
@@ -161,6 +172,6 @@ impl Builder {
         let relay = blueprint
             .join(&client, &director, relay.as_ref(), &backends)
             .with_context(|| format!("build the lab {name}"))?;
-        Ok(Lab { client, director, backends, hook: self.hook, relay, remains })
+        Ok(Lab { client, director, backends, hook: self.hook, family: self.family, relay, remains })
     }
 }

@@ -125,7 +125,7 @@ flow_idle = "{flow_idle}"
             r#"
 [[service]]
 name = "{name}"
-listen = "{vip}:80"
+listen = "{service}"
 select = "{select}"
 order = "string"
 cookie = "JSESSIONID"
@@ -141,7 +141,7 @@ timeout = "{health_timeout}"
             health_timeout = self.health_timeout,
             service_lines = self.service_lines,
             health_lines = self.health_lines,
-            vip = lab.vip(),
+            service = lab.service(),
             pool_legs = self.pool_legs.map_or_else(String::new, |legs| format!("pool_legs = {legs}\n")),
         );
         for (label, backends) in self.versions {

@@ -1,11 +1,12 @@
 //! Builds a lab's network: namespaces, veth pairs, addresses, routes, and what the chosen hook needs.
 
 use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use super::addresses::Addresses;
+use super::addresses::{Addresses, Family, twin};
 use super::node::Node;
 use super::relay::{FAR, NEAR, Relay};
 use super::remains::host_interface;
@@ -29,6 +30,7 @@ pub(crate) struct Blueprint<'a> {
     pub(crate) relay: Option<RelayPlace>,
     pub(crate) offloads: Offloads,
     pub(crate) mtu: u16,
+    pub(crate) family: Family,
 }
 
 /// MTU of an interface that nobody has told otherwise.
@@ -73,10 +75,10 @@ impl Blueprint<'_> {
         backends: &[Node],
     ) -> Result<Option<Relay>> {
         for node in backends.iter().chain([director]).chain(relay) {
-            node.run(settings_of_router).with_context(|| format!("set up {}", node.role()))?;
+            node.run(|| settings_of_router(self.family)).with_context(|| format!("set up {}", node.role()))?;
         }
         if self.client == ClientPlace::Namespace {
-            client.run(settings_of_router).context("set up the client")?;
+            client.run(|| settings_of_router(self.family)).context("set up the client")?;
         }
         run_batch(Command::new("ip"), &self.links()).context("make veth pairs")?;
         if self.client == ClientPlace::Host {
@@ -114,9 +116,27 @@ impl Blueprint<'_> {
         }
         let relay = relay.map(|node| Relay::start(node, node.address())).transpose().context("start the relay")?;
         let clients = (0..self.client_addresses).map(|index| self.addresses.client_nth(index));
-        let neighbours: Vec<_> = backends.iter().map(Node::address).chain(clients).collect();
+        let neighbours = backends.iter().map(Node::address).chain(clients).flat_map(|address| self.with_twin(address));
+        let neighbours: Vec<IpAddr> = neighbours.collect();
         director.run(|| meet(&neighbours)).context("resolve the director's neighbours")?;
         Ok(relay)
+    }
+
+    /// An address, and its twin if the lab has IPv6.
+    fn with_twin(&self, address: Ipv4Addr) -> impl Iterator<Item = IpAddr> + use<> {
+        let six = (self.family == Family::V6).then(|| twin(address).into());
+        [address.into()].into_iter().chain(six)
+    }
+
+    /// Gives an interface an address, alone or as one of a link, and the same of its twin. Nobody looks whether somebody else has
+    /// that one.
+    fn address(&self, address: Ipv4Addr, bits: u8, interface: &str) -> String {
+        let one = |address: IpAddr| match (address, bits) {
+            (IpAddr::V4(_), _) => format!("address add {address}/{bits} dev {interface}\n"),
+            (IpAddr::V6(_), 32) => format!("address add {address}/128 dev {interface} nodad\n"),
+            (IpAddr::V6(_), _) => format!("address add {address}/64 dev {interface} nodad\n"),
+        };
+        self.with_twin(address).map(one).collect()
     }
 
     fn links(&self) -> String {
@@ -150,12 +170,13 @@ impl Blueprint<'_> {
         let addresses = self.addresses;
         let mut batch = "link set lo up\n".to_owned();
         for address in addresses.sources().into_iter().chain([addresses.vip()]) {
-            batch += &format!("address add {address}/32 dev lo\n");
+            batch += &self.address(address, 32, "lo");
         }
-        batch += &format!("address add {}/24 dev {CLIENT_INTERFACE}\n", addresses.director());
+        batch += &self.address(addresses.director(), 24, CLIENT_INTERFACE);
         batch += &format!("link set {CLIENT_INTERFACE} up\n");
         for index in 1..=self.backends {
-            batch += &format!("address add {}/24 dev b{index}\nlink set b{index} up\n", addresses.gateway(index));
+            batch += &self.address(addresses.gateway(index), 24, &format!("b{index}"));
+            batch += &format!("link set b{index} up\n");
         }
         batch
     }
@@ -164,18 +185,21 @@ impl Blueprint<'_> {
         let (addresses, end) = (self.addresses, self.client_end());
         let mut batch = "link set lo up\n".to_owned();
         for index in 0..self.client_addresses {
-            batch += &format!("address add {}/24 dev {end}\n", addresses.client_nth(index));
+            batch += &self.address(addresses.client_nth(index), 24, &end);
         }
-        batch + &format!("link set {end} up\nroute add {} via {}\n", addresses.prefix(), addresses.director())
+        batch += &format!("link set {end} up\nroute add {} via {}\n", addresses.prefix(), addresses.director());
+        if self.family == Family::V6 {
+            batch += &format!("route add {} via {}\n", addresses.prefix6(), twin(addresses.director()));
+        }
+        batch
     }
 
     fn backend(&self, index: usize) -> String {
         let addresses = self.addresses;
-        format!(
-            "link set lo up\naddress add {}/24 dev eth0\nlink set eth0 up\nroute add default via {}\n",
-            addresses.backend(index),
-            addresses.gateway(index)
-        )
+        let (own, gateway) = (addresses.backend(index), addresses.gateway(index));
+        let up = "link set eth0 up\n";
+        let routes = self.with_twin(gateway).map(|gateway| format!("route add default via {gateway}\n"));
+        "link set lo up\n".to_owned() + &self.address(own, 24, "eth0") + up + &routes.collect::<String>()
     }
 }
 

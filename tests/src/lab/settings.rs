@@ -2,22 +2,30 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use super::addresses::Family;
 use super::node::Node;
 use super::remains::ip;
 
-/// Runs inside a namespace, before it has interfaces: they copy these settings when they appear. IPv6 is off since
-/// its neighbour discovery would add packets to counters that tests compare.
-pub(super) fn settings_of_router() -> Result<()> {
+/// Runs inside a namespace, before it has interfaces: they copy these settings when they appear. IPv6 is off where nobody
+/// speaks it, since its neighbour discovery would add packets to counters that tests compare.
+pub(super) fn settings_of_router(family: Family) -> Result<()> {
     write_setting("ipv4/ip_forward", "1")?;
     for scope in ["all", "default"] {
         write_setting(&format!("ipv4/conf/{scope}/forwarding"), "1")?;
         write_setting(&format!("ipv4/conf/{scope}/rp_filter"), "0")?;
-        write_setting(&format!("ipv6/conf/{scope}/disable_ipv6"), "1")?;
+        match family {
+            Family::V4 => write_setting(&format!("ipv6/conf/{scope}/disable_ipv6"), "1")?,
+            Family::V6 => {
+                write_setting(&format!("ipv6/conf/{scope}/forwarding"), "1")?;
+                // Nobody has to wait until it is sure that nobody else has an address.
+                write_setting(&format!("ipv6/conf/{scope}/accept_dad"), "0")?;
+            }
+        }
     }
     Ok(())
 }
@@ -46,23 +54,26 @@ pub(super) fn turn_offloads_off(node: &Node, interface: &str) -> Result<()> {
 
 /// Has the kernel resolve each neighbour, inside the director: `bpf_fib_lookup` reports one that is unknown, but does
 /// not ask for it.
-pub(super) fn meet(neighbours: &[Ipv4Addr]) -> Result<()> {
-    let socket = UdpSocket::bind("0.0.0.0:0")?;
+pub(super) fn meet(neighbours: &[IpAddr]) -> Result<()> {
+    let sockets = if neighbours.iter().any(IpAddr::is_ipv6) { &["0.0.0.0:0", "[::]:0"][..] } else { &["0.0.0.0:0"] };
+    let sockets = sockets.iter().map(UdpSocket::bind).collect::<Result<Vec<_>, _>>()?;
     let deadline = Instant::now() + Duration::from_secs(5);
     loop {
-        let known = ip(&["-4", "neighbour", "show"])?;
-        let met = |address: &&Ipv4Addr| {
+        let known = ip(&["neighbour", "show"])?;
+        let met = |address: &&IpAddr| {
             known.lines().any(|line| line.starts_with(&format!("{address} ")) && line.contains("lladdr"))
         };
         let Some(missing) = neighbours.iter().find(|address| !met(address)) else {
             return Ok(());
         };
         if Instant::now() >= deadline {
-            bail!("{missing} does not answer ARP");
+            bail!("{missing} does not say its link-layer address");
         }
         for neighbour in neighbours {
             // Discard, port 9: nobody listens, and an error that comes back is an answer too.
-            let _ = socket.send_to(b"?", (*neighbour, 9));
+            for socket in &sockets {
+                let _ = socket.send_to(b"?", (*neighbour, 9));
+            }
         }
         std::thread::sleep(Duration::from_millis(2));
     }

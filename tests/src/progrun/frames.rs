@@ -1,8 +1,12 @@
 //! Segments of one connection, made by etherparse.
 
+use std::net::{IpAddr, SocketAddr};
+
 use anyhow::{Context, Result, bail};
 use etherparse::TransportSlice;
-use etherparse::{EtherType, Ethernet2Header, IpNumber, Ipv4Header, SlicedPacket, TcpHeader, TcpOptionElement};
+use etherparse::{
+    EtherType, Ethernet2Header, IpNumber, Ipv4Header, Ipv6Header, SlicedPacket, TcpHeader, TcpOptionElement,
+};
 
 use balancer_ebpf::net::{ACK, FIN, PSH, RST, SYN};
 
@@ -12,8 +16,8 @@ use super::Link;
 #[derive(Clone, Copy, Debug)]
 pub struct Way {
     pub link: Link,
-    pub from: ([u8; 4], u16),
-    pub to: ([u8; 4], u16),
+    pub from: SocketAddr,
+    pub to: SocketAddr,
 }
 
 /// Sequence number, acknowledgement, and the timestamps.
@@ -55,24 +59,61 @@ fn stamp(at: Numbers) -> [TcpOptionElement; 3] {
 }
 
 fn build(way: &Way, at: Numbers, flags: u8, options: &[TcpOptionElement], payload: &[u8]) -> Result<Vec<u8>> {
-    let ((source, source_port), (destination, destination_port)) = (way.from, way.to);
-    let mut tcp = TcpHeader::new(source_port, destination_port, at.seq, 500);
+    let mut tcp = TcpHeader::new(way.from.port(), way.to.port(), at.seq, 500);
     let has = |flag: u8| flags & flag != 0;
     (tcp.fin, tcp.syn, tcp.rst) = (has(FIN), has(SYN), has(RST));
     (tcp.psh, tcp.ack) = (has(PSH), has(ACK));
     tcp.acknowledgment_number = at.ack;
     tcp.set_options(options).context("TCP options")?;
-    let len = tcp.header_len_u16() + payload.len() as u16;
-    let mut ip = Ipv4Header::new(len, 64, IpNumber::TCP, source, destination).context("IPv4 header")?;
-    ip.header_checksum = ip.calc_header_checksum();
-    tcp.checksum = tcp.calc_checksum_ipv4(&ip, payload).context("TCP checksum")?;
-    let ethernet =
-        Ethernet2Header { source: way.link.peer_mac, destination: way.link.mac, ether_type: EtherType::IPV4 };
-    let mut bytes = ethernet.to_bytes().to_vec();
-    bytes.extend(ip.to_bytes());
-    bytes.extend(tcp.to_bytes());
-    bytes.extend(payload);
-    Ok(bytes)
+    let frame = Envelope { macs: (way.link.peer_mac, way.link.mac), ttl: 64, id: 0, unfragmented: false };
+    frame.around(way.from.ip(), way.to.ip(), tcp, payload)
+}
+
+/// What is around a TCP segment in a frame.
+#[derive(Clone, Copy, Debug)]
+pub struct Envelope {
+    /// Source and destination.
+    pub macs: ([u8; 6], [u8; 6]),
+    /// Or hop limit.
+    pub ttl: u8,
+    /// Of IPv4 only.
+    pub id: u16,
+    /// The same: it may not be fragmented.
+    pub unfragmented: bool,
+}
+
+impl Envelope {
+    /// The frame, with right checksums.
+    pub fn around(self, source: IpAddr, destination: IpAddr, mut tcp: TcpHeader, payload: &[u8]) -> Result<Vec<u8>> {
+        let len = tcp.header_len_u16() + payload.len() as u16;
+        let (ether_type, header) = match (source, destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                let (source, destination) = (source.octets(), destination.octets());
+                let mut ip =
+                    Ipv4Header::new(len, self.ttl, IpNumber::TCP, source, destination).context("IPv4 header")?;
+                ip.identification = self.id;
+                ip.dont_fragment = self.unfragmented;
+                ip.header_checksum = ip.calc_header_checksum();
+                tcp.checksum = tcp.calc_checksum_ipv4(&ip, payload).context("TCP checksum")?;
+                (EtherType::IPV4, ip.to_bytes().to_vec())
+            }
+            (IpAddr::V6(source), IpAddr::V6(destination)) => {
+                let ip = Ipv6Header {
+                    payload_length: len,
+                    next_header: IpNumber::TCP,
+                    hop_limit: self.ttl,
+                    source: source.octets(),
+                    destination: destination.octets(),
+                    ..Ipv6Header::default()
+                };
+                tcp.checksum = tcp.calc_checksum_ipv6(&ip, payload).context("TCP checksum")?;
+                (EtherType::IPV6, ip.to_bytes().to_vec())
+            }
+            _ => bail!("{source} and {destination} are of two families"),
+        };
+        let ethernet = Ethernet2Header { source: self.macs.0, destination: self.macs.1, ether_type };
+        Ok([&ethernet.to_bytes()[..], &header, &tcp.to_bytes(), payload].concat())
+    }
 }
 
 /// What the other side has to know of a segment: its numbers and source port.

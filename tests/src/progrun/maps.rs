@@ -18,14 +18,6 @@ pub type FlowBytes = [u8; size_of::<FlowSlot>()];
 
 const BUCKET_WORDS: usize = size_of::<Bucket>() / 8;
 
-/// A key as it lies in its map: all fields are in network order.
-fn key_bytes(key: &FlowKey) -> [u8; size_of::<FlowKey>()] {
-    let [a, b, c, d] = key.client;
-    let [e, f, g, h] = key.vip;
-    let ([i, j], [k, l]) = (key.client_port, key.port);
-    [a, b, c, d, e, f, g, h, i, j, k, l]
-}
-
 impl Programs {
     /// Writes a whole setting: from here on the programs steer.
     pub fn configure(&mut self, setting: &Setting) -> Result<()> {
@@ -35,9 +27,9 @@ impl Programs {
             HashMap::try_from(self.map(map::LISTENERS)?)?;
         let (key, listener) = setting.listener();
         listeners.insert(to_bytes(&key), to_bytes(&listener), 0)?;
-        let mut addresses: HashMap<_, [u8; 4], u32> = HashMap::try_from(self.map(map::ADDRESSES)?)?;
+        let mut addresses: HashMap<_, [u8; 16], u32> = HashMap::try_from(self.map(map::ADDRESSES)?)?;
         for (address, role) in setting.roles() {
-            addresses.insert(address, role, 0)?;
+            addresses.insert(<[u8; 16]>::from(address), role, 0)?;
         }
         let mut policies: Array<_, [u8; size_of::<Policy>()]> = self.array(map::POLICIES)?;
         policies.set(0, to_bytes(&setting.policy()), 0)?;
@@ -132,7 +124,7 @@ impl Programs {
     pub fn slot(&self, key: &FlowKey) -> Result<Option<u32>> {
         let found = self.ebpf.map(map::FLOW_KEYS).context("no map FLOW_KEYS")?;
         let keys: HashMap<_, [u8; size_of::<FlowKey>()], u32> = HashMap::try_from(found)?;
-        match keys.get(&key_bytes(key), 0) {
+        match keys.get(&to_bytes(key), 0) {
             Ok(slot) => Ok(Some(slot)),
             Err(aya::maps::MapError::KeyNotFound) => Ok(None),
             Err(error) => Err(error).context("read FLOW_KEYS"),
@@ -142,7 +134,7 @@ impl Programs {
     /// Takes a client's connection out of the table.
     pub fn forget(&mut self, key: &FlowKey) -> Result<()> {
         let mut keys: HashMap<_, [u8; size_of::<FlowKey>()], u32> = HashMap::try_from(self.map(map::FLOW_KEYS)?)?;
-        keys.remove(&key_bytes(key)).context("write FLOW_KEYS")
+        keys.remove(&to_bytes(key)).context("write FLOW_KEYS")
     }
 
     /// The flow in a slot, as bytes to put it back with.

@@ -1,12 +1,12 @@
 //! What a director is told in tests: one service on one listener, with versions and backends. Values in, values out.
 
 use std::cell::Cell;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
 use balancer_ebpf::layout::{
-    BACKEND_UP, BACKEND_USED, Backend, Binding, Globals, KIND_ISSUED, Key, Listener, ListenerKey, MAX_SOURCES,
-    MAX_VERSIONS, Name, OFFER_SACK, OFFER_SCALE, OFFER_TIMESTAMPS, Policy, ROLE_LISTENER, ROLE_SOURCE, SessionHash,
-    SessionRule, VERSION_BACKENDS, VERSION_SERVES, VersionPolicy,
+    Address, BACKEND_UP, BACKEND_USED, Backend, Binding, FAMILIES, Globals, KIND_ISSUED, Key, Listener, ListenerKey,
+    MAX_SOURCES, MAX_VERSIONS, Name, OFFER_SACK, OFFER_SCALE, OFFER_TIMESTAMPS, Policy, ROLE_LISTENER, ROLE_SOURCE,
+    SessionHash, SessionRule, VERSION_BACKENDS, VERSION_SERVES, VersionPolicy,
 };
 use balancer_ebpf::sip::hash_id;
 
@@ -24,19 +24,23 @@ pub const ISN_KEY: Key = Key { k0: 3, k1: 5 };
 /// A director of one service.
 #[derive(Clone, Debug)]
 pub struct Setting {
-    pub listener: SocketAddrV4,
-    pub sources: Vec<Ipv4Addr>,
+    pub listener: SocketAddr,
+    /// Of the listener's family.
+    pub sources: Vec<IpAddr>,
     /// Each version's backends; the first version is the active one. A backend's id is its place among all.
-    pub versions: Vec<Vec<SocketAddrV4>>,
+    pub versions: Vec<Vec<SocketAddr>>,
     pub room: Room,
 }
 
 impl Setting {
     pub fn globals(&self) -> Globals {
-        let mut sources = [[0; 4]; MAX_SOURCES];
-        for (to, from) in sources.iter_mut().zip(&self.sources) {
-            *to = from.octets();
+        let family = usize::from(self.listener.is_ipv6());
+        let mut sources = [[Address::NONE; MAX_SOURCES]; FAMILIES];
+        for (to, from) in sources[family].iter_mut().zip(&self.sources) {
+            *to = (*from).into();
         }
+        let mut source_count = [0; FAMILIES];
+        source_count[family] = self.sources.len() as u32;
         Globals {
             session_key: KEY,
             cookie_key: KEY,
@@ -44,33 +48,29 @@ impl Setting {
             flows: self.room.flows,
             stashes: self.room.stashes,
             bucket_mask: self.room.buckets - 1,
-            source_count: self.sources.len() as u32,
+            source_count,
             flow_idle_seconds: 600,
-            zero: 0,
             sources,
         }
     }
 
     pub fn listener(&self) -> (ListenerKey, Listener) {
-        let key = ListenerKey {
-            address: self.listener.ip().octets(),
-            port: self.listener.port().to_be_bytes(),
-            zero: [0; 2],
-        };
+        let key =
+            ListenerKey { address: self.listener.ip().into(), port: self.listener.port().to_be_bytes(), zero: [0; 2] };
         let offers = OFFER_TIMESTAMPS | OFFER_SACK | OFFER_SCALE;
         (key, Listener { service: SERVICE, offers, mss: 1460, scale: 7 })
     }
 
-    pub fn roles(&self) -> Vec<([u8; 4], u32)> {
-        let sources = (0u32..).zip(&self.sources).map(|(index, source)| (source.octets(), ROLE_SOURCE | index));
-        sources.chain([(self.listener.ip().octets(), ROLE_LISTENER)]).collect()
+    pub fn roles(&self) -> Vec<(Address, u32)> {
+        let sources = (0u32..).zip(&self.sources).map(|(index, source)| ((*source).into(), ROLE_SOURCE | index));
+        sources.chain([(self.listener.ip().into(), ROLE_LISTENER)]).collect()
     }
 
     pub fn backends(&self) -> Vec<Backend> {
-        let backend = |address: &SocketAddrV4| Backend {
-            address: address.ip().octets(),
+        let backend = |address: &SocketAddr| Backend {
+            address: address.ip().into(),
             port: address.port().to_be_bytes(),
-            zero: [0; 2],
+            zero: [0; 6],
             flags: BACKEND_UP | BACKEND_USED,
             weight: 100,
             shunned_until: Cell::new(0),

@@ -1,5 +1,7 @@
 //! One connection through the director: both ends, as far as its answers have told them about each other.
 
+use std::net::SocketAddr;
+
 use anyhow::{Context, Result, ensure};
 use balancer_ebpf::layout::FlowKey;
 
@@ -38,12 +40,11 @@ pub struct Talk {
 
 impl Talk {
     pub fn new(setting: &Setting, world: &World, port: u16) -> Self {
-        let vip = (setting.listener.ip().octets(), setting.listener.port());
-        let application = setting.versions[0][0];
-        let application = (application.ip().octets(), application.port());
+        let (vip, application) = (setting.listener, setting.versions[0][0]);
+        let client = SocketAddr::new(world.client.peer, port);
         Self {
-            client: Way { link: world.client, from: (world.client.peer.octets(), port), to: vip },
-            backend: Way { link: world.backends[0], from: application, to: (setting.sources[0].octets(), 0) },
+            client: Way { link: world.client, from: client, to: vip },
+            backend: Way { link: world.backends[0], from: application, to: SocketAddr::new(setting.sources[0], 0) },
             client_next: 1_000_000,
             leg_next: 0,
             backend_next: 7_000_000,
@@ -62,8 +63,13 @@ impl Talk {
     }
 
     pub fn key(&self) -> FlowKey {
-        let ((client, client_port), (vip, port)) = (self.client.from, self.client.to);
-        FlowKey { client, vip, client_port: client_port.to_be_bytes(), port: port.to_be_bytes() }
+        let (client, vip) = (self.client.from, self.client.to);
+        FlowKey {
+            client: client.ip().into(),
+            vip: vip.ip().into(),
+            client_port: client.port().to_be_bytes(),
+            port: vip.port().to_be_bytes(),
+        }
     }
 
     pub fn client_at(&self) -> Numbers {
@@ -88,8 +94,8 @@ impl Talk {
         road.carry(&self.client.link, &segment(&self.client, self.client_at(), &[])?)?;
         let syn = road.carry(&self.client.link, &segment(&self.client, self.client_at(), request)?)?;
         let (syn, port) = read(&syn)?;
-        ensure!(port != self.client.from.1, "the request opened no leg");
-        self.backend.to.1 = port;
+        ensure!(port != self.client.from.port(), "the request opened no leg");
+        self.backend.to.set_port(port);
         (self.leg_next, self.leg_clock) = (syn.seq.wrapping_add(1), syn.tsval);
         let syn_ack = greeting(&self.backend, self.backend_at())?;
         self.backend_next = self.backend_next.wrapping_add(1);
@@ -125,10 +131,10 @@ impl Talk {
     /// Both ends close, the client first.
     pub fn close(&mut self, road: &impl Road) -> Result<()> {
         let fin = road.carry(&self.client.link, &ending(&self.client, self.client_at())?)?;
-        ensure!(read(&fin)?.1 == self.backend.to.1, "the client's FIN did not reach the backend");
+        ensure!(read(&fin)?.1 == self.backend.to.port(), "the client's FIN did not reach the backend");
         (self.client_next, self.leg_next) = (self.client_next.wrapping_add(1), self.leg_next.wrapping_add(1));
         let fin = road.carry(&self.backend.link, &ending(&self.backend, self.backend_at())?)?;
-        ensure!(read(&fin)?.1 == self.client.to.1, "the backend's FIN did not reach the client");
+        ensure!(read(&fin)?.1 == self.client.to.port(), "the backend's FIN did not reach the client");
         (self.backend_next, self.seen_next) = (self.backend_next.wrapping_add(1), self.seen_next.wrapping_add(1));
         road.carry(&self.client.link, &segment(&self.client, self.client_at(), &[])?)?;
         Ok(())

@@ -1,6 +1,6 @@
 //! A lab as packets see it: interfaces by number, and who is at the other end.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use anyhow::{Context, Result};
 
@@ -14,7 +14,7 @@ pub struct Link {
     pub interface: u32,
     pub mac: [u8; 6],
     /// Who is at the other end.
-    pub peer: Ipv4Addr,
+    pub peer: IpAddr,
     pub peer_mac: [u8; 6],
 }
 
@@ -31,7 +31,7 @@ impl World {
         let link = |name: &str, node: &Node| -> Result<Link> {
             let (interface, mac) = interface(lab.director(), name)?;
             let (_, peer_mac) = self::interface(node, "eth0")?;
-            Ok(Link { interface, mac, peer: node.address(), peer_mac })
+            Ok(Link { interface, mac, peer: lab.address_of(node), peer_mac })
         };
         let backends = (1..).zip(lab.backends()).map(|(index, node)| link(&lab.backend_interface(index), node));
         Ok(Self { client: link(&lab.client_interface(), lab.client())?, backends: backends.collect::<Result<_>>()? })

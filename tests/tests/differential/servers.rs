@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{SocketAddrV4, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -119,7 +119,7 @@ pub(crate) fn for_each(
 }
 
 /// Sends a stream and reads what comes until the server closes or has nothing more to say.
-pub(crate) fn exchange(server: SocketAddrV4, bytes: &[u8], quiet: Duration) -> Result<Run> {
+pub(crate) fn exchange(server: SocketAddr, bytes: &[u8], quiet: Duration) -> Result<Run> {
     let mut stream = TcpStream::connect(server).context("connect")?;
     stream.set_read_timeout(Some(quiet))?;
     // A server that refuses may close before it has everything.

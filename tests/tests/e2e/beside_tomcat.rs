@@ -3,7 +3,7 @@
 //! Hosts 1 and 2 run a Tomcat each, with 001 and 002, behind the balancer; on host 3 one Tomcat runs both and chooses by
 //! itself. Their sessions have the same ids: Tomcat makes them, and the balancer's backends are told to issue them.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -100,7 +100,7 @@ fn request(target: &str, fields: &str) -> Vec<u8> {
 }
 
 /// The version that answers these bytes, on a connection of their own.
-fn version(scene: &Scene, server: SocketAddrV4, bytes: &[u8]) -> Result<String> {
+fn version(scene: &Scene, server: SocketAddr, bytes: &[u8]) -> Result<String> {
     let mut connection = Connection::open(scene.lab.client(), server)?;
     connection.write(bytes)?;
     let response = connection.receive("GET")?;

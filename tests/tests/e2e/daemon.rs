@@ -190,7 +190,7 @@ fn work_of(pid: u32) -> Result<Vec<String>> {
 /// Nobody in the director's network has a TCP socket at the VIP or listens anywhere: userspace could not serve it.
 fn nobody_listens(scene: &Scene) -> Result<()> {
     let table = scene.lab.director().output("cat", &["/proc/thread-self/net/tcp"])?;
-    let vip = format!("{:08X}:0050", u32::from_ne_bytes(scene.lab.vip().octets()));
+    let vip = format!("{:08X}:0050", u32::from_ne_bytes(scene.lab.addresses().vip().octets()));
     let suspicious = |line: &&str| {
         let fields: Vec<_> = line.split_whitespace().collect();
         fields.get(1) == Some(&vip.as_str()) || fields.get(3) == Some(&"0A")

@@ -1,6 +1,6 @@
 //! 200 MB each way over a link of 1 % loss and 2 ms, on eight connections whose requests belong to three versions.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -77,7 +77,7 @@ fn share(hook: Hook, name: &str) -> Result<f64> {
 }
 
 /// The load with one session on each connection, through the director or to the applications, which the director's kernel routes.
-fn by_session(load: Load, sessions: &[Whoami], to: impl Fn(usize) -> SocketAddrV4, scene: &Scene) -> Result<Duration> {
+fn by_session(load: Load, sessions: &[Whoami], to: impl Fn(usize) -> SocketAddr, scene: &Scene) -> Result<Duration> {
     let began = Instant::now();
     std::thread::scope(|scope| {
         let mut threads = Vec::new();

@@ -46,8 +46,8 @@ fn options(tcp: &Tcp) -> Vec<TcpOptionElement> {
 fn draft() -> Draft {
     Draft {
         macs: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12],
-        source: [10, 0, 0, 1],
-        destination: [10, 0, 0, 2],
+        source: [10, 0, 0, 1].into(),
+        destination: [10, 0, 0, 2].into(),
         source_port: 40_000u16.to_be_bytes(),
         destination_port: 80u16.to_be_bytes(),
         seq: Seq(0x0102_0304),
@@ -96,6 +96,7 @@ fn the_core_reads_what_it_makes() {
     assert_eq!((read.mss, read.scale, read.sack_permitted, read.tsval), (1440, 7, 1, 1));
     let mut frame = VecFrame::new(made(&Draft { mss: 0, ..draft }, b"", 0));
     let mut segment = Segment::default();
+    assert!(destination(&mut frame, &mut segment));
     assert_eq!(parse(&mut frame, &mut segment), Parsed::Segment);
     assert!(read_timestamp::<Plain, _>(&mut frame, &mut segment, &mut read));
     assert_eq!((segment.timestamp_at, segment.tsval), (58, 1), "in the layout that has a fast path");
@@ -131,7 +132,7 @@ proptest! {
     ) {
         let (mss, sack, scale) = syn.unwrap_or((0, false, 15));
         let draft = Draft {
-            source, destination, source_port: ports.0.to_be_bytes(), destination_port: ports.1.to_be_bytes(),
+            source: source.into(), destination: destination.into(), source_port: ports.0.to_be_bytes(), destination_port: ports.1.to_be_bytes(),
             seq: Seq(seq), ack: Seq(ack), flags: flags.into(), window: window.into(),
             timestamps: stamps.is_some().into(), tsval: stamps.unwrap_or_default().0, tsecr: stamps.unwrap_or_default().1,
             mss: mss.into(), sack: sack.into(), scale: scale.into(), ..Draft::default()

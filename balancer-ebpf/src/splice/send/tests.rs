@@ -9,8 +9,8 @@ use crate::testing::{Plain, Tcp, VecFrame};
 
 fn to() -> Translation {
     Translation {
-        source: [10, 9, 8, 7],
-        destination: [192, 168, 255, 1],
+        source: [10, 9, 8, 7].into(),
+        destination: [192, 168, 255, 1].into(),
         source_port: 1024u16.to_be_bytes(),
         destination_port: 8080u16.to_be_bytes(),
         seq: 0x8000_0001,
@@ -27,6 +27,7 @@ fn to() -> Translation {
 fn translated(tcp: &Tcp, to: &Translation) -> Tcp {
     let mut frame = VecFrame::new(tcp.frame());
     let mut segment = Segment::default();
+    assert!(destination(&mut frame, &mut segment));
     assert_eq!(parse(&mut frame, &mut segment), Parsed::Segment);
     assert!(read_timestamp::<Plain, _>(&mut frame, &mut segment, &mut Options::default()));
     assert!(translate(&mut frame, &segment, to));
@@ -137,7 +138,7 @@ proptest! {
         let (a, ap, b, bp, c, cp, d, dp) = addresses;
         let tcp = Tcp { source: (a, ap), destination: (b, bp), seq, ack, flags, window, options, payload };
         let to = Translation {
-            source: c, source_port: cp.to_be_bytes(), destination: d, destination_port: dp.to_be_bytes(),
+            source: c.into(), source_port: cp.to_be_bytes(), destination: d.into(), destination_port: dp.to_be_bytes(),
             seq: deltas.0, ack: deltas.1, tsval: deltas.2, tsecr: deltas.3, shift, ..to()
         };
         // `Tcp::read` has verified both checksums.
@@ -155,7 +156,7 @@ proptest! {
 
         // And back again, but for what a window loses: nothing is where it was not.
         let back = Translation {
-            source: a, source_port: ap.to_be_bytes(), destination: b, destination_port: bp.to_be_bytes(),
+            source: a.into(), source_port: ap.to_be_bytes(), destination: b.into(), destination_port: bp.to_be_bytes(),
             seq: deltas.0.wrapping_neg(), ack: deltas.1.wrapping_neg(), tsval: deltas.2.wrapping_neg(),
             tsecr: deltas.3.wrapping_neg(), shift: 16, ..to
         };

@@ -22,6 +22,7 @@ fn work() -> Box<Work> {
     Box::new(Work {
         segment: Default::default(),
         key: Default::default(),
+        aside: Default::default(),
         errand: Default::default(),
         options: Default::default(),
         draft: Default::default(),
@@ -31,6 +32,8 @@ fn work() -> Box<Work> {
         sum: Default::default(),
         scan: Scan::new(),
         chunk: Chunk::default(),
+        quote: Default::default(),
+        base: Default::default(),
         egress: Default::default(),
         shelf: Default::default(),
         accepted: 0,

@@ -125,12 +125,21 @@ fn d1_which_pin_counts() {
         assert_eq!(changed(&|pin, _| (pin.version, pin.birth) = (5, 0)), does_not, "no version");
         assert_eq!(changed(&|pin, now| (pin.flags, pin.until) = (PIN_EXPIRES, now - 1)), does_not, "expired");
         assert_eq!(changed(&|pin, now| (pin.flags, pin.until) = (PIN_EXPIRES, now)), counts, "its last second");
-        let elsewhere = |pin: &mut Pin, _| (pin.network, pin.mask) = ([9, 9, 9, 0], [255, 255, 255, 0]);
+        let elsewhere = |pin: &mut Pin, _| {
+            (pin.network, pin.mask) =
+                ([9, 9, 9, 0].into(), Address::from_bytes(std::array::from_fn(|at| if at < 15 { 255 } else { 0 })))
+        };
         assert_eq!(changed(&elsewhere), does_not, "from elsewhere");
     }
     let by_source = |rig: &mut Rig| {
         let network = rig.flow().key.client;
-        rig.maps.source_pins.push(Pin { version: 1, birth: 11, network, mask: [255; 4], ..Pin::default() });
+        rig.maps.source_pins.push(Pin {
+            version: 1,
+            birth: 11,
+            network,
+            mask: Address::from_bytes([255; 16]),
+            ..Pin::default()
+        });
     };
     assert_eq!(lands(by_source, &with("", "", "")), (1, Pinned as u32));
     // Without pins in the policy nobody looks.

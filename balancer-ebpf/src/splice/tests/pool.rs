@@ -394,7 +394,7 @@ fn a_leg_whose_backend_is_somebody_else_now_is_forgotten() {
     for hook in HOOKS {
         let (mut rig, index) = parked(hook);
         // The number belongs to a server that was added when the old one had gone.
-        rig.maps.backends[usize::from(index)].address = [10, 0, 2, 100];
+        rig.maps.backends[usize::from(index)].address = [10, 0, 2, 100].into();
         assert_eq!(rig.opens(0, &get(""), 0), 100);
         assert_eq!(rig.pooled(index), 0);
         assert_eq!(data(&rig.accepts(100)), get(""));

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use balancer_ebpf::decide::Backends;
 use balancer_ebpf::host::{Entered, Machine, Maps};
 use balancer_ebpf::layout::{
-    Backend, Bucket, Flow, FlowKey, Globals, Hands, LEG_CLASSES, Leg, LegSlot, Listener, ListenerKey, MAX_VERSIONS,
-    Outcomes, Pin, PinEvent, PinKey, Policy, RuleSet, SERVICE_BLOCKS, SourceKey, Stash, Traffic,
+    Address, Backend, Bucket, Flow, FlowKey, Globals, Hands, LEG_CLASSES, Leg, LegSlot, Listener, ListenerKey,
+    MAX_VERSIONS, Outcomes, Pin, PinEvent, PinKey, Policy, RuleSet, SERVICE_BLOCKS, SourceKey, Stash, Traffic,
 };
 use balancer_ebpf::pins::Pins;
 use balancer_ebpf::plain::Plain;
@@ -25,7 +25,7 @@ pub struct SimMaps {
     pub globals: Globals,
     pub hands: Hands,
     /// Addresses and their `ROLE_*` bits.
-    pub roles: Vec<([u8; 4], u32)>,
+    pub roles: Vec<(Address, u32)>,
     pub listener: (ListenerKey, Listener),
     pub word: Cell<u64>,
     pub policies: Vec<Policy>,
@@ -72,7 +72,7 @@ impl SimMaps {
     /// Empty maps of the sizes that `globals` names.
     pub fn new(
         globals: Globals,
-        roles: Vec<([u8; 4], u32)>,
+        roles: Vec<(Address, u32)>,
         listener: (ListenerKey, Listener),
         policy: Policy,
     ) -> Self {
@@ -164,8 +164,8 @@ impl Maps for SimMaps {
         Some(&self.hands)
     }
 
-    fn role(&self, address: [u8; 4]) -> Option<u32> {
-        self.roles.iter().find(|(known, _)| *known == address).map(|(_, role)| *role)
+    fn role(&self, address: &Address) -> Option<u32> {
+        self.roles.iter().find(|(known, _)| known == address).map(|(_, role)| *role)
     }
 
     fn listener(&self, key: &ListenerKey) -> Option<&Listener> {
@@ -212,8 +212,10 @@ impl Maps for SimMaps {
         }
     }
 
-    fn leave(&self, key: &FlowKey) {
-        self.keys.borrow_mut().remove(key);
+    fn leave(&self, key: &FlowKey, slot: u32) {
+        if self.flow_slot(key) == Some(slot) {
+            self.keys.borrow_mut().remove(key);
+        }
     }
 
     fn flow(&self, slot: u32) -> Option<Self::Flow<'_>> {

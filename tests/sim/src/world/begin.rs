@@ -1,7 +1,7 @@
 //! How a world begins: what a plan says becomes hosts, maps and events.
 
 use balancer_ebpf::layout::{
-    Globals, Key, Listener, ListenerKey, MAX_SOURCES, OFFER_SACK, OFFER_SCALE, OFFER_TIMESTAMPS,
+    Address, FAMILIES, Globals, Key, Listener, ListenerKey, MAX_SOURCES, OFFER_SACK, OFFER_SCALE, OFFER_TIMESTAMPS,
 };
 use balancer_ebpf::net::{Egress, Hop};
 use rand::RngExt as _;
@@ -34,7 +34,7 @@ impl World {
             macs[6..].copy_from_slice(&gateway);
             let egress = Egress { interface: if side == 1 { FRONT } else { BACK }, flags: 0 };
             routes.push((address, Hop { egress, macs }));
-            Host::new(address, mac, gateway, stack, random.random())
+            Host::new(plan.family, address, mac, gateway, stack, random.random())
         };
         let clients: Vec<Client> = (0..plan.clients.len())
             .map(|i| Client::new(host(i, 1, plan.clients[i], &mut random), plan.tabs, plan.requests, plan.jars))
@@ -44,8 +44,10 @@ impl World {
         // One more, who comes when all is over.
         let sweeper = host(99, 1, plan.clients[0], &mut random);
         let mut maps = maps(&plan, &mut random);
-        maps.backends = backends.iter().map(|b| Daemon::backend(b.host.address, backend::PORT)).collect();
-        let director = Director::new(maps, routes, plan.xdp, plan.partial, mutation, plan.back.damage > 0.0);
+        maps.backends =
+            backends.iter().map(|b| Daemon::backend(plan.family.address(b.host.address), backend::PORT)).collect();
+        let director =
+            Director::new(maps, plan.family, routes, plan.xdp, plan.partial, mutation, plan.back.damage > 0.0);
         let daemon = Daemon::new(&mut random, backends.len(), plan.pool);
         let oracle = Oracle::new(backends.len());
         let mut world = Self {
@@ -90,8 +92,9 @@ impl World {
 
 fn maps(plan: &Plan, random: &mut Random) -> SimMaps {
     let mut key = || Key { k0: random.random(), k1: random.random() };
-    let mut sources = [[0; 4]; MAX_SOURCES];
-    sources[0] = if plan.shared_address { VIP } else { SOURCE };
+    let source = plan.family.address(if plan.shared_address { VIP } else { SOURCE });
+    let mut sources = [[Address::NONE; MAX_SOURCES]; FAMILIES];
+    sources[usize::from(!source.is_v4())][0] = source;
     let globals = Globals {
         session_key: key(),
         cookie_key: key(),
@@ -99,9 +102,8 @@ fn maps(plan: &Plan, random: &mut Random) -> SimMaps {
         flows: plan.slots,
         stashes: plan.stashes,
         bucket_mask: 127,
-        source_count: 1,
+        source_count: [source.is_v4().into(), (!source.is_v4()).into()],
         flow_idle_seconds: IDLE,
-        zero: 0,
         sources,
     };
     let listener = Listener {
@@ -113,8 +115,9 @@ fn maps(plan: &Plan, random: &mut Random) -> SimMaps {
         mss: plan.mss,
         scale: plan.scale,
     };
-    let listener_key = ListenerKey { address: VIP, port: VIP_PORT.to_be_bytes(), zero: [0; 2] };
-    let mut maps = SimMaps::new(globals, roles(plan.shared_address), (listener_key, listener), daemon::policy());
+    let listener_key = ListenerKey { address: plan.family.address(VIP), port: VIP_PORT.to_be_bytes(), zero: [0; 2] };
+    let roles = roles(plan.family, plan.shared_address);
+    let mut maps = SimMaps::new(globals, roles, (listener_key, listener), daemon::policy());
     maps.fault = Some(Fault::new(plan.refusals, random.random()));
     maps
 }

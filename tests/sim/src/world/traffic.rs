@@ -8,9 +8,7 @@ use crate::director::{BACK, Cut, FRONT, SOURCE, VIP, backend_index};
 use crate::events::Event;
 use crate::packet::View;
 use crate::plan::{Link, Random};
-
-/// Where the addresses of an IPv4 packet lie in its frame.
-const ADDRESSES: usize = 26;
+use crate::wire::Family;
 
 impl World {
     /// The director gets a packet.
@@ -206,7 +204,12 @@ impl World {
 
 /// Changes a bit from the addresses on, which is what the TCP checksum covers, or cuts the end off.
 fn damage(frame: &mut Vec<u8>, random: &mut Random) {
-    let covered = ADDRESSES..frame.len();
+    // Where the addresses begin.
+    let first = match Family::of_frame(frame) {
+        Family::V4 => 26,
+        Family::V6 => 22,
+    };
+    let covered = first..frame.len();
     if random.random_bool(0.1) {
         frame.truncate(random.random_range(covered));
         return;

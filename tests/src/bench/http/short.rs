@@ -2,7 +2,7 @@
 //!
 //! The director gives such a request a leg that was there before; a client that connects directly gets a connection of its own.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
@@ -21,7 +21,7 @@ pub(super) fn run(variant: &Variant<'_>, time: Duration) -> Result<Sample> {
         // From many addresses, or the client would spend its time on the search for a port that has rested for long enough.
         let sources = (0..super::SOURCES).map(|index| variant.lab.addresses().client_nth(index)).cycle();
         let targets = variant.targets.iter().cycle().take(CONNECTIONS).zip(sources);
-        let work = |((to, cookies), from): (&(SocketAddrV4, String), Ipv4Addr)| {
+        let work = |((to, cookies), from): (&(SocketAddr, String), Ipv4Addr)| {
             let (to, request) = (*to, Request::get("/").header("Cookie", cookies));
             scope.spawn(move || {
                 node.enter()?;

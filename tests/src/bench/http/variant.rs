@@ -1,7 +1,7 @@
 //! What is compared: where requests go, and with which sessions.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -14,7 +14,7 @@ pub(super) struct Variant<'a> {
     pub(super) name: &'static str,
     pub(super) lab: &'a Lab,
     /// For each backend: where to connect, and the cookies that lead to it.
-    pub(super) targets: Vec<(SocketAddrV4, String)>,
+    pub(super) targets: Vec<(SocketAddr, String)>,
 }
 
 impl<'a> Variant<'a> {
@@ -58,7 +58,7 @@ impl<'a> Variant<'a> {
 }
 
 /// Waits for the first answer: health checks take a moment.
-fn patient(lab: &Lab, to: SocketAddrV4) -> Result<()> {
+fn patient(lab: &Lab, to: SocketAddr) -> Result<()> {
     let mut last = None;
     for _ in 0..100 {
         match curl(lab, to, "/health", 0, &[]) {
@@ -74,13 +74,13 @@ fn patient(lab: &Lab, to: SocketAddrV4) -> Result<()> {
 }
 
 /// Logs in from one of the client's addresses: the backend that answered and the cookies that it set.
-fn login(lab: &Lab, to: SocketAddrV4, source: u8) -> Result<(String, String)> {
+fn login(lab: &Lab, to: SocketAddr, source: u8) -> Result<(String, String)> {
     let (backend, cookies) = read(&curl(lab, to, "/login", source, &[])?)?;
     ensure!(!cookies.is_empty(), "the login set no cookie");
     Ok((backend, cookies))
 }
 
-fn curl(lab: &Lab, to: SocketAddrV4, path: &str, source: u8, more: &[&str]) -> Result<String> {
+fn curl(lab: &Lab, to: SocketAddr, path: &str, source: u8, more: &[&str]) -> Result<String> {
     let source = lab.addresses().client_nth(source).to_string();
     let url = format!("http://{to}{path}");
     let fixed = ["-sS", "-f", "-i", "-m", "2", "--interface", &source, &url];

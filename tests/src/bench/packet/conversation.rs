@@ -62,7 +62,7 @@ pub(super) fn cases(programs: &mut Programs, setting: &Setting, world: &World) -
 
     let stranger = Talk::new(setting, world, 40_001);
     let mut foreign = stranger.client;
-    foreign.to.0 = [192, 0, 2, 1];
+    foreign.to.set_ip([192, 0, 2, 1].into());
     let syn = greeting(&stranger.client, Numbers { seq: 1, ack: 0, tsval: 1, tsecr: 0 })?;
     let not_ours = segment(&foreign, Numbers { seq: 1, ack: 1, tsval: 1, tsecr: 1 }, &[])?;
     let mut third = Talk::new(setting, world, 40_002);

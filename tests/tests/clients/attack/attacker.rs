@@ -1,7 +1,7 @@
 //! Sends one trick after the other, each on a connection of its own, and does not care for answers.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddrV4, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -20,13 +20,13 @@ const LONG: usize = 2_000;
 /// An attacker with a session.
 pub(super) struct Attacker {
     node: Node,
-    to: SocketAddrV4,
+    to: SocketAddr,
     session: String,
     number: usize,
 }
 
 impl Attacker {
-    pub(super) fn new(node: &Node, to: SocketAddrV4, number: usize) -> Result<Self> {
+    pub(super) fn new(node: &Node, to: SocketAddr, number: usize) -> Result<Self> {
         let session = Browser::new(node, to).whoami()?.session;
         Ok(Self { node: node.clone(), to, session, number })
     }

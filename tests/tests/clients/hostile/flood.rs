@@ -2,7 +2,7 @@
 
 use std::io;
 use std::mem::{size_of, zeroed};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -63,7 +63,7 @@ impl Flood {
             let mut cpus = CpuSet::new();
             cpus.set(0);
             sched_setaffinity(None, &cpus).context("stay on one core")?;
-            send(kind, (link.peer_mac, link.mac), (to.ip().octets(), to.port()), &over)
+            send(kind, (link.peer_mac, link.mac), (of_ipv4(to.ip()), to.port()), &over)
         };
         Ok(Self { stop, thread: Some(std::thread::spawn(work)) })
     }
@@ -178,5 +178,13 @@ fn send_all(socket: &OwnedFd, frames: &[Vec<u8>]) -> Result<u64> {
         // The other end's queue is full: that is what a flood is like.
         Err(_) if io::Error::last_os_error().raw_os_error() == Some(libc::ENOBUFS) => Ok(0),
         Err(_) => Err(io::Error::last_os_error()).context("send the flood"),
+    }
+}
+
+/// The flood speaks IPv4.
+fn of_ipv4(address: IpAddr) -> [u8; 4] {
+    match address {
+        IpAddr::V4(address) => address.octets(),
+        IpAddr::V6(address) => panic!("{address} is not of IPv4"),
     }
 }

@@ -1,7 +1,7 @@
 //! Honest clients: some with a new connection for each request, some that keep theirs. How many were answered, and how soon.
 
 use std::fmt;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -33,7 +33,7 @@ pub(super) struct Served {
 }
 
 impl Visitors {
-    pub(super) fn start(node: &Node, to: SocketAddrV4) -> Self {
+    pub(super) fn start(node: &Node, to: SocketAddr) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let visit = |index: usize| {
             let (node, stop) = (node.clone(), Arc::clone(&stop));
@@ -68,7 +68,7 @@ impl Drop for Visitors {
     }
 }
 
-fn visit(to: SocketAddrV4, keeps: bool, stop: &AtomicBool) -> Served {
+fn visit(to: SocketAddr, keeps: bool, stop: &AtomicBool) -> Served {
     let mut served = Served::default();
     let mut kept = None;
     while !stop.load(Ordering::Relaxed) {
@@ -89,7 +89,7 @@ fn visit(to: SocketAddrV4, keeps: bool, stop: &AtomicBool) -> Served {
     served
 }
 
-fn ask(to: SocketAddrV4, kept: Option<Connection>, connections: &mut u64) -> Result<Connection> {
+fn ask(to: SocketAddr, kept: Option<Connection>, connections: &mut u64) -> Result<Connection> {
     let mut connection = match kept {
         Some(connection) => connection,
         None => {
