@@ -1,6 +1,8 @@
 //! Segments of a backend: the leg's handshake, its end, and its data.
 
-use super::{AHEAD, Found, From, Loss, Next, Now, Step, begin, body, end, framed, has_leg, join, last, open, response, send};
+use super::{
+    AHEAD, Found, From, Loss, Next, Now, Step, begin, body, end, framed, has_leg, join, last, open, response, send,
+};
 use crate::host::{Cpu, Maps};
 use crate::layout::{
     BACKEND_FIN, CLIENT_FIN, CLIENT_TIMESTAMPS, EGRESS_RESOLVES, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_SPLICED,

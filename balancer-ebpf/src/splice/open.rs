@@ -1,8 +1,8 @@
 //! Legs: opening one, opening it again, and turning to the next backend when one refuses or is silent.
 
 use super::{
-    Loss, Next, Now, Step, alone, count_flow, count_in_flight, count_leg, end, gateway, has_leg, join, joined, lookup, pool,
-    request,
+    Loss, Next, Now, Step, alone, count_flow, count_in_flight, count_leg, end, gateway, has_leg, join, joined, lookup,
+    pool, request,
 };
 use crate::decide::{Choice, Decided, Why};
 use crate::host::{Cpu, Maps};

@@ -1,8 +1,8 @@
 //! Segments of one connection, made by etherparse.
 
 use anyhow::{Context, Result, bail};
-use etherparse::TransportSlice;
 use etherparse::{EtherType, Ethernet2Header, IpNumber, Ipv4Header, SlicedPacket, TcpHeader, TcpOptionElement};
+use etherparse::{NetSlice, TransportSlice};
 
 use balancer_ebpf::net::{ACK, FIN, PSH, SYN};
 
@@ -67,6 +67,15 @@ fn build(way: &Way, at: Numbers, flags: u8, options: &[TcpOptionElement], payloa
     bytes.extend(tcp.to_bytes());
     bytes.extend(payload);
     Ok(bytes)
+}
+
+/// Whom a segment is for.
+pub fn destination(bytes: &[u8]) -> Result<[u8; 4]> {
+    let packet = SlicedPacket::from_ethernet(bytes).context("read the answer")?;
+    match packet.net {
+        Some(NetSlice::Ipv4(ip)) => Ok(ip.header().destination()),
+        _ => bail!("the answer is not IPv4"),
+    }
 }
 
 /// What the other side has to know of a segment: its numbers and source port.

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use balancer_ebpf::layout::FlowKey;
 
-use super::frames::{Numbers, Way, ending, greeting, read, segment};
+use super::frames::{Numbers, Way, destination, ending, greeting, read, segment};
 use super::{FlowBytes, Link, Program, Programs, Setting, World};
 
 /// What the packets of a conversation go through.
@@ -23,6 +23,8 @@ impl Road for Programs {
 pub struct Talk {
     pub client: Way,
     pub backend: Way,
+    /// Where the leg may lead: the first backend of each version.
+    backends: Vec<Way>,
     /// What the client sends next, in its numbers and in the leg's.
     client_next: u32,
     leg_next: u32,
@@ -39,11 +41,15 @@ pub struct Talk {
 impl Talk {
     pub fn new(setting: &Setting, world: &World, port: u16) -> Self {
         let vip = (setting.listener.ip().octets(), setting.listener.port());
-        let application = setting.versions[0][0];
-        let application = (application.ip().octets(), application.port());
+        let backends = setting.versions.iter().zip(&world.backends).map(|(version, link)| {
+            let application = (version[0].ip().octets(), version[0].port());
+            Way { link: *link, from: application, to: (setting.sources[0].octets(), 0) }
+        });
+        let backends: Vec<Way> = backends.collect();
         Self {
             client: Way { link: world.client, from: (world.client.peer.octets(), port), to: vip },
-            backend: Way { link: world.backends[0], from: application, to: (setting.sources[0].octets(), 0) },
+            backend: backends[0],
+            backends,
             client_next: 1_000_000,
             leg_next: 0,
             backend_next: 7_000_000,
@@ -53,6 +59,18 @@ impl Talk {
             seen_clock: 0,
             leg_clock: 0,
         }
+    }
+
+    /// The number of the version that the leg leads to.
+    pub fn version(&self) -> Option<usize> {
+        self.backends.iter().position(|way| way.from == self.backend.from)
+    }
+
+    /// The same for a client of another address.
+    #[must_use]
+    pub fn coming_from(mut self, client: [u8; 4]) -> Self {
+        self.client.from.0 = client;
+        self
     }
 
     /// The same with another initial sequence number of the client's.
@@ -87,8 +105,10 @@ impl Talk {
         self.greet(road)?;
         road.carry(&self.client.link, &segment(&self.client, self.client_at(), &[])?)?;
         let syn = road.carry(&self.client.link, &segment(&self.client, self.client_at(), request)?)?;
+        let aim = destination(&syn)?;
         let (syn, port) = read(&syn)?;
         ensure!(port != self.client.from.1, "the request opened no leg");
+        self.backend = *self.backends.iter().find(|way| way.from.0 == aim).context("the SYN goes to nobody")?;
         self.backend.to.1 = port;
         (self.leg_next, self.leg_clock) = (syn.seq.wrapping_add(1), syn.tsval);
         let syn_ack = greeting(&self.backend, self.backend_at())?;

@@ -109,6 +109,9 @@ fn a_version_that_takes_no_connection() {
         let first = rig.opens(0, &get(""), 0);
         rig.backend(first, refusal.clone());
         rig.backend(1 - first, refusal);
-        assert_eq!((rig.verdict, counts(&rig, 0), counts(&rig, 1)), (Verdict::BackendRefused, (0, 0, 0, 1), (0, 0, 0, 0)));
+        assert_eq!(
+            (rig.verdict, counts(&rig, 0), counts(&rig, 1)),
+            (Verdict::BackendRefused, (0, 0, 0, 1), (0, 0, 0, 0))
+        );
     }
 }
