@@ -171,7 +171,7 @@ async fn finish(
     let began = Instant::now();
     // The hook has all of its time.
     let patience = way.time - during.map_or(Duration::ZERO, |hook| hook.timeout);
-    let cut = wait(wish, label, way, began + patience).await?;
+    let cut = wait(wish, label, way, patience).await?;
     if let Some(hook) = during {
         context.director.lock().await.runs_hook(service)?;
         let longest = (began + way.time).saturating_duration_since(Instant::now());
@@ -202,8 +202,9 @@ async fn finish(
 }
 
 /// Waits until nobody works on other versions than `label`; how many connections had to be closed for that.
-async fn wait(wish: &Wish, label: &Label, way: Way, deadline: Instant) -> Result<usize, Failure> {
+async fn wait(wish: &Wish, label: &Label, way: Way, patience: Duration) -> Result<usize, Failure> {
     let Wish { service, context, .. } = wish;
+    let deadline = Instant::now() + patience;
     let mut agreeing = 0;
     let mut closed = 0;
     let mut closing = Instant::now();
@@ -219,7 +220,7 @@ async fn wait(wish: &Wish, label: &Label, way: Way, deadline: Instant) -> Result
             return Ok(closed);
         }
         if late && (!cuts || Instant::now() >= deadline + CUT) {
-            return Err(too_late(way.time, &busy));
+            return Err(too_late(patience, &busy));
         }
         let whom = match way.opaque {
             _ if cuts => Some(Whom::Busy),

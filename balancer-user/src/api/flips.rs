@@ -38,7 +38,7 @@ pub(super) struct Wish {
 pub(super) async fn change(wish: Wish, asked: Asked) -> Result<Done, Failure> {
     let Wish { service, verb, terms, caller, context } = wish.clone();
     to_the_end(async move {
-        guarded(&wish, asked, Hooks { during: None, ..Hooks::default() }, |_| async move {
+        guarded(&wish, asked, Hooks::default(), |_| async move {
             context.director.lock().await.change(&service, &verb, &caller, &terms)
         })
         .await

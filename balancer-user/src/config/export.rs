@@ -212,10 +212,11 @@ mod tests {
             "",
             "select = \"explicit\"\nidle = \"90s\"\nreturn = \"gateway\"\nretire = \"empty\"\nkeep = 3",
             "pool = \"off\"\non_unframed = \"keep\"\ncookie = \"SID\"\nrename_grace = \"1m 5s\"\n[service.health]\npath = \"/h\"\nslow_start = \"2s\"",
+            "[service.canary]\nabort_over = \"never\"\nmin_requests = 7\nsessions = \"keep\"\n[service.hooks.during]\ncommand = [\"/bin/x\", \"a \\\"b\\\"\"]\ntimeout = \"1m 5s\"",
         ];
         for lines in services {
             let text = format!(
-                "{HEAD}[metrics]\nlisten = \"0.0.0.0:1\"\nallow_remote = true\n[snapshot]\nevery = \"never\"\n[[service]]\nname = \"shop\"\nlisten = \"10.60.255.1:80\"\n{lines}"
+                "{HEAD}[metrics]\nlisten = \"0.0.0.0:1\"\nallow_remote = true\n[snapshot]\nevery = \"never\"\n[hooks.event]\nurl = \"http://[::1]:8/x\"\n[[service]]\nname = \"shop\"\nlisten = \"10.60.255.1:80\"\n{lines}"
             );
             let config = Config::parse(&text).unwrap();
             let conditions = Conditions([0, 1, 2].map(|id| (id, Condition::Up)).into());

@@ -285,3 +285,58 @@ fn legs_are_pooled_only_where_they_can_be() {
     assert_eq!(service("return = \"gateway\""), (Pool::Off, 0));
     assert_eq!(service("return = \"gateway\"\npool = \"off\""), (Pool::Off, 0));
 }
+
+/// A service's own hooks come first, and a canary has a limit unless it is taken away.
+#[test]
+fn hooks_and_canaries() {
+    let text = GOOD.replace(
+        "[[service]]",
+        "[hooks.pre_flip]\ncommand = [\"/bin/true\", \"a b\"]\n[hooks.post_flip]\nurl = \"http://127.0.0.1:9/x\"\n\
+         timeout = \"3s\"\n[hooks.event]\ncommand = [\"/bin/true\"]\n[[service]]",
+    );
+    let text = text.replace(
+        "[service.health]",
+        "[service.hooks.pre_flip]\ncommand = [\"/bin/false\"]\n[service.canary]\nabort_over = \"0.5%\"\n[service.health]",
+    );
+    let config = Config::parse(&text).unwrap();
+    let shown: Vec<String> = config.hooks_of("shop").all().map(|(key, hook)| format!("{key}: {hook}")).collect();
+    let wanted = [
+        "pre_flip: /bin/false (10s at most)",
+        "post_flip: POST http://127.0.0.1:9/x (3s at most)",
+        "event: /bin/true (10s at most)",
+    ];
+    assert_eq!(shown, wanted);
+    assert_eq!(
+        config.hooks_of("other").pre_flip.unwrap().action,
+        Action::Command(vec!["/bin/true".into(), "a b".into()])
+    );
+    let canary = config.services[0].canary;
+    assert_eq!((canary.over.to_string().as_str(), canary.min_requests), ("0.5%", 50));
+    let canary = Config::parse(GOOD).unwrap().services[0].canary;
+    assert_eq!((canary.over.to_string().as_str(), canary.min_requests), ("5%", 50));
+    for (lines, what, fix) in [
+        ("[hooks.pre_flip]", "does nothing", "add `command"),
+        ("[hooks.pre_flip]\ncommand = []", "is empty", "/path"),
+        ("[hooks.pre_flip]\ncommand = [\"true\"]", "`true` is not a whole path", "from / on"),
+        ("[hooks.pre_flip]\ncommand = [\"/x\"]\nurl = \"http://x\"", "a `command` and a `url`", "remove one"),
+        ("[hooks.pre_flip]\nurl = \"https://x/\"", "TLS is not spoken", "curl"),
+        ("[hooks.pre_flip]\nurl = \"x/y z\"", "is not a web address", "http://HOST"),
+        ("[hooks.during]\ncommand = [\"/x\"]\ntimeout = \"11m\"", "above 10m", "at most"),
+        ("[hooks.during]\nshell = \"/x\"", "unknown key `shell`", "command"),
+        ("[hooks.after]\ncommand = [\"/x\"]", "unknown key `after`", "post_flip"),
+    ] {
+        let error = Config::parse(&GOOD.replace("[[service]]", &format!("{lines}\n[[service]]"))).unwrap_err();
+        assert!(error.what.contains(what) && error.fix.contains(fix), "{lines}: {error} / {}", error.fix);
+        assert!(error.line.is_some(), "{lines}: {error}");
+    }
+    for (lines, what, fix) in [
+        ("[service.hooks.event]\ncommand = [\"/x\"]", "not of a service", "[hooks.event]"),
+        ("[service.canary]\nabort_over = \"often\"", "`often`", "never"),
+        ("[service.canary]\nmin_requests = 0", "`min_requests` = 0", "1 to"),
+        ("[service.canary]\nsessions = \"burn\"", "`burn`", "keep"),
+    ] {
+        let text = GOOD.replace("[service.health]", &format!("{lines}\n[service.health]"));
+        let error = Config::parse(&text).unwrap_err();
+        assert!(error.what.contains(what) && error.fix.contains(fix), "{lines}: {error} / {}", error.fix);
+    }
+}

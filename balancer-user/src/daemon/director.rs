@@ -94,6 +94,9 @@ pub struct Limits {
     pub memory: u64,
 }
 
+/// New sessions of a canary-to-be and of the active version so far, and what became of their requests.
+type Past = ((u64, u64), (Tally, Tally));
+
 /// What was attached.
 #[derive(Clone, Debug)]
 pub struct Kernel {
@@ -317,7 +320,7 @@ impl Director {
     }
 
     /// New sessions so far of the version that a verb makes a canary, and of the active one; and what became of their requests.
-    fn past_of(&self, name: &str, verb: &Verb) -> Result<((u64, u64), (Tally, Tally)), Failure> {
+    fn past_of(&self, name: &str, verb: &Verb) -> Result<Past, Failure> {
         match (verb, self.state.service(name)) {
             (Verb::Canary { label, .. }, Some(service)) => {
                 let (one, other) = (service.version(label), service.active());

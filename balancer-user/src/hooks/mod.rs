@@ -63,7 +63,7 @@ pub struct Occasion {
     pub force: bool,
     /// What will be done, in sentences.
     pub will: Vec<String>,
-    /// `done`, `unchanged`, `refused`, `timed-out`, `conflict` or `failed`; only behind a flip.
+    /// `done`, `refused`, `timed-out`, `conflict` or `failed`; only behind a flip.
     pub result: Option<String>,
     pub error: Option<String>,
 }

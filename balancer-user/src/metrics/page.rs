@@ -174,8 +174,11 @@ const COUNTERS_OF_VERSIONS: &[OfVersion] = &[
     }),
 ];
 
+/// How many failed in one way.
+type Failures = fn(&Tally) -> u64;
+
 /// How requests of a version can fail.
-const FAILURES: [(&str, fn(&Tally) -> u64); 3] =
+const FAILURES: [(&str, Failures); 3] =
     [("error", |tally| tally.errors), ("reset", |tally| tally.resets), ("unanswered", |tally| tally.unanswered)];
 
 const GAUGES_OF_VERSIONS: &[OfVersion] = &[

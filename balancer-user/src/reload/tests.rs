@@ -71,6 +71,27 @@ fn one_change_of_the_file() {
         ("idle =", "on_backend_restart = \"forget\"\nidle =", "shop: on_backend_restart keep -> forget", Live, "next"),
         ("idle =", "on_unframed = \"keep\"\nidle =", "shop: on_unframed close -> keep", Live, "next request"),
         ("idle =", "pool_legs = 7\nidle =", "shop: pool_legs 64 -> 7", Live, "stay until"),
+        (
+            "[snapshot]",
+            "[hooks.pre_flip]\ncommand = [\"/bin/x\"]\n[snapshot]",
+            "hooks.pre_flip not there -> /bin/x (10s at most)",
+            Live,
+            "from the next time on",
+        ),
+        (
+            "[service.health]",
+            "[service.hooks.during]\nurl = \"http://x/\"\n[service.health]",
+            "shop: hooks.during not there -> POST http://x/ (10s at most)",
+            Live,
+            "from the next time on",
+        ),
+        (
+            "[service.health]",
+            "[service.canary]\nabort_over = \"2%\"\n[service.health]",
+            "shop: canary.abort_over 5% -> 2%",
+            Live,
+            "begin from now on",
+        ),
         ("every = \"10s\"", "every = \"never\"", "snapshot.every 10s -> never", Live, "from now on"),
         ("[snapshot]", metrics, "metrics.listen nowhere -> 127.0.0.1:9114", Live, "scrapes"),
         (

@@ -3,10 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result, bail};
-use etherparse::TransportSlice;
 use etherparse::{
     EtherType, Ethernet2Header, IpNumber, Ipv4Header, Ipv6Header, SlicedPacket, TcpHeader, TcpOptionElement,
 };
+use etherparse::{NetSlice, TransportSlice};
 
 use balancer_ebpf::net::{ACK, FIN, PSH, RST, SYN};
 
@@ -113,6 +113,16 @@ impl Envelope {
         };
         let ethernet = Ethernet2Header { source: self.macs.0, destination: self.macs.1, ether_type };
         Ok([&ethernet.to_bytes()[..], &header, &tcp.to_bytes(), payload].concat())
+    }
+}
+
+/// Whom a segment is for.
+pub fn destination(bytes: &[u8]) -> Result<IpAddr> {
+    let packet = SlicedPacket::from_ethernet(bytes).context("read the answer")?;
+    match packet.net {
+        Some(NetSlice::Ipv4(ip)) => Ok(ip.header().destination_addr().into()),
+        Some(NetSlice::Ipv6(ip)) => Ok(ip.header().destination_addr().into()),
+        _ => bail!("the answer is no IP packet"),
     }
 }
 

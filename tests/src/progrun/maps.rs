@@ -38,6 +38,21 @@ impl Programs {
         Ok(())
     }
 
+    /// Makes this policy the one that decides.
+    pub fn set_policy(&mut self, policy: Policy) -> Result<()> {
+        let mut policies: Array<_, [u8; size_of::<Policy>()]> = self.array(map::POLICIES)?;
+        Ok(policies.set(0, to_bytes(&policy), 0)?)
+    }
+
+    /// New sessions that a version had.
+    pub fn born(&self, version: u32) -> Result<u64> {
+        let found = self.ebpf.map(map::TRAFFIC).context("no map TRAFFIC")?;
+        let traffic: Array<_, [u8; size_of::<Traffic>()]> = Array::try_from(found)?;
+        let traffic: Traffic =
+            from_bytes(&traffic.get(&(SERVICE * MAX_VERSIONS + version), 0).context("read TRAFFIC")?);
+        Ok(traffic.born.get())
+    }
+
     /// Writes the backends alone, so that none is passed over for what happened before.
     pub fn refresh_backends(&mut self, setting: &Setting) -> Result<()> {
         let mut backends: Array<_, [u8; size_of::<Backend>()]> = self.array(map::BACKENDS)?;

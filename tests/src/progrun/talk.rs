@@ -1,11 +1,11 @@
 //! One connection through the director: both ends, as far as its answers have told them about each other.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result, ensure};
 use balancer_ebpf::layout::FlowKey;
 
-use super::frames::{Numbers, Way, ending, greeting, read, segment};
+use super::frames::{Numbers, Way, destination, ending, greeting, read, segment};
 use super::{FlowBytes, Link, Program, Programs, Setting, World};
 
 /// What the packets of a conversation go through.
@@ -25,6 +25,8 @@ impl Road for Programs {
 pub struct Talk {
     pub client: Way,
     pub backend: Way,
+    /// Where the leg may lead: the first backend of each version.
+    backends: Vec<Way>,
     /// What the client sends next, in its numbers and in the leg's.
     client_next: u32,
     leg_next: u32,
@@ -40,11 +42,18 @@ pub struct Talk {
 
 impl Talk {
     pub fn new(setting: &Setting, world: &World, port: u16) -> Self {
-        let (vip, application) = (setting.listener, setting.versions[0][0]);
+        let vip = setting.listener;
         let client = SocketAddr::new(world.client.peer, port);
+        let backends = setting.versions.iter().zip(&world.backends).map(|(version, link)| Way {
+            link: *link,
+            from: version[0],
+            to: SocketAddr::new(setting.sources[0], 0),
+        });
+        let backends: Vec<Way> = backends.collect();
         Self {
             client: Way { link: world.client, from: client, to: vip },
-            backend: Way { link: world.backends[0], from: application, to: SocketAddr::new(setting.sources[0], 0) },
+            backend: backends[0],
+            backends,
             client_next: 1_000_000,
             leg_next: 0,
             backend_next: 7_000_000,
@@ -54,6 +63,18 @@ impl Talk {
             seen_clock: 0,
             leg_clock: 0,
         }
+    }
+
+    /// The number of the version that the leg leads to.
+    pub fn version(&self) -> Option<usize> {
+        self.backends.iter().position(|way| way.from == self.backend.from)
+    }
+
+    /// The same for a client of another address.
+    #[must_use]
+    pub fn coming_from(mut self, client: impl Into<IpAddr>) -> Self {
+        self.client.from.set_ip(client.into());
+        self
     }
 
     /// The same with another initial sequence number of the client's.
@@ -93,8 +114,10 @@ impl Talk {
         self.greet(road)?;
         road.carry(&self.client.link, &segment(&self.client, self.client_at(), &[])?)?;
         let syn = road.carry(&self.client.link, &segment(&self.client, self.client_at(), request)?)?;
+        let aim = destination(&syn)?;
         let (syn, port) = read(&syn)?;
         ensure!(port != self.client.from.port(), "the request opened no leg");
+        self.backend = *self.backends.iter().find(|way| way.from.ip() == aim).context("the SYN goes to nobody")?;
         self.backend.to.set_port(port);
         (self.leg_next, self.leg_clock) = (syn.seq.wrapping_add(1), syn.tsval);
         let syn_ack = greeting(&self.backend, self.backend_at())?;
