@@ -171,6 +171,9 @@ pub fn decide_step<M: Maps, F: Frame>(
     let version = if same { flow.leg.version } else { choice.version };
     if joined && !same {
         if flow.flags & RESPONSES_UNFRAMED != 0 {
+            if !frame.can_grow() {
+                return (Next::Done, Verdict::NeedsGrowth);
+            }
             return open::give_up(maps, work, flow, now, Verdict::UnframedMoved);
         }
         // The previous response has to be complete, and its bytes acknowledged, before anything moves.

@@ -8,6 +8,7 @@ mod pipelined;
 mod pool;
 mod race;
 mod rig;
+mod services;
 mod sessions;
 mod too_big;
 
