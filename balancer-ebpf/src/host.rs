@@ -7,8 +7,8 @@ use crate::cookie::Proof;
 use crate::decide::{Backends, Choice, Decided, Search};
 use crate::http::{Chunk, Head, Scan, Scanned, Span};
 use crate::layout::{
-    Buffer, Condition, Flow, FlowKey, Globals, Hands, LegSlot, Listener, ListenerKey, PinEvent, Policy, RuleSet, SessionHash,
-    SessionRule, Stash, Traffic,
+    Buffer, Condition, Flow, FlowKey, Globals, Hands, LegSlot, Listener, ListenerKey, PinEvent, Policy, RuleSet,
+    SessionHash, SessionRule, Stash, Traffic,
 };
 use crate::net::{Crafted, Draft, Seq, Sum};
 use crate::pins::Pins;

@@ -212,8 +212,8 @@ pub fn holds<C: Cpu>(condition: &Condition, buffer: &Buffer, head: &Head, scratc
         CONDITION_QUERY => search::query::<C>(condition, buffer, head, scratch),
         CONDITION_SOURCE => {
             let source = (C::load(&scratch.source) as u32).to_be_bytes();
-            let inside =
-                u32::from_ne_bytes(source) & u32::from_ne_bytes(condition.mask) == u32::from_ne_bytes(condition.network);
+            let inside = u32::from_ne_bytes(source) & u32::from_ne_bytes(condition.mask)
+                == u32::from_ne_bytes(condition.network);
             Holds::of(inside)
         }
         // Of a newer daemon: nobody knows what it asks for.

@@ -13,7 +13,8 @@ use balancer_ebpf::{
     http::{Head, Scan, Scanned, Span, scan_request},
     layout::{
         Backend, Binding, Bucket, Buffer, Globals, KIND_RENAMED, MAX_BACKENDS, NONE, PIN_NO_CANARY, PIN_OVERRIDES,
-        PIN_QUERY, Pin, PinKey, Policy, RULES_REJECT_AMBIGUOUS, SessionHash, SourceKey, pinned_version, target_backend, target_version,
+        PIN_QUERY, Pin, PinKey, Policy, RULES_REJECT_AMBIGUOUS, SessionHash, SourceKey, pinned_version, target_backend,
+        target_version,
     },
     pins::{self, Pins},
     plain::Plain,
@@ -165,7 +166,9 @@ fn choose<'a>(
         Ruled::Unmatched => steps.push(format!("no rule of {of} matches: it goes to the default service {name}")),
         Ruled::Ambiguous => {
             let asks = rule.map_or("?".to_owned(), config::Rule::asks);
-            steps.push(format!("servers might read differently what rule {number} of {of} ({asks}) looks at: no rule matches"));
+            steps.push(format!(
+                "servers might read differently what rule {number} of {of} ({asks}) looks at: no rule matches"
+            ));
             if rejects || found.is_none() {
                 return Ok(Err("ambiguous"));
             }
@@ -273,11 +276,7 @@ fn scan(
 }
 
 /// Writes the request's head and lets the core read it.
-fn write(
-    config: &config::Service,
-    request: &ExplainRequest,
-    policy: &Policy,
-) -> Result<(Buffer, Head), Failure> {
+fn write(config: &config::Service, request: &ExplainRequest, policy: &Policy) -> Result<(Buffer, Head), Failure> {
     let path = request.path.as_deref().unwrap_or("/");
     let cookies: Vec<String> = request.cookies.iter().map(|id| format!("{}={id}", config.cookie)).collect();
     let cookies = if cookies.is_empty() { String::new() } else { format!("Cookie: {}\r\n", cookies.join("; ")) };
@@ -358,7 +357,13 @@ fn say(
     choice: Choice,
     mut steps: Vec<String>,
 ) -> Explanation {
-    let nowhere = |reason: &str, steps| Explanation { service: None, version: None, backend: None, reason: reason.to_owned(), steps };
+    let nowhere = |reason: &str, steps| Explanation {
+        service: None,
+        version: None,
+        backend: None,
+        reason: reason.to_owned(),
+        steps,
+    };
     match decided {
         Decided::Chosen => {}
         Decided::Missing => {

@@ -5,15 +5,14 @@
 use std::{cell::Cell, collections::BTreeMap, net::SocketAddrV4};
 
 use balancer_ebpf::layout::{
-    BACKEND_UP, BACKEND_USED, Backend, CONDITION_ANY, CONDITION_BELOW, CONDITION_EQUALS, CONDITION_HEADER, CONDITION_HOST,
-    CONDITION_PATH, CONDITION_QUERY, CONDITION_SOURCE, CONDITION_TARGET_CONTAINS, CONDITION_TARGET_PREFIX,
-    Condition as RuleCondition,
-    Listener, ListenerKey, MAX_CONDITIONS, MAX_VERSIONS, NONE, Name, OFFER_SACK, OFFER_SCALE,
-    OFFER_TIMESTAMPS, PIN_COOKIE, PIN_EXPIRES, PIN_HEADER, PIN_NEVER, PIN_QUERY, PIN_SESSION, PIN_TRACED, PINS_COOKIE,
-    PINS_HEADER, PINS_QUERY, PINS_SESSION, PINS_SOURCE, POLICY_GATEWAY, POLICY_KEEP_UNFRAMED, POLICY_POOL,
-    POLICY_REJECT_MISSING, Pin, PinKey, Policy, ROLE_BACKEND, ROLE_LISTENER, ROLE_SOURCE, RULES_REJECT_AMBIGUOUS,
-    RuleSet, SessionRule, SourceKey, Text,
-    VERSION_BACKENDS, VERSION_ROUTES, VERSION_SERVES, VersionPolicy,
+    BACKEND_UP, BACKEND_USED, Backend, CONDITION_ANY, CONDITION_BELOW, CONDITION_EQUALS, CONDITION_HEADER,
+    CONDITION_HOST, CONDITION_PATH, CONDITION_QUERY, CONDITION_SOURCE, CONDITION_TARGET_CONTAINS,
+    CONDITION_TARGET_PREFIX, Condition as RuleCondition, Listener, ListenerKey, MAX_CONDITIONS, MAX_VERSIONS, NONE,
+    Name, OFFER_SACK, OFFER_SCALE, OFFER_TIMESTAMPS, PIN_COOKIE, PIN_EXPIRES, PIN_HEADER, PIN_NEVER, PIN_QUERY,
+    PIN_SESSION, PIN_TRACED, PINS_COOKIE, PINS_HEADER, PINS_QUERY, PINS_SESSION, PINS_SOURCE, POLICY_GATEWAY,
+    POLICY_KEEP_UNFRAMED, POLICY_POOL, POLICY_REJECT_MISSING, Pin, PinKey, Policy, ROLE_BACKEND, ROLE_LISTENER,
+    ROLE_SOURCE, RULES_REJECT_AMBIGUOUS, RuleSet, SessionRule, SourceKey, Text, VERSION_BACKENDS, VERSION_ROUTES,
+    VERSION_SERVES, VersionPolicy,
 };
 use balancer_ebpf::route;
 
@@ -130,10 +129,14 @@ fn conditions(rule: &Rule, service: u32) -> Vec<RuleCondition> {
     }));
     all.extend(rule.path.as_ref().map(|path| RuleCondition { text: text(path.as_str()), ..of(CONDITION_PATH) }));
     all.extend(
-        rule.target_prefix.as_ref().map(|part| RuleCondition { text: text(part.as_str()), ..of(CONDITION_TARGET_PREFIX) }),
+        rule.target_prefix
+            .as_ref()
+            .map(|part| RuleCondition { text: text(part.as_str()), ..of(CONDITION_TARGET_PREFIX) }),
     );
     all.extend(
-        rule.target_contains.as_ref().map(|part| RuleCondition { text: text(part.as_str()), ..of(CONDITION_TARGET_CONTAINS) }),
+        rule.target_contains
+            .as_ref()
+            .map(|part| RuleCondition { text: text(part.as_str()), ..of(CONDITION_TARGET_CONTAINS) }),
     );
     all.extend(rule.header.as_ref().map(|field| valued(CONDITION_HEADER, &field.name, field.value.as_ref())));
     all.extend(rule.query.as_ref().map(|query| valued(CONDITION_QUERY, &query.name, query.value.as_ref())));

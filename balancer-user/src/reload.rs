@@ -129,7 +129,8 @@ fn listeners(old: &Config, new: &Config) -> Vec<Difference> {
             Some(listener) => listener.rules.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
             None => "none".to_owned(),
         };
-        let default = |config: &Config| show::maybe(config.listener(listen).and_then(|listener| listener.default.clone()));
+        let default =
+            |config: &Config| show::maybe(config.listener(listen).and_then(|listener| listener.default.clone()));
         let ambiguous =
             |config: &Config| show::maybe(config.listener(listen).map(|listener| show::value(listener.on_ambiguous)));
         let next = "from the next request on, also on open connections; sessions stay with their service";

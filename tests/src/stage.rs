@@ -140,8 +140,12 @@ impl<'a> Stage<'a> {
             None => builder.build()?,
         };
         let versions = self.neighbours.iter().flat_map(|(_, versions)| versions.iter());
-        let running =
-            self.shop.versions.iter().chain(versions).flat_map(|(label, hosts)| hosts.iter().map(move |host| (*host, *label)));
+        let running = self
+            .shop
+            .versions
+            .iter()
+            .chain(versions)
+            .flat_map(|(label, hosts)| hosts.iter().map(move |host| (*host, *label)));
         let applications = self.kind.start_all(&lab, &running.collect::<Vec<_>>())?;
         let mut config = self.shop.to_toml(&lab);
         for (name, versions) in self.neighbours {

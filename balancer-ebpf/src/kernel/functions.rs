@@ -5,7 +5,9 @@
 use balancer_ebpf::cookie::check_packed;
 use balancer_ebpf::decide::{Choice, Decided, Search, decide};
 use balancer_ebpf::http::{Chunk, Head, Scan, Scanned, Span, scan_chunk, scan_request, scan_response};
-use balancer_ebpf::layout::{Buffer, Condition, Flow, FlowKey, Globals, NONE, Policy, RuleSet, SessionHash, SessionRule};
+use balancer_ebpf::layout::{
+    Buffer, Condition, Flow, FlowKey, Globals, NONE, Policy, RuleSet, SessionHash, SessionRule,
+};
 use balancer_ebpf::net::{Crafted, Draft, Seq, Sum, craft, sum};
 use balancer_ebpf::pins;
 use balancer_ebpf::route::{Scratch, find};
@@ -13,8 +15,8 @@ use balancer_ebpf::rules;
 use balancer_ebpf::sessions::{Bound, Shelf, bind, forget, rename};
 use balancer_ebpf::sip::session_hash;
 use balancer_ebpf::splice::{
-    Lookup, Next, Now, Step, choose, claim_leg, claim_slot, claim_stash, conclude, join, look_up, park, refresh, reject, take,
-    trace,
+    Lookup, Next, Now, Step, choose, claim_leg, claim_slot, claim_stash, conclude, join, look_up, park, refresh,
+    reject, take, trace,
 };
 
 use balancer_ebpf::verdict::Verdict;

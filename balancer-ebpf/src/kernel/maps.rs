@@ -13,9 +13,9 @@ use balancer_ebpf::decide::{Backends, Choice, Decided, Search};
 use balancer_ebpf::host::{Cpu, Entered, Machine, Maps, Step};
 use balancer_ebpf::http::{Chunk, Head, Scan, Scanned, Span};
 use balancer_ebpf::layout::{
-    Backend, Bucket, Buffer, Condition, Flow, FlowKey, FlowSlot, Globals, Hands, LEG_CLASSES, LegSlot, Listener, ListenerKey,
-    MAX_BACKENDS, MAX_PINS, MAX_SERVICES, MAX_VERSIONS, Pin, PinEvent, PinKey, Policy, RULE_BLOCKS, RuleSet, SERVICE_BLOCKS, SessionHash,
-    SessionRule, SourceKey, Stash, Traffic,
+    Backend, Bucket, Buffer, Condition, Flow, FlowKey, FlowSlot, Globals, Hands, LEG_CLASSES, LegSlot, Listener,
+    ListenerKey, MAX_BACKENDS, MAX_PINS, MAX_SERVICES, MAX_VERSIONS, Pin, PinEvent, PinKey, Policy, RULE_BLOCKS,
+    RuleSet, SERVICE_BLOCKS, SessionHash, SessionRule, SourceKey, Stash, Traffic,
 };
 use balancer_ebpf::net::{Crafted, Draft, Seq, Sum};
 use balancer_ebpf::pins::Pins;

@@ -119,6 +119,13 @@ pub struct RuleSet {
 impl RuleSet {
     /// No rules.
     pub const fn new(listener: ListenerKey) -> Self {
-        Self { generation: 0, default: NONE, flags: 0, count: 0, listener, conditions: [Condition::ANY; MAX_CONDITIONS] }
+        Self {
+            generation: 0,
+            default: NONE,
+            flags: 0,
+            count: 0,
+            listener,
+            conditions: [Condition::ANY; MAX_CONDITIONS],
+        }
     }
 }

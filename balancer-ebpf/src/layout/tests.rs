@@ -106,12 +106,8 @@ fn nothing_is_padded() {
 }
 
 /// Layouts that have been: each version's number, and what [`fingerprint`] made of it.
-const HISTORY: &[(u32, u64)] = &[
-    (1, 0x05cb_0465_361c_a19b),
-    (2, 0xeaac_9c7a_a7bf_ea95),
-    (3, 0x6064_77cb_6a03_0590),
-    (4, 0xa24c_65a3_9b17_7e81),
-];
+const HISTORY: &[(u32, u64)] =
+    &[(1, 0x05cb_0465_361c_a19b), (2, 0xeaac_9c7a_a7bf_ea95), (3, 0x6064_77cb_6a03_0590), (4, 0xa24c_65a3_9b17_7e81)];
 
 /// FNV-1a over names, offsets and sizes of all fields.
 fn fingerprint() -> u64 {

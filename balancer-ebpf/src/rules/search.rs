@@ -126,9 +126,8 @@ impl<C: Cpu> Step<Place<'_>> for Piece<C> {
             }
         }
         let mode = C::load(&scratch.mode);
-        let pos = next(buffer, at, |word| {
-            equal(word, b'&') | equal(word, b'=') | equal(word, b'%') | equal(word, b'+')
-        });
+        let pos =
+            next(buffer, at, |word| equal(word, b'&') | equal(word, b'=') | equal(word, b'%') | equal(word, b'+'));
         let Some(pos) = pos else {
             C::store(&scratch.at, u64::from(at + STRIDE));
             return true;

@@ -5,9 +5,7 @@ use proptest::prelude::*;
 use super::evasion::{Goes, RULES, TABLE};
 use super::*;
 use crate::http::{Scan, Scanned, scan_request};
-use crate::layout::{
-    CONDITION_BELOW, CONDITION_EQUALS, ListenerKey, Name, RULES_REJECT_AMBIGUOUS, SessionRule,
-};
+use crate::layout::{CONDITION_BELOW, CONDITION_EQUALS, ListenerKey, Name, RULES_REJECT_AMBIGUOUS, SessionRule};
 use crate::plain::Plain;
 
 struct Machinery;
@@ -66,7 +64,8 @@ fn set(rules: &[(Vec<Condition>, u32)]) -> Box<RuleSet> {
     for (conditions, service) in rules {
         for (index, condition) in conditions.iter().enumerate() {
             let last = index + 1 == conditions.len();
-            set.conditions[set.count as usize] = Condition { service: if last { *service } else { NONE }, ..*condition };
+            set.conditions[set.count as usize] =
+                Condition { service: if last { *service } else { NONE }, ..*condition };
             set.count += 1;
         }
     }
@@ -239,8 +238,12 @@ mod oracle {
             Some(byte) if byte < 0x20 || byte == 0x7f || b"./\\;%?#".contains(&byte) => false,
             Some(0xc0 | 0xc1 | 0xf5..) => false,
             // The start of a longer form than it takes (RFC 3629): the next byte would be below.
-            Some(0xe0) => path.get(index + 3) == Some(&b'%') && second(path, index).is_some_and(|d| d == 0xa || d == 0xb),
-            Some(0xf0) => path.get(index + 3) == Some(&b'%') && second(path, index).is_some_and(|d| (9..=11).contains(&d)),
+            Some(0xe0) => {
+                path.get(index + 3) == Some(&b'%') && second(path, index).is_some_and(|d| d == 0xa || d == 0xb)
+            }
+            Some(0xf0) => {
+                path.get(index + 3) == Some(&b'%') && second(path, index).is_some_and(|d| (9..=11).contains(&d))
+            }
             Some(_) => true,
         })
     }
@@ -345,8 +348,34 @@ mod oracle {
 
 fn targets() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec![
-        "/", "/", "shop", "admin", "a", ".", "..", ";", ";x=1", "%", "%2e", "%2F", "%73", "%e0", "%a4", "%F0%9f", "%c1", "?", "&",
-        "app", "=", "admin", "+", "\\", "#", "abcdefghijklmnopqrstuvwxyz0123456789", "-", "*",
+        "/",
+        "/",
+        "shop",
+        "admin",
+        "a",
+        ".",
+        "..",
+        ";",
+        ";x=1",
+        "%",
+        "%2e",
+        "%2F",
+        "%73",
+        "%e0",
+        "%a4",
+        "%F0%9f",
+        "%c1",
+        "?",
+        "&",
+        "app",
+        "=",
+        "admin",
+        "+",
+        "\\",
+        "#",
+        "abcdefghijklmnopqrstuvwxyz0123456789",
+        "-",
+        "*",
     ]);
     let tail = prop::collection::vec(piece, 0..9).prop_map(|pieces| pieces.concat());
     (prop::sample::select(vec!["/", "/shop", "/shop/", "/admin/area", "", "*", "http://a/"]), tail)
@@ -356,7 +385,25 @@ fn targets() -> impl Strategy<Value = String> {
 fn fields() -> impl Strategy<Value = Vec<(String, String)>> {
     let name = prop::sample::select(vec!["Host", "host", "X-App", "x-app", "X-Ap", "Accept", "Cookie"]);
     let piece = prop::sample::select(vec![
-        "shop", ".", "example.org", "a", "A", ":", "80", "0", "8080", "..", " ", "\t", "admin", ",", "_", "-", "%", "@", "ABCDEFGH",
+        "shop",
+        ".",
+        "example.org",
+        "a",
+        "A",
+        ":",
+        "80",
+        "0",
+        "8080",
+        "..",
+        " ",
+        "\t",
+        "admin",
+        ",",
+        "_",
+        "-",
+        "%",
+        "@",
+        "ABCDEFGH",
     ]);
     let value = prop::collection::vec(piece, 0..5).prop_map(|pieces| pieces.concat());
     let value = prop_oneof![value, Just("shop.example.org".to_owned()), Just(" shop ".to_owned())];

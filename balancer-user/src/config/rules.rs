@@ -232,9 +232,12 @@ impl TryFrom<String> for Field {
         };
         let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         let named = !name.is_empty() && name.len() <= MAX_NAME && name.bytes().all(token);
-        let visible = |value: &String| value.len() <= MAX_TEXT && value.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+        let visible =
+            |value: &String| value.len() <= MAX_TEXT && value.bytes().all(|byte| (0x20..0x7f).contains(&byte));
         if !named || !value.as_ref().is_none_or(visible) {
-            return Err(format!("`{text}` is not a header: write \"Name\" or \"Name: value\", the value of up to {MAX_TEXT} bytes"));
+            return Err(format!(
+                "`{text}` is not a header: write \"Name\" or \"Name: value\", the value of up to {MAX_TEXT} bytes"
+            ));
         }
         Ok(Self { name: name.to_ascii_lowercase(), value })
     }
@@ -302,7 +305,8 @@ pub(super) fn check(
     for (service, span) in services {
         let Some(listener) = listeners.iter().find(|listener| listener.listen == service.listen) else {
             if !taken.insert(service.listen) {
-                let what = format!("two services listen on {}, and nothing says which requests are for which", service.listen);
+                let what =
+                    format!("two services listen on {}, and nothing says which requests are for which", service.listen);
                 let fix = format!(
                     "add a [[listener]] with `listen = \"{}\"`, `rules` and perhaps `default`; or give each an address or port of its own",
                     service.listen
@@ -313,7 +317,8 @@ pub(super) fn check(
         };
         let named = listener.rules.iter().any(|rule| rule.service == service.name);
         if !named && listener.default.as_ref() != Some(&service.name) {
-            let what = format!("no request reaches the service `{}`: no rule of {} leads to it", service.name, service.listen);
+            let what =
+                format!("no request reaches the service `{}`: no rule of {} leads to it", service.name, service.listen);
             return Err(ConfigError::at(text, span.clone(), what, "add a rule for it, or make it the `default`"));
         }
     }
@@ -326,8 +331,11 @@ fn check_one(
     services: &[(Service, std::ops::Range<usize>)],
 ) -> Result<Listener, ConfigError> {
     let (span, listen) = (raw.listen.span(), raw.listen.into_inner().0);
-    let here: Vec<&str> =
-        services.iter().filter(|(service, _)| service.listen == listen).map(|(service, _)| service.name.as_str()).collect();
+    let here: Vec<&str> = services
+        .iter()
+        .filter(|(service, _)| service.listen == listen)
+        .map(|(service, _)| service.name.as_str())
+        .collect();
     if here.is_empty() {
         let what = format!("no service listens on {listen}");
         return Err(ConfigError::at(text, span, what, "write the address of a service's `listen`"));

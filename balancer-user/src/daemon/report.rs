@@ -18,8 +18,8 @@ use crate::{
     order::padding_trap,
     snapshot::age,
     wire::{
-        BackendStatus, CanaryStatus, Counter, DrainStatus, ExplainRequest, Explanation, ListenerStatus, RetiredStatus, RuleStatus, ServiceStatus,
-        Session, SessionCount, SessionList, Status, VersionState, VersionStatus,
+        BackendStatus, CanaryStatus, Counter, DrainStatus, ExplainRequest, Explanation, ListenerStatus, RetiredStatus,
+        RuleStatus, ServiceStatus, Session, SessionCount, SessionList, Status, VersionState, VersionStatus,
     },
 };
 

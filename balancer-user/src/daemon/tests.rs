@@ -6,7 +6,7 @@ use balancer_ebpf::{
     layout::{
         BACKEND_UP, BUCKET_WAYS, Backend, Binding, Bucket, Entry, FlowKey, Globals, KIND_ISSUED, KIND_PRESENTED,
         KIND_RENAMED, Key, Listener, ListenerKey, MAX_SOURCES, OFFER_SACK, Pin, PinEvent, PinKey, Policy, ROLE_BACKEND,
-        RuleSet,        SourceKey, Times, Traffic,
+        RuleSet, SourceKey, Times, Traffic,
     },
     sip::hash_id,
     verdict::Note,
@@ -552,7 +552,13 @@ fn explain_knows_routes_adoption_and_renamed_ids() {
     bench.fake.bind("STALE", Binding::new(1, 99, 1, KIND_PRESENTED));
     let explain = |bench: &Bench, cookies: &[&str]| {
         let cookies = cookies.iter().map(|id| (*id).to_owned()).collect();
-        let request = ExplainRequest { cookies, path: None, host: None, headers: Vec::new(), source: "10.60.0.9".parse().unwrap() };
+        let request = ExplainRequest {
+            cookies,
+            path: None,
+            host: None,
+            headers: Vec::new(),
+            source: "10.60.0.9".parse().unwrap(),
+        };
         let explanation = bench.director.explain("shop", &request).unwrap();
         let shown = format!("{} {} {}", explanation.version.unwrap(), explanation.backend.unwrap(), explanation.reason);
         (shown, explanation.steps.join("; "))

@@ -14,8 +14,8 @@ use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
 use balancer_ebpf::layout::{
     BACKEND_UP, BUCKET_WAYS, Backend, Binding, Bucket, Entry, Errand, FLOW_OPENING, FLOW_SPLICED, FlowKey, FlowSlot,
     Globals, LEG_CLASSES, Listener, ListenerKey, MAX_VERSIONS, NONE, Pin, PinEvent, PinKey, Policy, PoolWord,
-    REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, RULE_BLOCKS, RuleSet, SERVICE_BLOCKS, STASH_HELD, ServiceWord, SourceKey, TUNNEL, Traffic, map,
-    pool,
+    REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, RULE_BLOCKS, RuleSet, SERVICE_BLOCKS, STASH_HELD, ServiceWord, SourceKey,
+    TUNNEL, Traffic, map, pool,
 };
 
 use super::{

@@ -8,8 +8,8 @@
 use std::{mem::size_of, ptr};
 
 use balancer_ebpf::layout::{
-    Backend, FlowKey, FlowSlot, Globals, LegSlot, Listener, ListenerKey, Pin, PinEvent, PinKey, Policy, RuleSet, SourceKey,
-    Traffic,
+    Backend, FlowKey, FlowSlot, Globals, LegSlot, Listener, ListenerKey, Pin, PinEvent, PinKey, Policy, RuleSet,
+    SourceKey, Traffic,
 };
 
 /// A type of the layout.

@@ -53,7 +53,8 @@ fn nobody_is_taken_for_another(hook: Hook) -> Result<()> {
         let unframed = |scene: &Scene| -> Result<u64> {
             let status = scene.json(&["status"])?;
             let counters = status["counters"].as_array().context("no counters")?;
-            let unframed = counters.iter().filter(|one| one["name"].as_str().is_some_and(|n| n.starts_with("unframed_")));
+            let unframed =
+                counters.iter().filter(|one| one["name"].as_str().is_some_and(|n| n.starts_with("unframed_")));
             Ok(unframed.filter_map(|one| one["value"].as_u64()).sum())
         };
         for (index, (head, goes)) in evasion::TABLE.iter().enumerate() {
@@ -178,7 +179,8 @@ fn one_connection_alternates_between_services(hook: Hook) -> Result<()> {
         let mut pipelined = scene.connection()?;
         let ask = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
         for _ in 0..5 {
-            pipelined.write([ask("/shop/nosession"), ask("/admin/nosession"), ask("/shop/nosession")].concat().as_bytes())?;
+            pipelined
+                .write([ask("/shop/nosession"), ask("/admin/nosession"), ask("/shop/nosession")].concat().as_bytes())?;
             for wanted in ["shop", "admin", "shop"] {
                 let answer = pipelined.receive("GET")?;
                 ensure!(service(&answer) == Some(wanted), "{answer:?} instead of {wanted}");
@@ -324,11 +326,19 @@ fn rules_change_on_open_connections(hook: Hook) -> Result<()> {
         scene.restart()?;
         ensure!(ask(&mut open, "/buy")? == "shop" && ask(&mut open, "/admin/nosession")? == "admin");
         // Back, with the shop alone for everything that no rule matches.
-        std::fs::write(&config, more.replace("default = \"admin\"", "default = \"shop\"").replace("\"/buy\", service = \"shop\"", "\"/admin\", service = \"admin\""))?;
+        std::fs::write(
+            &config,
+            more.replace("default = \"admin\"", "default = \"shop\"")
+                .replace("\"/buy\", service = \"shop\"", "\"/admin\", service = \"admin\""),
+        )?;
         scene.cli(&["config", "reload"])?;
         ensure!(ask(&mut open, "/else")? == "shop" && ask(&mut open, "/admin/nosession")? == "admin");
         // What cannot be reached is refused, and nothing changes.
-        std::fs::write(&config, more.replace("{ path = \"/shop\", service = \"shop\" }", "").replace("{ path = \"/buy\", service = \"shop\" }, ", ""))?;
+        std::fs::write(
+            &config,
+            more.replace("{ path = \"/shop\", service = \"shop\" }", "")
+                .replace("{ path = \"/buy\", service = \"shop\" }, ", ""),
+        )?;
         let refused = scene.balancer.try_cli(&["config", "reload"])?;
         let says = String::from_utf8_lossy(&refused.stderr).into_owned();
         ensure!(!refused.status.success() && says.contains("no request reaches the service `shop`"), "{says}");
@@ -338,7 +348,8 @@ fn rules_change_on_open_connections(hook: Hook) -> Result<()> {
 }
 
 fn without_a_default_service_the_director_answers(hook: Hook) -> Result<()> {
-    let rules = "rules = [{ path = \"/shop\", service = \"shop\" }, { host = \"admin.example.org\", service = \"admin\" }]";
+    let rules =
+        "rules = [{ path = \"/shop\", service = \"shop\" }, { host = \"admin.example.org\", service = \"admin\" }]";
     let stage = Stage::new(hook, "nodefault").kind(Kind::Contexts).explicit().hosts(4).versions(SHOP);
     stage.neighbours(ADMIN, rules).play(|scene| {
         let ask = |head: &str| -> Result<Response> {
@@ -353,7 +364,10 @@ fn without_a_default_service_the_director_answers(hook: Hook) -> Result<()> {
         ensure!(service(&ask("GET /shop/nosession HTTP/1.1\r\nHost: a")?) == Some("shop"));
         ensure!(service(&ask("GET /nosession HTTP/1.1\r\nHost: admin.example.org")?) == Some("admin"));
         let nobody = ask("GET /nosession HTTP/1.1\r\nHost: a")?;
-        ensure!(nobody.status == 404 && nobody.body.starts_with(b"no service is there") && nobody.closes(), "{nobody:?}");
+        ensure!(
+            nobody.status == 404 && nobody.body.starts_with(b"no service is there") && nobody.closes(),
+            "{nobody:?}"
+        );
         ensure!(ask("HEAD /nosession HTTP/1.1\r\nHost: a")?.body.is_empty());
         let ambiguous = ask("GET //shop HTTP/1.1\r\nHost: a")?;
         ensure!(ambiguous.status == 400 && ambiguous.closes(), "{ambiguous:?}");

@@ -33,7 +33,7 @@ fn work() -> Box<Work> {
         egress: Default::default(),
         shelf: Default::default(),
         accepted: 0,
-        zero: 0,
+        room: 0,
         lookup: Default::default(),
         rules: Default::default(),
         event: Default::default(),

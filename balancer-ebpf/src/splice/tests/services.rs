@@ -168,10 +168,16 @@ fn a_head_is_read_with_the_names_of_its_own_service() {
         let mut rig = two(hook, 0);
         rig.maps.policies[1].rule.cookie = Name::new(b"SID").unwrap();
         let (_, client, director) = rig.serve();
-        let text = String::from_utf8(ask("/b", "")).unwrap().replace("\r\n\r\n", "\r\nCookie: JSESSIONID=x; SID=anna\r\n\r\n");
+        let text =
+            String::from_utf8(ask("/b", "")).unwrap().replace("\r\n\r\n", "\r\nCookie: JSESSIONID=x; SID=anna\r\n\r\n");
         let to = rig.opens(client, text.as_bytes(), director);
         rig.accepts(to);
-        rig.answers(to, director, &response("Set-Cookie: JSESSIONID=no\r\nSet-Cookie: SID=yes\r\n", 0), client + len(text.as_bytes()));
+        rig.answers(
+            to,
+            director,
+            &response("Set-Cookie: JSESSIONID=no\r\nSet-Cookie: SID=yes\r\n", 0),
+            client + len(text.as_bytes()),
+        );
         assert_eq!((neighbours(&rig, "yes").map(|bound| bound.generation()), neighbours(&rig, "no")), (Some(20), None));
     }
 }
