@@ -286,7 +286,7 @@ pub(crate) fn backend(index: u8, weight: u32) -> Backend {
 pub(crate) const VIP: [u8; 4] = [10, 0, 1, 1];
 pub(crate) const SOURCE: [u8; 4] = [10, 0, 2, 254];
 
-/// Maps of vectors: one service, one listener.
+/// Maps of vectors: one service, and perhaps a neighbour, on one listener.
 pub(crate) struct TestMaps {
     pub(crate) globals: Globals,
     pub(crate) hands: Hands,
@@ -346,8 +346,8 @@ impl TestMaps {
             rules: None,
             backends,
             buckets: buckets(16),
-            traffic: vec![traffic; MAX_VERSIONS as usize],
-            outcomes: vec![Outcomes::default(); MAX_VERSIONS as usize],
+            traffic: vec![traffic; 2 * MAX_VERSIONS as usize],
+            outcomes: vec![Outcomes::default(); 2 * MAX_VERSIONS as usize],
             keys: RefCell::default(),
             flows: (0..globals.flows).map(|_| RefCell::default()).collect(),
             stashes: (0..globals.stashes).map(|_| stash()).collect(),
@@ -429,7 +429,11 @@ impl Maps for TestMaps {
     fn listener(&self, key: &ListenerKey) -> Option<&Listener> {
         (key.port == 80u16.to_be_bytes()).then_some(&self.listener)
     }
-    fn service_word(&self, _service: u32) -> u64 {
+    fn service_word(&self, service: u32) -> u64 {
+        if service != 0 {
+            // Of a neighbour: its policy lies in the block of its number.
+            return crate::layout::ServiceWord::new(service, 1).0;
+        }
         if let Some((reads, then)) = self.word_changes.get() {
             if reads == 0 {
                 self.word.set(then);

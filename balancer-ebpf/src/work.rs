@@ -37,7 +37,8 @@ pub struct Work {
     pub shelf: Shelf,
     /// Bytes of the segment that belong to requests that were decided for the leg at hand, while the next one is looked at.
     pub accepted: u32,
-    pub zero: u32,
+    /// How many idle legs the pool takes that the leg at hand may go to.
+    pub room: u32,
     /// Which of the presented ids is known.
     pub lookup: crate::splice::Lookup,
     /// Which service the rules lead to.

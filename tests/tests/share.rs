@@ -1,7 +1,9 @@
 //! The share of a canary, as the loaded program takes it and counts it (D17): 100,000 new sessions of 20,000 clients, each with its
 //! whole conversation.
 
-use anyhow::{Context, Result, ensure};
+use std::net::IpAddr;
+
+use anyhow::{Context, Result, bail, ensure};
 use balancer_tests::lab::{Hook, Lab};
 use balancer_tests::progrun::talk::Talk;
 use balancer_tests::progrun::{COOKIE, Programs, Room, Setting, World};
@@ -32,7 +34,8 @@ fn d17_the_measured_share_of_100_000_new_sessions_is_the_asked_one() -> Result<(
         (policy.canary, policy.canary_share, policy.canary_salt) =
             (1, (ASKED * (1 << 32) / 100) as u32, 0xfeed_beef_cafe_f00d);
         programs.set_policy(policy)?;
-        let [a, b, _, _] = world.client.peer.octets();
+        let IpAddr::V4(peer) = world.client.peer else { bail!("the lab is one of IPv4") };
+        let [a, b, _, _] = peer.octets();
         let from = |client: u32| [a, b, 100 + (client >> 8) as u8, client as u8];
         let mut homes = Vec::new();
         for client in 0..CLIENTS {

@@ -121,9 +121,9 @@ pub fn decide_step<M: Maps, F: Frame>(
     let Extent { offset, at, stashed, before, there, take } = extent(work, flow);
     let have = before + take;
     let scanned = work.scan.scanned();
-    let service = work.lookup.service;
+    // Read again and again rather than kept: the stack of this step is full.
     let refused = work.lookup.refused != 0;
-    let word = ServiceWord(maps.service_word(service));
+    let word = ServiceWord(maps.service_word(work.lookup.service));
     let Some(policy) = maps.policy(word.block()) else { return (Next::Done, Verdict::NoConfig) };
     let complete = scanned as u32 == Scanned::Complete as u32;
     let head_flags = work.scan.head.flags;
@@ -149,7 +149,7 @@ pub fn decide_step<M: Maps, F: Frame>(
     }
     let joined = flow.state == FLOW_SPLICED && has_leg(flow);
     // Another service's leg is no leg for this request.
-    let fits = joined && flow.leg.service == service;
+    let fits = joined && flow.leg.service == work.lookup.service;
     search(&mut work.search, &work.lookup, flow, fits, now);
     work.choice.missing = 0;
     if refused || maps.decide(policy, &mut work.search, &mut work.choice) as u32 != Decided::Chosen as u32 {
@@ -172,6 +172,9 @@ pub fn decide_step<M: Maps, F: Frame>(
     let version = if same { flow.leg.version } else { work.choice.version };
     if joined && !same {
         if flow.flags & RESPONSES_UNFRAMED != 0 {
+            if !frame.can_grow() {
+                return (Next::Done, Verdict::NeedsGrowth);
+            }
             return open::give_up(maps, work, flow, now, Verdict::UnframedMoved);
         }
         // The previous response has to be complete, and its bytes acknowledged, before anything moves.
@@ -181,8 +184,8 @@ pub fn decide_step<M: Maps, F: Frame>(
     }
     let limit = pool::limit(policy);
     // The leg at hand goes to its own service's pool.
-    let room = if fits || !joined { limit } else { pool::limit_of(maps, flow) };
-    let parks = room != 0 && pool::parkable(flow);
+    work.room = if joined && flow.leg.service != work.lookup.service { pool::limit_of(maps, flow) } else { limit };
+    let parks = work.room != 0 && pool::parkable(flow);
     // How much of what is at hand belongs to this request: its head, and its body as far as it has come. Until the request is
     // accepted, whoever turns back has to withdraw it.
     let first = flow.request.next;
@@ -228,28 +231,28 @@ pub fn decide_step<M: Maps, F: Frame>(
     }
     // Counted first, then the word read again: so whoever changed it in between and then sees no request in flight on a
     // version can be sure that none is on its way to it.
-    count_in_flight(maps, service, version, 1);
-    if maps.service_word(service) != word.0 {
-        count_in_flight(maps, service, version, u64::MAX);
+    count_in_flight(maps, work.lookup.service, version, 1);
+    if maps.service_word(work.lookup.service) != word.0 {
+        count_in_flight(maps, work.lookup.service, version, u64::MAX);
         withdraw(maps, work, flow, first, leg);
         return (Next::Done, Verdict::Undecided);
     }
     if !same {
         // Before the flow changes: without a stash the segment has to come again to a flow that knows nothing of it.
         if !stashed && !stash::stash(maps, frame, stash::for_whole(globals), flow, first, at, keep) {
-            count_in_flight(maps, service, version, u64::MAX);
+            count_in_flight(maps, work.lookup.service, version, u64::MAX);
             withdraw(maps, work, flow, first, leg);
             return (Next::Done, Verdict::StashesFull);
         }
         flow.stash_len = keep;
     }
-    let parked = joined && !same && parks && maps.park(flow, room);
+    let parked = joined && !same && parks && maps.park(flow, work.room);
     if leg != NONE && joined && !parked {
         // There was no room for the leg at hand. The first thing that its backend says is answered with a RST.
         end::leave_leg(maps, flow);
         end::release_leg(maps, flow);
     }
-    flow.service = service;
+    flow.service = work.lookup.service;
     choose::count(maps, work);
     maps.conclude(globals, policy, &work.lookup, &work.choice, now.seconds());
     if work.lookup.pin.flags & PIN_TRACED != 0 {

@@ -8,7 +8,7 @@ pub(super) fn balance(maps: &TestMaps) {
     let live = |flow: &&Flow| matches!(flow.state, FLOW_OPENING | FLOW_SPLICED) && flow.leg.backend != NONE;
     let live: Vec<&Flow> = flows.iter().filter(live).collect();
     for (version, traffic) in maps.traffic.iter().enumerate() {
-        let of = || live.iter().filter(|flow| flow.leg.version == version as u32);
+        let of = || live.iter().filter(|flow| flow.leg.service * MAX_VERSIONS + flow.leg.version == version as u32);
         let outstanding: u32 = of().map(|flow| flow.outstanding).sum();
         assert_eq!(traffic.flows.get(), of().count() as u64, "flows of version {version}");
         assert_eq!(traffic.in_flight.get(), u64::from(outstanding), "requests in flight on version {version}");

@@ -10,6 +10,7 @@ mod pipelined;
 mod pool;
 mod race;
 mod rig;
+mod services;
 mod sessions;
 mod too_big;
 
@@ -37,7 +38,7 @@ fn work() -> Box<Work> {
         egress: Default::default(),
         shelf: Default::default(),
         accepted: 0,
-        zero: 0,
+        room: 0,
         lookup: Default::default(),
         rules: Default::default(),
         event: Default::default(),
