@@ -34,6 +34,7 @@ mod pins;
 mod reboot;
 mod sessions;
 mod silent;
+mod six;
 mod state;
 mod story_1;
 mod story_2;
