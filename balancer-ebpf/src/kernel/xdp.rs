@@ -58,7 +58,9 @@ impl Frame for Buff {
     #[inline(always)]
     fn len(&self) -> u32 {
         // SAFETY: fields of the context. Frames in several buffers are not taken: the program does not say that it can.
-        unsafe { (*self.ctx).data_end.wrapping_sub((*self.ctx).data) }
+        let (data, end) = unsafe { ((*self.ctx).data as usize, (*self.ctx).data_end as usize) };
+        // What is spilled of a pointer has to be all of it.
+        opaque(end).wrapping_sub(opaque(data)) as u32
     }
 
     #[inline(always)]

@@ -51,7 +51,12 @@ impl Capture {
                 }
             };
             let frame = buffer.get(..len).unwrap_or_default();
-            let tcp = frame.get(12..14) == Some(&[8, 0]) && frame.get(23) == Some(&6);
+            let next = match frame.get(12..14) {
+                Some([0x08, 0x00]) => frame.get(23),
+                Some([0x86, 0xdd]) => frame.get(20),
+                _ => None,
+            };
+            let tcp = next == Some(&6);
             if tcp && from.sll_pkttype == libc::PACKET_OUTGOING {
                 caught.push(Caught { interface: from.sll_ifindex.cast_unsigned(), frame: frame.to_vec() });
             }

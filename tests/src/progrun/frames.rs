@@ -76,9 +76,9 @@ pub struct Envelope {
     pub macs: ([u8; 6], [u8; 6]),
     /// Or hop limit.
     pub ttl: u8,
-    /// Of IPv4 only.
+    /// The identification; of IPv6, which has none, the flow label and in its lower half the traffic class.
     pub id: u16,
-    /// The same: it may not be fragmented.
+    /// Of IPv4 only: it may not be fragmented.
     pub unfragmented: bool,
 }
 
@@ -99,12 +99,13 @@ impl Envelope {
             }
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
                 let ip = Ipv6Header {
+                    traffic_class: self.id as u8,
+                    flow_label: u32::from(self.id).try_into().context("flow label")?,
                     payload_length: len,
                     next_header: IpNumber::TCP,
                     hop_limit: self.ttl,
                     source: source.octets(),
                     destination: destination.octets(),
-                    ..Ipv6Header::default()
                 };
                 tcp.checksum = tcp.calc_checksum_ipv6(&ip, payload).context("TCP checksum")?;
                 (EtherType::IPV6, ip.to_bytes().to_vec())

@@ -37,6 +37,7 @@ mod reboot;
 mod services;
 mod sessions;
 mod silent;
+mod six;
 mod state;
 mod story_1;
 mod story_2;
