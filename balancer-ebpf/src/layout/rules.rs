@@ -113,6 +113,7 @@ pub struct RuleSet {
     pub count: u32,
     /// Whose rules these are. A flow of another listener, whose service has moved here meanwhile, is not subject to them.
     pub listener: ListenerKey,
+    pub zero: u32,
     pub conditions: [Condition; MAX_CONDITIONS],
 }
 
@@ -125,6 +126,7 @@ impl RuleSet {
             flags: 0,
             count: 0,
             listener,
+            zero: 0,
             conditions: [Condition::ANY; MAX_CONDITIONS],
         }
     }

@@ -47,14 +47,14 @@ fn types() -> Vec<Type> {
         Egress 8: interface flags;
         Hop 20: egress macs;
         FlowKey 36: client vip client_port port;
-        FlowSlot 408: lock flow;
-        Leg 144: backend version address port source_port source hop isn to_leg to_client clock_to_leg clock_to_client first
+        FlowSlot 416: lock flow;
+        Leg 152: backend version address port source_port source hop isn to_leg to_client clock_to_leg clock_to_client first
             begins shift_to_client shift_to_leg tsval mss generation position slot class scale backend_scale next expected clock
             service zero;
-        LegSlot 168: owner below reached leg;
+        LegSlot 176: owner below reached leg;
         ChunkState 16: mode size digits spent;
         Cursor 32: left chunk next chunked;
-        Flow 400: key state flags service slot outstanding seen asked client_hop client_scale client_mss our_scale request_first
+        Flow 408: key state flags service slot outstanding seen asked client_hop client_scale client_mss our_scale request_first
             received upstream_acked sent request response heads acked window tsval clock stash stash_first stash_len tried tries
             leg presented carried presented_at route pin;
         Key 16: k0 k1;
@@ -72,8 +72,8 @@ fn types() -> Vec<Type> {
         Policy 5808: generation active idle_seconds fallback flags pool_limit adopt grace_seconds canary canary_share canary_salt
             hold_until pins listener route_count route_seed rule versions routes;
         Text 136: words len zero;
-        Condition 232: kind service flags port network mask name text;
-        RuleSet 29720: generation default flags count listener conditions;
+        Condition 256: kind service flags port network mask name text;
+        RuleSet 32808: generation default flags count listener zero conditions;
         Entry 32: tag binding times bucket_hash;
         Bucket 256: entries;
         SessionHash 16: tag bucket;
@@ -107,7 +107,7 @@ fn nothing_is_padded() {
 
 /// Layouts that have been: each version's number, and what [`fingerprint`] made of it.
 const HISTORY: &[(u32, u64)] =
-    &[(1, 0x05cb_0465_361c_a19b), (2, 0xeaac_9c7a_a7bf_ea95), (3, 0x6064_77cb_6a03_0590), (4, 0xa24c_65a3_9b17_7e81)];
+    &[(1, 0x05cb_0465_361c_a19b), (2, 0xeaac_9c7a_a7bf_ea95), (3, 0x6064_77cb_6a03_0590), (4, 0x07ae_2eab_47e1_8ccf)];
 
 /// FNV-1a over names, offsets and sizes of all fields.
 fn fingerprint() -> u64 {
