@@ -126,13 +126,12 @@ pub fn decide_step<M: Maps, F: Frame>(
     let word = ServiceWord(maps.service_word(work.lookup.service));
     let Some(policy) = maps.policy(word.block()) else { return (Next::Done, Verdict::NoConfig) };
     let complete = scanned as u32 == Scanned::Complete as u32;
-    let head_flags = work.scan.head.flags;
     // What a tunnel carries is nobody's business: the flow goes where its head says, and stays there. So with a request for
     // another protocol whose answer nobody will see.
-    let unseen = flow.flags & RESPONSES_UNFRAMED != 0 && head_flags & HEAD_UPGRADE != 0;
+    let unseen = flow.flags & RESPONSES_UNFRAMED != 0 && work.scan.head.flags & HEAD_UPGRADE != 0;
     // Whoever begins like this does not speak HTTP/1.x at all.
     let foreign = matches!(scanned, Scanned::Preface | Scanned::BadRequestLine | Scanned::NotHttp);
-    let tunnel = foreign || complete && (head_flags & METHOD_CONNECT != 0 || unseen);
+    let tunnel = foreign || complete && (work.scan.head.flags & METHOD_CONNECT != 0 || unseen);
     let mut opaque = !complete || tunnel;
     let mut reason = scanned;
     let full = flow.outstanding >= MAX_OUTSTANDING && flow.flags & RESPONSES_UNFRAMED == 0;
@@ -165,11 +164,11 @@ pub fn decide_step<M: Maps, F: Frame>(
         }
         return (Next::Reject, Verdict::Rejected);
     }
-    let choice = work.choice;
     // What cannot be read stays where it is; and, where that is wanted, what nobody can follow.
     let stays = !complete || flow.flags & RESPONSES_UNFRAMED != 0 && policy.flags & POLICY_KEEP_UNFRAMED != 0;
-    let same = joined && (stays || fits && choice.backend == flow.leg.backend && choice.version == flow.leg.version);
-    let version = if same { flow.leg.version } else { choice.version };
+    let same =
+        joined && (stays || fits && work.choice.backend == flow.leg.backend && work.choice.version == flow.leg.version);
+    let version = if same { flow.leg.version } else { work.choice.version };
     if joined && !same {
         if flow.flags & RESPONSES_UNFRAMED != 0 {
             if !frame.can_grow() {
@@ -190,7 +189,7 @@ pub fn decide_step<M: Maps, F: Frame>(
     // accepted, whoever turns back has to withdraw it.
     let first = flow.request.next;
     let behind = first.plus(work.scan.head.len);
-    if head_flags & HEAD_CHUNKED != 0 && !opaque {
+    if work.scan.head.flags & HEAD_CHUNKED != 0 && !opaque {
         body::chunked(&mut flow.request, behind);
         let until = if same { work.segment.end() } else { first.plus(have) };
         let from = work.segment.seq;
@@ -208,19 +207,19 @@ pub fn decide_step<M: Maps, F: Frame>(
     let all = ends >= before + there;
     // Legs of others serve only what may be done twice, and can be: a safe method, there as a whole.
     let shared = limit != 0
-        && head_flags & METHOD_SAFE != 0
-        && head_flags & (HEAD_UPGRADE | HEAD_AUTH_CONNECTION) == 0
+        && work.scan.head.flags & METHOD_SAFE != 0
+        && work.scan.head.flags & (HEAD_UPGRADE | HEAD_AUTH_CONNECTION) == 0
         && !opaque
         && !work.segment.has(FIN)
         && flow.request.chunked == 0
         && ends <= have;
     let leg = if !same && shared && (!joined || parks) {
-        maps.take(globals, choice.backend, pool::class(flow), owned_by(flow.slot))
+        maps.take(globals, work.choice.backend, pool::class(flow), owned_by(flow.slot))
     } else {
         NONE
     };
     let direct = all && !stashed && offset == 0;
-    if same && flow.flags & LEG_REUSED != 0 && (opaque || head_flags & METHOD_SAFE == 0) {
+    if same && flow.flags & LEG_REUSED != 0 && (opaque || work.scan.head.flags & METHOD_SAFE == 0) {
         // Whether the leg lives is not known yet. If it does not, what went out on it is repeated, and this must not be.
         withdraw(maps, work, flow, first, leg);
         return (Next::Done, Verdict::RebindWaits);
@@ -256,7 +255,7 @@ pub fn decide_step<M: Maps, F: Frame>(
     choose::count(maps, work);
     maps.conclude(globals, policy, &work.lookup, &work.choice, now.seconds());
     if work.lookup.pin.flags & PIN_TRACED != 0 {
-        maps.trace(work, flow, version, choice.backend, now);
+        maps.trace(work, flow, version, work.choice.backend, now);
     }
     if opaque {
         // A head that is complete as a scan, and all the same not framed, is a tunnel's.
@@ -286,8 +285,8 @@ pub fn decide_step<M: Maps, F: Frame>(
     }
     if complete {
         // The leg may be older than the present generation; sessions that are born on it now are not.
-        flow.leg.generation = choice.generation;
-        flow.leg.position = choice.position;
+        flow.leg.generation = work.choice.generation;
+        flow.leg.position = work.choice.position;
     }
     if stashed {
         flow.stash_len = keep;
