@@ -103,7 +103,7 @@ fn digit(byte: u8) -> u32 {
     let lower = byte | 0x20;
     match byte {
         b'0'..=b'9' => u32::from(byte - b'0'),
-        _ if lower >= b'a' && lower <= b'f' => u32::from(lower - b'a') + 10,
+        _ if (b'a'..=b'f').contains(&lower) => u32::from(lower - b'a') + 10,
         _ => 16,
     }
 }

@@ -144,11 +144,8 @@ impl<C: Cpu> Step<Place<'_>> for Piece<C> {
                 }
                 C::store(&scratch.mode, FRESH);
             }
-            b'=' => {
-                if mode == NAME {
-                    C::store(&scratch.mode, OTHER);
-                }
-            }
+            b'=' if mode == NAME => C::store(&scratch.mode, OTHER),
+            b'=' => {}
             // A name that is escaped may be the one that is searched for, and a value that is, the one that it should have.
             _ if mode == NAME || mode == MINE && condition.flags & CONDITION_EQUALS != 0 => {
                 C::store(&scratch.mode, UNCERTAIN);
@@ -181,7 +178,7 @@ pub(super) fn query<C: Cpu>(condition: &Condition, buffer: &Buffer, head: &Head,
     }
     let (start, end) = (C::load(&scratch.value) as u32, C::load(&scratch.end) as u32);
     // A name alone has the value that an empty one is.
-    let len = if end > start { end - start } else { 0 };
+    let len = end.saturating_sub(start);
     Holds::of(is_text(buffer, &condition.text, Span { pos: start, len }))
 }
 

@@ -42,7 +42,7 @@ const LENGTHS: [u32; 4] =
 /// Which answer a flow has.
 #[inline(always)]
 const fn which(flow: &Flow) -> usize {
-    (flow.flags / REJECTED_UNMATCHED & 3) as usize
+    ((flow.flags / REJECTED_UNMATCHED) & 3) as usize
 }
 
 /// Carries out [`Next::Reject`], where packets can grow: the first time for the request at hand, and again for whatever the client

@@ -126,13 +126,12 @@ pub fn decide_step<M: Maps, F: Frame>(
     let word = ServiceWord(maps.service_word(work.lookup.service));
     let Some(policy) = maps.policy(word.block()) else { return (Next::Done, Verdict::NoConfig) };
     let complete = scanned as u32 == Scanned::Complete as u32;
-    let head_flags = work.scan.head.flags;
     // What a tunnel carries is nobody's business: the flow goes where its head says, and stays there. So with a request for
     // another protocol whose answer nobody will see.
-    let unseen = flow.flags & RESPONSES_UNFRAMED != 0 && head_flags & HEAD_UPGRADE != 0;
+    let unseen = flow.flags & RESPONSES_UNFRAMED != 0 && work.scan.head.flags & HEAD_UPGRADE != 0;
     // Whoever begins like this does not speak HTTP/1.x at all.
     let foreign = matches!(scanned, Scanned::Preface | Scanned::BadRequestLine | Scanned::NotHttp);
-    let tunnel = foreign || complete && (head_flags & METHOD_CONNECT != 0 || unseen);
+    let tunnel = foreign || complete && (work.scan.head.flags & METHOD_CONNECT != 0 || unseen);
     let mut opaque = !complete || tunnel;
     let mut reason = scanned;
     let full = flow.outstanding >= MAX_OUTSTANDING && flow.flags & RESPONSES_UNFRAMED == 0;
@@ -190,7 +189,7 @@ pub fn decide_step<M: Maps, F: Frame>(
     // accepted, whoever turns back has to withdraw it.
     let first = flow.request.next;
     let behind = first.plus(work.scan.head.len);
-    if head_flags & HEAD_CHUNKED != 0 && !opaque {
+    if work.scan.head.flags & HEAD_CHUNKED != 0 && !opaque {
         body::chunked(&mut flow.request, behind);
         let until = if same { work.segment.end() } else { first.plus(have) };
         let from = work.segment.seq;
@@ -208,8 +207,8 @@ pub fn decide_step<M: Maps, F: Frame>(
     let all = ends >= before + there;
     // Legs of others serve only what may be done twice, and can be: a safe method, there as a whole.
     let shared = limit != 0
-        && head_flags & METHOD_SAFE != 0
-        && head_flags & (HEAD_UPGRADE | HEAD_AUTH_CONNECTION) == 0
+        && work.scan.head.flags & METHOD_SAFE != 0
+        && work.scan.head.flags & (HEAD_UPGRADE | HEAD_AUTH_CONNECTION) == 0
         && !opaque
         && !work.segment.has(FIN)
         && flow.request.chunked == 0
@@ -220,7 +219,7 @@ pub fn decide_step<M: Maps, F: Frame>(
         NONE
     };
     let direct = all && !stashed && offset == 0;
-    if same && flow.flags & LEG_REUSED != 0 && (opaque || head_flags & METHOD_SAFE == 0) {
+    if same && flow.flags & LEG_REUSED != 0 && (opaque || work.scan.head.flags & METHOD_SAFE == 0) {
         // Whether the leg lives is not known yet. If it does not, what went out on it is repeated, and this must not be.
         withdraw(maps, work, flow, first, leg);
         return (Next::Done, Verdict::RebindWaits);
