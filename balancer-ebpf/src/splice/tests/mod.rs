@@ -9,6 +9,7 @@ mod pool;
 mod race;
 mod rig;
 mod sessions;
+mod six;
 mod too_big;
 
 use crate::http::{Chunk, Scan};

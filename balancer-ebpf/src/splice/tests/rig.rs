@@ -16,7 +16,7 @@ use crate::net::*;
 use crate::sessions;
 use crate::sip::hash_id;
 use crate::splice::{direct, release, tests::work};
-use crate::testing::{SOURCE, Tcp, TestMaps, VIP, VecFrame, backend, policy, version};
+use crate::testing::{SOURCE, Tcp, TestMaps, VIP, VecFrame, backend, policy, six, version};
 use crate::verdict::{Note, Verdict};
 use crate::work::Work;
 
@@ -98,6 +98,8 @@ pub(super) struct Rig {
     begins: (i64, i64),
     /// How the last packet was dealt with.
     pub(super) verdict: Verdict,
+    /// Frames are of IPv6, with addresses that stand for those that the tests speak of.
+    pub(super) six: bool,
 }
 
 /// `GET /` with a cookie, or without.
@@ -162,7 +164,20 @@ impl Rig {
             legs: HashMap::new(),
             begins: (0, 0),
             verdict: Verdict::NotOurs,
+            six: false,
         }
+    }
+
+    /// Over IPv6, a client that is served.
+    pub(super) fn served_over_ipv6(hook: Hook) -> (Self, u8, i64, i64) {
+        let mut rig = Self::new(hook);
+        rig.six = true;
+        for backend in &mut rig.maps.backends {
+            backend.address = six(backend.address.last());
+        }
+        rig.connect();
+        let (index, client, director) = rig.serve();
+        (rig, index, client, director)
     }
 
     /// The same with pools of so many legs.
@@ -205,7 +220,7 @@ impl Rig {
 
     /// Puts a frame in; what left, the frame itself last.
     fn put(&mut self, tcp: &Tcp) -> Vec<Tcp> {
-        let bytes = tcp.frame();
+        let bytes = if self.six { tcp.frame6() } else { tcp.frame() };
         let mut frame = VecFrame::new(bytes.clone());
         frame.can_grow = self.hook == Hook::Tc;
         self.verdict = direct(&self.maps, &mut frame, &mut self.work);
@@ -266,6 +281,11 @@ impl Rig {
         self.verdict = direct(&self.maps, &mut frame, &mut self.work);
         books::balance(&self.maps);
         (self.verdict.action() == crate::verdict::Action::Send).then(|| too_big::read(&frame.bytes))
+    }
+
+    /// What becomes of a frame.
+    pub(super) fn direct(&mut self, frame: &mut VecFrame) -> Verdict {
+        direct(&self.maps, frame, &mut self.work)
     }
 
     /// What becomes of a frame that is not to be changed.
