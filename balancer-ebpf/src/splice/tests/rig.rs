@@ -227,7 +227,8 @@ impl Rig {
         if self.verdict == Verdict::NeedsGrowth {
             assert_eq!(self.hook, Hook::Xdp, "TC has nobody above it");
             assert_eq!(frame.bytes, bytes, "what goes up is as it came");
-            frame.can_grow = true;
+            // TC sees it for the first time.
+            frame = VecFrame::new(bytes);
             self.verdict = direct(&self.maps, &mut frame, &mut self.work);
             assert_ne!(self.verdict, Verdict::NeedsGrowth);
         }
