@@ -27,6 +27,14 @@ impl Family {
         }
     }
 
+    /// Its part of `net` among the kernel's settings.
+    pub const fn sysctl(self) -> &'static str {
+        match self {
+            Self::V4 => "ipv4",
+            Self::V6 => "ipv6",
+        }
+    }
+
     /// The largest segment that Ethernet carries.
     pub const fn max_mss(self) -> u32 {
         match self {

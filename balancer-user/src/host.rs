@@ -6,7 +6,7 @@ use std::{fs, net::IpAddr};
 
 use anyhow::Context as _;
 
-use crate::exit::Failure;
+use crate::{exit::Failure, family::Family};
 
 /// The oldest kernel that the programs are made for. They ask for no more than 5.18 has (`bpf_loop` is of 5.17,
 /// `bpf_xdp_load_bytes` of 5.18), but this is the oldest long-term kernel above it, and the oldest whose verifier takes them:
@@ -61,9 +61,9 @@ fn may_load(status: &str) -> bool {
     [CAP_NET_ADMIN, CAP_PERFMON, CAP_BPF].iter().all(|cap| effective >> cap & 1 == 1)
 }
 
-/// Reads `net.ipv4.conf.<interface>.<key>`.
-pub fn ipv4_sysctl(interface: &str, key: &str) -> Option<String> {
-    let text = fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{interface}/{key}")).ok()?;
+/// Reads `net.ipv4.conf.<interface>.<key>`, or the same of `ipv6`.
+pub fn sysctl(family: Family, interface: &str, key: &str) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/sys/net/{}/conf/{interface}/{key}", family.sysctl())).ok()?;
     Some(text.trim().to_owned())
 }
 

@@ -9,6 +9,7 @@ use super::{Format, print};
 use crate::{
     config::{Config, Hook, ReturnPath},
     exit::{Code, Failure},
+    family::Family,
     host,
     kernel::{
         attach,
@@ -112,9 +113,11 @@ async fn config_findings(config: &Config) -> Result<Vec<Finding>, Failure> {
     let bpffs = config.bpffs.display().to_string();
     let mut findings = vec![Finding::of(pins::check_bpffs(&config.bpffs), format!("{bpffs} is a BPF file system"))];
     let known = interface::list().await?;
+    let spoken = |family: &Family| config.services.iter().any(|service| Family::from(service.listen) == *family);
+    let families: Vec<Family> = Family::ALL.into_iter().filter(spoken).collect();
     for name in &config.interfaces {
         match known.iter().find(|interface| interface.name == *name) {
-            Some(interface) => findings.extend(interface_findings(config.hook, interface)),
+            Some(interface) => findings.extend(interface_findings(config.hook, &families, interface)),
             None => {
                 let names: Vec<&str> = known.iter().map(|interface| interface.name.as_str()).collect();
                 let fix = format!("correct `interfaces`; there are: {}", names.join(", "));
@@ -145,7 +148,7 @@ async fn config_findings(config: &Config) -> Result<Vec<Finding>, Failure> {
     Ok(findings)
 }
 
-fn interface_findings(hook: Hook, interface: &Interface) -> Vec<Finding> {
+fn interface_findings(hook: Hook, families: &[Family], interface: &Interface) -> Vec<Finding> {
     let name = &interface.name;
     let mut findings = Vec::new();
     let (wanted, why) = attach::wanted(hook, interface);
@@ -155,14 +158,14 @@ fn interface_findings(hook: Hook, interface: &Interface) -> Vec<Finding> {
     } else {
         Finding::warn(format!("{name} is down"), format!("ip link set {name} up"))
     });
-    findings.push(match host::ipv4_sysctl(name, "forwarding").as_deref() {
-        Some("1") => Finding::ok(format!("{name} forwards IPv4")),
+    findings.extend(families.iter().map(|family| match host::sysctl(*family, name, "forwarding").as_deref() {
+        Some("1") => Finding::ok(format!("{name} forwards {family}")),
         // bpf_fib_lookup refuses to answer for an interface that does not forward.
         _ => Finding::fail(
-            format!("{name} does not forward IPv4"),
-            format!("sysctl -w net.ipv4.conf.{name}.forwarding=1"),
+            format!("{name} does not forward {family}"),
+            format!("sysctl -w net.{}.conf.{name}.forwarding=1", family.sysctl()),
         ),
-    });
+    }));
     if wanted == Hook::Xdp && interface.is_veth() {
         findings.push(Finding::warn(
             format!("{name} is a veth under XDP, which cannot handle partial checksums"),
@@ -194,7 +197,8 @@ fn gateway_findings(config: &Config) -> Vec<Finding> {
     }
     for interface in &config.interfaces {
         // The stricter of the two counts (Documentation/networking/ip-sysctl.rst).
-        let filter = |scope: &str| host::ipv4_sysctl(scope, "rp_filter").and_then(|text| text.parse::<u32>().ok());
+        let filter =
+            |scope: &str| host::sysctl(Family::V4, scope, "rp_filter").and_then(|text| text.parse::<u32>().ok());
         let strict = |filter: Option<u32>| filter == Some(1);
         findings.push(match (filter("all"), filter(interface)) {
             (Some(2), _) | (_, Some(2)) => Finding::ok(format!("{interface} filters reverse paths loosely")),

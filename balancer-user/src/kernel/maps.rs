@@ -37,9 +37,9 @@ use crate::{
 const GRACE: Duration = Duration::from_millis(100);
 const BUCKET_WORDS: usize = size_of::<Bucket>() / 8;
 const BACKEND_WORDS: usize = size_of::<Backend>() / 8;
-// Of a backend's words: each is stored in one piece.
-const ADDRESS_WORD: usize = mem::offset_of!(Backend, address) / 8;
+// Of a backend's words: each is stored in one piece. Address and port are those before the flags.
 const FLAGS_WORD: usize = mem::offset_of!(Backend, flags) / 8;
+const _: () = assert!(mem::offset_of!(Backend, address) == 0 && mem::offset_of!(Backend, port) / 8 < FLAGS_WORD);
 const SHUNNED_WORD: usize = mem::offset_of!(Backend, shunned_until) / 8;
 const FAILURES_WORD: usize = mem::offset_of!(Backend, failures) / 8;
 
@@ -234,8 +234,10 @@ impl Dataplane for Maps {
             Ok(())
         };
         if (present.address, present.port) != (backend.address, backend.port) {
-            // Another server: what the programs noted about the former one is not its fault.
-            store(ADDRESS_WORD)?;
+            // Another server: what the programs noted about the former one is not its fault. No policy names it yet, and nobody takes
+            // it for one that works while its address is half the former's.
+            anyhow::ensure!(self.backends.store(backend_word(id) + FLAGS_WORD, 0), "write backend {id}");
+            (0..FLAGS_WORD).try_for_each(store)?;
         }
         let came_up = present.flags & BACKEND_UP == 0 && backend.flags & BACKEND_UP != 0;
         if came_up || (present.address, present.port) != (backend.address, backend.port) {

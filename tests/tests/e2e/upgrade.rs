@@ -1,15 +1,16 @@
 //! An upgrade to a release whose maps have another layout: sessions move into its maps, links get its programs.
 //!
 //! There is no balancer of a former layout any more, so one of today is dressed up as one: its pins are moved to where that
-//! layout had them. Entries of layout 1 say when they were last seen instead of when they expire; those of layout 2 are what
-//! they are now.
+//! layout had them, and its keys into a map of the size that they lay in. Entries of layout 1 say when they were last seen instead of
+//! when they expire; those of layouts 2 and 3 are what they are now.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use aya::maps::{Array, Map, MapData};
+use balancer_ebpf::layout::Globals;
 use balancer_tests::balancer::Balancer;
 use balancer_tests::client::Request;
 use balancer_tests::lab::Hook;
@@ -25,6 +26,7 @@ use crate::users::{begins_on, goes_on};
 under_both_hooks! {
     sessions_of_layout_1_move,
     sessions_of_layout_2_move,
+    sessions_of_layout_3_move,
     an_upgrade_that_fails_changes_nothing,
 }
 
@@ -39,6 +41,10 @@ fn sessions_of_layout_1_move(hook: Hook) -> Result<()> {
 
 fn sessions_of_layout_2_move(hook: Hook) -> Result<()> {
     sessions_move(hook, "upgrade2", 2)
+}
+
+fn sessions_of_layout_3_move(hook: Hook) -> Result<()> {
+    sessions_move(hook, "upgrade3", 3)
 }
 
 fn sessions_move(hook: Hook, label: &str, layout: u32) -> Result<()> {
@@ -128,7 +134,8 @@ fn former(scene: &Scene, layout: u32) -> PathBuf {
 /// Makes another layout of what is pinned.
 fn dress_up(scene: &Scene, layout: u32) -> Result<()> {
     fs::rename(present(scene), former(scene, layout)).context("move the pins")?;
-    if layout == 2 {
+    shorten_globals(&former(scene, layout).join("maps/GLOBALS"))?;
+    if layout != 1 {
         return Ok(());
     }
     let data = MapData::from_pin(former(scene, layout).join("maps/SESSIONS"))?;
@@ -146,5 +153,17 @@ fn dress_up(scene: &Scene, layout: u32) -> Result<()> {
         }
         table.set(index, bucket, 0)?;
     }
+    Ok(())
+}
+
+/// Addresses were shorter, and so was the one value of `GLOBALS`; the keys at its beginning are where they were.
+fn shorten_globals(path: &Path) -> Result<()> {
+    let today: Array<MapData, [u8; size_of::<Globals>()]> = Map::Array(MapData::from_pin(path)?).try_into()?;
+    let mut then = [0; 200];
+    then[..48].copy_from_slice(&today.get(&0, 0)?[..48]);
+    fs::remove_file(path)?;
+    let mut short: Array<MapData, [u8; 200]> = Array::create(1, 0)?;
+    short.set(0, then, 0)?;
+    short.pin(path)?;
     Ok(())
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::{Translation, shifted, translate};
 use crate::net::*;
-use crate::testing::{Plain, Tcp, VecFrame};
+use crate::testing::{Plain, Tcp, VecFrame, six};
 
 fn to() -> Translation {
     Translation {
@@ -25,9 +25,11 @@ fn to() -> Translation {
 
 /// Translates as the data path does.
 fn translated(tcp: &Tcp, to: &Translation) -> Tcp {
-    let mut frame = VecFrame::new(tcp.frame());
+    let v4 = to.destination.is_v4();
+    let mut frame = VecFrame::new(if v4 { tcp.frame() } else { tcp.frame6() });
     let mut segment = Segment::default();
     assert!(destination(&mut frame, &mut segment));
+    assert!(frame.rebase(if v4 { 0 } else { IPV6_BASE }));
     assert_eq!(parse(&mut frame, &mut segment), Parsed::Segment);
     assert!(read_timestamp::<Plain, _>(&mut frame, &mut segment, &mut Options::default()));
     assert!(translate(&mut frame, &segment, to));
@@ -133,12 +135,13 @@ proptest! {
         seq in any::<u32>(), ack in any::<u32>(), flags in 0u8..32, window in any::<u16>(), options in options(),
         payload in proptest::collection::vec(any::<u8>(), 0..100),
         deltas in any::<(u32, u32, u32, u32)>(), shift in 1u32..31,
-        addresses in any::<([u8; 4], u16, [u8; 4], u16, [u8; 4], u16, [u8; 4], u16)>(),
+        addresses in any::<([u8; 4], u16, [u8; 4], u16, [u8; 4], u16, [u8; 4], u16)>(), over_ipv6 in any::<bool>(),
     ) {
+        let address = |address: [u8; 4]| if over_ipv6 { six(address) } else { address.into() };
         let (a, ap, b, bp, c, cp, d, dp) = addresses;
         let tcp = Tcp { source: (a, ap), destination: (b, bp), seq, ack, flags, window, options, payload };
         let to = Translation {
-            source: c.into(), source_port: cp.to_be_bytes(), destination: d.into(), destination_port: dp.to_be_bytes(),
+            source: address(c), source_port: cp.to_be_bytes(), destination: address(d), destination_port: dp.to_be_bytes(),
             seq: deltas.0, ack: deltas.1, tsval: deltas.2, tsecr: deltas.3, shift, ..to()
         };
         // `Tcp::read` has verified both checksums.
@@ -156,7 +159,7 @@ proptest! {
 
         // And back again, but for what a window loses: nothing is where it was not.
         let back = Translation {
-            source: a.into(), source_port: ap.to_be_bytes(), destination: b.into(), destination_port: bp.to_be_bytes(),
+            source: address(a), source_port: ap.to_be_bytes(), destination: address(b), destination_port: bp.to_be_bytes(),
             seq: deltas.0.wrapping_neg(), ack: deltas.1.wrapping_neg(), tsval: deltas.2.wrapping_neg(),
             tsecr: deltas.3.wrapping_neg(), shift: 16, ..to
         };

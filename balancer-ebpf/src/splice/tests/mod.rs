@@ -12,6 +12,7 @@ mod race;
 mod rig;
 mod services;
 mod sessions;
+mod six;
 mod too_big;
 
 use crate::http::{Chunk, Scan};

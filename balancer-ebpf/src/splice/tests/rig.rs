@@ -16,7 +16,7 @@ use crate::net::*;
 use crate::sessions;
 use crate::sip::hash_id;
 use crate::splice::{direct, release, tests::work};
-use crate::testing::{SOURCE, Tcp, TestMaps, VIP, VecFrame, backend, policy, version};
+use crate::testing::{SOURCE, Tcp, TestMaps, VIP, VecFrame, backend, policy, six, version};
 use crate::verdict::{Note, Verdict};
 use crate::work::Work;
 
@@ -101,6 +101,8 @@ pub(super) struct Rig {
     /// Which byte of the next frame that is put in changes on its way, from the end if it is negative; and what left for it.
     pub(super) damage: Option<isize>,
     pub(super) left_damaged: Vec<Vec<u8>>,
+    /// Frames are of IPv6, with addresses that stand for those that the tests speak of.
+    pub(super) six: bool,
 }
 
 /// `GET /` with a cookie, or without.
@@ -167,7 +169,20 @@ impl Rig {
             verdict: Verdict::NotOurs,
             damage: None,
             left_damaged: Vec::new(),
+            six: false,
         }
+    }
+
+    /// Over IPv6, a client that is served.
+    pub(super) fn served_over_ipv6(hook: Hook) -> (Self, u8, i64, i64) {
+        let mut rig = Self::new(hook);
+        rig.six = true;
+        for backend in &mut rig.maps.backends {
+            backend.address = six(backend.address.last());
+        }
+        rig.connect();
+        let (index, client, director) = rig.serve();
+        (rig, index, client, director)
     }
 
     /// The same with pools of so many legs.
@@ -210,7 +225,7 @@ impl Rig {
 
     /// Puts a frame in; what left, the frame itself last.
     fn put(&mut self, tcp: &Tcp) -> Vec<Tcp> {
-        let mut bytes = tcp.frame();
+        let mut bytes = if self.six { tcp.frame6() } else { tcp.frame() };
         let damaged = self.damage.take();
         if let Some(at) = damaged {
             let place = if at < 0 { bytes.len() as isize + at } else { at };
@@ -222,7 +237,8 @@ impl Rig {
         if self.verdict == Verdict::NeedsGrowth {
             assert_eq!(self.hook, Hook::Xdp, "TC has nobody above it");
             assert_eq!(frame.bytes, bytes, "what goes up is as it came");
-            frame.can_grow = true;
+            // TC sees it for the first time.
+            frame = VecFrame::new(bytes);
             self.verdict = direct(&self.maps, &mut frame, &mut self.work);
             assert_ne!(self.verdict, Verdict::NeedsGrowth);
         }
@@ -283,6 +299,11 @@ impl Rig {
         self.verdict = direct(&self.maps, &mut frame, &mut self.work);
         books::balance(&self.maps);
         (self.verdict.action() == crate::verdict::Action::Send).then(|| too_big::read(&frame.bytes))
+    }
+
+    /// What becomes of a frame.
+    pub(super) fn direct(&mut self, frame: &mut VecFrame) -> Verdict {
+        direct(&self.maps, frame, &mut self.work)
     }
 
     /// What becomes of a frame that is not to be changed.

@@ -16,7 +16,8 @@ fn two(hook: Hook, pool: u32) -> Rig {
     for policy in &mut rig.maps.policies {
         (policy.flags, policy.pool_limit, policy.listener) = (flags, pool, 1);
     }
-    let mut rules = Box::new(RuleSet::new(ListenerKey { address: VIP.into(), port: 80u16.to_be_bytes(), zero: [0; 2] }));
+    let mut rules =
+        Box::new(RuleSet::new(ListenerKey { address: VIP.into(), port: 80u16.to_be_bytes(), zero: [0; 2] }));
     (rules.count, rules.default) = (1, 0);
     let text = Text::new(b"/b").unwrap();
     rules.conditions[0] = Condition { kind: CONDITION_PATH, service: 1, text, ..Condition::ANY };
