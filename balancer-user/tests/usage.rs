@@ -30,7 +30,7 @@ fn usage_errors() {
         (&["version", "add", "shop", "", "--backend", "10.0.0.1:80"], 2, "a version label is empty"),
         (&["version", "add", "shop", "001"], 2, "--backend"),
         (&["version", "add", "shop", "001", "--backend", "10.0.0.1"], 2, "write \"10.0.0.1:8080\""),
-        (&["version", "add", "shop", "001", "--backend", "[::1]:80"], 2, "IPv6"),
+        (&["version", "add", "shop", "001", "--backend", "2001:db8::1"], 2, "write \"[2001:db8::1]:8080\""),
         (&["flip", "shop", "0/1"], 2, "character '/'"),
         (&["flip", "shop", "001", "--mode", "sideways"], 2, "new-sessions"),
         (&["wait", "shop", "--for", "busy=001"], 2, "write idle=VERSION, drained=VERSION"),
@@ -57,7 +57,11 @@ fn config_errors_name_file_line_and_fix() {
     let path = dir.path().join("balancer.toml");
     let table = [
         ("name = \"lab\"", "name = \"lab\"\ncolor = \"blue\"", "balancer.toml:3: unknown key `color`"),
-        ("10.60.1.2:8080", "10.60.1.2:99999", "balancer.toml:10: `backends`: `10.60.1.2:99999` is not an IPv4 address"),
+        (
+            "10.60.1.2:8080",
+            "10.60.1.2:99999",
+            "balancer.toml:10: `backends`: `10.60.1.2:99999` is not an address and a port",
+        ),
         ("\"001\"", "\"0 01\"", "balancer.toml:9: `label`: the version label `0 01` has a blank"),
     ];
     for (from, to, says) in table {

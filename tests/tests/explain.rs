@@ -241,7 +241,8 @@ impl<'a> Agreement<'a> {
                 let backends = (0..count).map(|_| {
                     let host = self.hosts[self.random.random_range(0..self.hosts.len())];
                     let route = self.random.random_range(0..8);
-                    format!("{host}:{},route=n{route}", self.random.random_range(8000..8050)).parse()
+                    let address = SocketAddr::new(host, self.random.random_range(8000..8050));
+                    format!("{address},route=n{route}").parse()
                 });
                 let backends = backends.filter_map(Result::ok).collect();
                 let entrance = if self.random.random_bool(0.3) { Entrance::Staged } else { Entrance::Normal };
