@@ -49,19 +49,19 @@ const VALUES: [&str; 4] = ["v0", "v1", "v2", "v3"];
 
 #[test]
 fn d1_explain_equals_the_data_path_on_100_000_requests() -> Result<()> {
-    agree(Family::V4, ROUNDS)
+    agree(Family::V4)
 }
 
 /// The client's address is of another kind: it chooses among backends, and pins are by networks of it.
 #[test]
 fn d1_explain_equals_the_data_path_over_ipv6() -> Result<()> {
-    agree(Family::V6, ROUNDS / 4)
+    agree(Family::V6)
 }
 
-fn agree(family: Family, rounds: usize) -> Result<()> {
+fn agree(family: Family) -> Result<()> {
     let lab = Lab::builder("agree").hook(Hook::Tc).backends(HOSTS).family(family).build()?;
     let world = World::of(&lab)?;
-    lab.director().run(|| Agreement::new(&lab, &world)?.hold(rounds))
+    lab.director().run(|| Agreement::new(&lab, &world)?.hold())
 }
 
 /// Everything that the two sides share.
@@ -140,8 +140,8 @@ impl<'a> Agreement<'a> {
         })
     }
 
-    fn hold(mut self, rounds: usize) -> Result<()> {
-        for round in 0..rounds {
+    fn hold(mut self) -> Result<()> {
+        for round in 0..ROUNDS {
             self.change().with_context(|| format!("round {round}"))?;
             for request in 0..REQUESTS {
                 let asked = self.ask();
@@ -159,7 +159,7 @@ impl<'a> Agreement<'a> {
                 *self.reasons.entry(said.reason).or_default() += 1;
             }
         }
-        println!("{} requests, seed {SEED}: {:?}", rounds * REQUESTS, self.reasons);
+        println!("{} requests, seed {SEED}: {:?}", ROUNDS * REQUESTS, self.reasons);
         // A test that only ever met the easy ones would prove little.
         for reason in ["pin", "override", "bound", "moved", "route", "adopted", "canary", "active", "rejected"] {
             ensure!(
