@@ -312,7 +312,10 @@ fn rules_change_on_open_connections(hook: Hook) -> Result<()> {
         ensure!(said.contains("shop shop-1 on") && said.contains("rule 1 of"), "{said}");
         ensure!(said.contains("so it is not for admin"), "{said}");
         let said = explain("/buy/%2e%2e/admin")?;
-        ensure!(said.contains("admin admin-1 on") && said.contains("rule 1 (path /buy)"), "{said}");
+        ensure!(
+            said.contains("admin admin-1 on") && said.contains("what rule 1 of") && said.contains("(path /buy)"),
+            "{said}"
+        );
         let said = explain("/else")?;
         ensure!(said.contains("no rule of") && said.contains("default service admin"), "{said}");
         let exported = scene.cli(&["config", "export"])?;
