@@ -92,14 +92,19 @@ impl Name {
         if name.is_empty() || name.len() > MAX_NAME {
             return None;
         }
-        let mut words = [0u64; MAX_NAME / 8];
-        for (index, byte) in name.iter().enumerate() {
-            if let Some(word) = words.get_mut(index / 8) {
-                *word |= u64::from(*byte) << ((index % 8) * 8);
-            }
-        }
-        Some(Self { words, len: name.len() as u32, zero: 0 })
+        Some(Self { words: packed(name), len: name.len() as u32, zero: 0 })
     }
+}
+
+/// Bytes as little-endian words, zeroes behind them; what has no room is left out.
+pub(super) fn packed<const WORDS: usize>(bytes: &[u8]) -> [u64; WORDS] {
+    let mut words = [0; WORDS];
+    for (index, byte) in bytes.iter().enumerate() {
+        if let Some(word) = words.get_mut(index / 8) {
+            *word |= u64::from(*byte) << ((index % 8) * 8);
+        }
+    }
+    words
 }
 
 /// What a route stands for: a backend of a version, in the lower bits of its word.

@@ -3,6 +3,7 @@
 //! The services of a listener name its index ([`super::Policy::listener`]), and the word of that index points to a block of rules, as a
 //! service's word does to its policy: so all rules of a listener change by one store.
 
+use super::policy::packed;
 use super::{Address, ListenerKey, NONE, Name};
 
 /// Blocks of a listener: the current one, and the next one.
@@ -31,13 +32,7 @@ impl Text {
         if text.len() > MAX_TEXT {
             return None;
         }
-        let mut words = [0u64; MAX_TEXT / 8];
-        for (index, byte) in text.iter().enumerate() {
-            if let Some(word) = words.get_mut(index / 8) {
-                *word |= u64::from(*byte) << ((index % 8) * 8);
-            }
-        }
-        Some(Self { words, len: text.len() as u32, zero: 0 })
+        Some(Self { words: packed(text), len: text.len() as u32, zero: 0 })
     }
 }
 

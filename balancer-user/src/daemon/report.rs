@@ -78,6 +78,7 @@ impl Director {
             .into_iter()
             .map(|version| self.version_status(service, version, with_sessions))
             .collect::<Result<_, Failure>>()?;
+        let hold = self.held_for(&service.name);
         Ok(ServiceStatus {
             name: name.to_owned(),
             listen: config.listen,
@@ -99,8 +100,8 @@ impl Director {
                 at: rfc3339(aborted.at),
                 why: aborted.why.clone(),
             }),
-            held_milliseconds: self.held_for(&service.name).map(|hold| hold.milliseconds),
-            hold: self.held_for(&service.name),
+            held_milliseconds: hold.as_ref().map(|hold| hold.milliseconds),
+            hold,
             listener: self.config.listener(config.listen).map(listener_status),
             retired: service.retired.iter().map(retired_status).collect(),
             versions,

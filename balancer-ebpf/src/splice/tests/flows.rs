@@ -238,18 +238,24 @@ fn a_silent_backend_is_given_up_at_the_second_retransmission() {
     }
 }
 
+/// A session that a backend of this index has just begun, and its next request, from another connection, on the way there.
+fn comes_home(hook: Hook) -> (Rig, u8, Vec<u8>) {
+    let (mut rig, index, client, director) = Rig::served(hook);
+    let first = get("");
+    rig.says(client, &first, director);
+    let answer = response("Set-Cookie: JSESSIONID=home\r\n", 0);
+    rig.answers(index, director, &answer, client + len(&first));
+    rig.connect_another();
+    let again = get("home");
+    assert_eq!(rig.opens(0, &again, 0), index);
+    (rig, index, again)
+}
+
 /// N16.
 #[test]
 fn a_session_is_not_lost_with_two_syns() {
     for hook in HOOKS {
-        let (mut rig, index, client, director) = Rig::served(hook);
-        let first = get("");
-        rig.says(client, &first, director);
-        let answer = response("Set-Cookie: JSESSIONID=home\r\n", 0);
-        rig.answers(index, director, &answer, client + len(&first));
-        rig.connect_another();
-        let again = get("home");
-        assert_eq!(rig.opens(0, &again, 0), index);
+        let (mut rig, index, again) = comes_home(hook);
         let home = [(Verdict::SynAgain, index), (Verdict::SynAgain, index), (Verdict::SynAgain, index)];
         for (verdict, to) in home.into_iter().chain([(Verdict::BackendSilent, 1 - index)]) {
             rig.wait(200);
@@ -264,14 +270,7 @@ fn a_session_is_not_lost_with_two_syns() {
 #[test]
 fn a_session_does_not_wait_for_a_backend_that_its_checks_found_dead() {
     for hook in HOOKS {
-        let (mut rig, index, client, director) = Rig::served(hook);
-        let first = get("");
-        rig.says(client, &first, director);
-        let answer = response("Set-Cookie: JSESSIONID=home\r\n", 0);
-        rig.answers(index, director, &answer, client + len(&first));
-        rig.connect_another();
-        let again = get("home");
-        assert_eq!(rig.opens(0, &again, 0), index);
+        let (mut rig, index, again) = comes_home(hook);
         rig.maps.backends[usize::from(index)].flags &= !BACKEND_UP;
         for verdict in [Verdict::SynAgain, Verdict::BackendSilent] {
             rig.wait(200);
