@@ -13,7 +13,7 @@ mod search;
 use core::cell::Cell;
 
 use crate::host::{Cpu, Machine, Maps, Step};
-use crate::http::{Head, Span, byte_at, keep, word_at};
+use crate::http::{Head, Span, byte_at, first, keep, word_at};
 use crate::layout::{
     Address, Buffer, CONDITION_ANY, CONDITION_HEADER, CONDITION_HOST, CONDITION_PATH, CONDITION_QUERY,
     CONDITION_SOURCE, CONDITION_TARGET_CONTAINS, CONDITION_TARGET_PREFIX, Condition, MAX_CONDITIONS, MAX_TEXT, NONE,
@@ -45,6 +45,9 @@ pub struct Scratch {
     end: Cell<u64>,
 }
 
+/// Bytes that a turn of a search looks at.
+const STRIDE: u32 = 32;
+
 /// Not read yet.
 const UNREAD: u64 = 0;
 /// Nobody could read it differently.
@@ -53,6 +56,20 @@ const PLAIN: u64 = 1;
 const AMBIGUOUS: u64 = 2;
 /// There is none: the target is `*`.
 const ABSENT: u64 = 3;
+
+/// The first of the bytes from `at` on that `marks` marks, if there is one within a stride.
+#[inline(always)]
+fn next(buffer: &Buffer, at: u32, marks: impl Fn(u64) -> u64) -> Option<u32> {
+    let mut done = 0;
+    while done < STRIDE {
+        let found = marks(word_at(buffer, at + done));
+        if found != 0 {
+            return Some(at + done + first(found));
+        }
+        done += 8;
+    }
+    None
+}
 
 impl Scratch {
     /// For the next request, of the client at `source`.

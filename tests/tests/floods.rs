@@ -43,12 +43,7 @@ fn d13_ten_million_made_up_cookies() -> Result<()> {
 fn played(label: &str, play: impl FnOnce(&Programs, &Setting, &mut Talk) -> Result<()> + Send) -> Result<()> {
     let lab = Lab::builder(label).hook(Hook::Tc).backends(1).build()?;
     let world = World::of(&lab)?;
-    let setting = Setting {
-        listener: lab.service(),
-        sources: lab.sources(),
-        versions: vec![vec![lab.application(1)]],
-        room: ROOM,
-    };
+    let setting = Setting::of(&lab, ROOM);
     lab.director().run(|| {
         let mut programs = Programs::load(ROOM)?;
         programs.configure(&setting)?;

@@ -21,12 +21,7 @@ const ASKED: u64 = 10;
 fn d17_the_measured_share_of_100_000_new_sessions_is_the_asked_one() -> Result<()> {
     let lab = Lab::builder("share").hook(Hook::Tc).backends(2).build()?;
     let world = World::of(&lab)?;
-    let setting = Setting {
-        listener: lab.service(),
-        sources: lab.sources(),
-        versions: vec![vec![lab.application(1)], vec![lab.application(2)]],
-        room: ROOM,
-    };
+    let setting = Setting::of(&lab, ROOM);
     lab.director().run(|| {
         let mut programs = Programs::load(ROOM)?;
         programs.configure(&setting)?;

@@ -31,7 +31,7 @@ use crate::host::Cpu;
 use crate::layout::{Buffer, SessionRule};
 pub(crate) use ids::{lower_name_at, name_at, trim};
 use lines::{Line, Walk};
-pub(crate) use swar::{byte_at, equal, first, keep, leading_blanks, odd, splat, word_at};
+pub(crate) use swar::{ahead, byte_at, equal, first, keep, leading_blanks, odd, splat, word_at};
 
 /// Bytes of a head at most, its blank line included: what Tomcat and nginx take by default.
 pub const HEAD_LIMIT: u32 = 8192;

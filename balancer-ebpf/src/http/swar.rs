@@ -43,6 +43,12 @@ pub(crate) fn first(marks: u64) -> u32 {
     ((lowest >> 7).wrapping_mul(0x0001_0203_0405_0607) >> 56) as u32
 }
 
+/// All bits of the bytes that lie before the first mark: of all bytes, where there is none.
+#[inline(always)]
+pub(crate) fn ahead(marks: u64) -> u64 {
+    ((marks & marks.wrapping_neg()) >> 7).wrapping_sub(1)
+}
+
 /// Marks for the bytes of an aligned word that lie before position `pos`.
 #[inline(always)]
 pub(super) fn before(pos: u32) -> u64 {

@@ -2,7 +2,7 @@
 
 use super::{AMBIGUOUS, Holds, PLAIN, Scratch, UNREAD, has_path, is_asterisk};
 use crate::host::{Cpu, Step};
-use crate::http::{Head, byte_at, equal, first, keep, leading_blanks, odd, splat, word_at};
+use crate::http::{Head, ahead, byte_at, equal, first, keep, leading_blanks, odd, splat, word_at};
 use crate::layout::{Buffer, CONDITION_BELOW, Condition, MAX_TEXT, Text};
 
 /// Bytes of a name at most (RFC 1035, section 2.3.4), and a dot.
@@ -26,14 +26,13 @@ impl<C: Cpu> Step<Name<'_>> for Turn<C> {
         let word = word_at(buffer, at);
         let literal = C::load(&scratch.mode) != 0;
         let ends = if literal { equal(word, b']') } else { odd(word) & !plain(word) };
-        let before = ((ends & ends.wrapping_neg()) >> 7).wrapping_sub(1);
         // Two dots have an empty name between them. In brackets, no more than what an address is written with.
         let bad = if literal {
             odd(word) & !plain(word) & !equal(word, b':') & !equal(word, b']')
         } else {
             equal(word, b'.') & equal(word_at(buffer, at + 1), b'.')
         };
-        if bad & before != 0 {
+        if bad & ahead(ends) != 0 {
             return false;
         }
         if ends != 0 {

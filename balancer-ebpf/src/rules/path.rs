@@ -1,15 +1,12 @@
 //! Paths: whether one can be taken for what it seems, and whether it lies below another.
 
-use super::{ABSENT, AMBIGUOUS, Holds, PLAIN, Scratch, UNREAD, has_path, is_asterisk};
+use super::{ABSENT, AMBIGUOUS, Holds, PLAIN, STRIDE, Scratch, UNREAD, has_path, is_asterisk, next};
 use crate::host::{Cpu, Step};
-use crate::http::{Head, byte_at, equal, first, keep, word_at};
+use crate::http::{Head, ahead, byte_at, equal, keep, word_at};
 use crate::layout::{Buffer, MAX_TEXT, Text};
 
 /// Turns of the look at a path at most. A path of more segments, parameters and escapes is nobody's.
 const TURNS: u32 = 1024;
-/// Bytes that a turn looks at.
-const STRIDE: u32 = 32;
-
 /// A path parameter was seen: no segment may follow.
 const PARAMETERS: u64 = 1;
 
@@ -29,33 +26,26 @@ impl<C: Cpu> Step<Look<'_>> for Turn<C> {
             C::store(&scratch.path, PLAIN);
             return false;
         }
-        let mut done = 0;
-        while done < STRIDE {
-            let marks = structural(word_at(buffer, at + done));
-            if marks != 0 {
-                let pos = at + done + first(marks);
-                C::store(&scratch.at, u64::from(pos + 1));
-                // Behind the end other rules hold. The next turn sees that it is reached.
-                if pos >= *end {
-                    return true;
-                }
-                let word = word_at(buffer, pos);
-                let plain = match word as u8 {
-                    b'/' => C::load(&scratch.mode) & PARAMETERS == 0 && segment(word >> 8),
-                    b';' => {
-                        C::store(&scratch.mode, PARAMETERS);
-                        true
-                    }
-                    b'%' => pos + 2 < *end && escape(word >> 8),
-                    // Some servers take a backslash for a slash, and cut off what follows a `#`.
-                    _ => false,
-                };
-                return plain;
-            }
-            done += 8;
+        let Some(pos) = next(buffer, at, structural) else {
+            C::store(&scratch.at, u64::from(at + STRIDE));
+            return true;
+        };
+        C::store(&scratch.at, u64::from(pos + 1));
+        // Behind the end other rules hold. The next turn sees that it is reached.
+        if pos >= *end {
+            return true;
         }
-        C::store(&scratch.at, u64::from(at + STRIDE));
-        true
+        let word = word_at(buffer, pos);
+        match word as u8 {
+            b'/' => C::load(&scratch.mode) & PARAMETERS == 0 && segment(word >> 8),
+            b';' => {
+                C::store(&scratch.mode, PARAMETERS);
+                true
+            }
+            b'%' => pos + 2 < *end && escape(word >> 8),
+            // Some servers take a backslash for a slash, and cut off what follows a `#`.
+            _ => false,
+        }
     }
 }
 
@@ -139,8 +129,7 @@ fn prefix(text: &Text, buffer: &Buffer, pos: u32) -> Holds {
         if differs != 0 {
             // An escape is no byte of the text's; if it is the first one that is none, it may stand for one that is.
             let escapes = equal(word, b'%');
-            let before = ((escapes & escapes.wrapping_neg()) >> 7).wrapping_sub(1);
-            return if escapes != 0 && differs & before == 0 { Holds::Ambiguous } else { Holds::No };
+            return if escapes != 0 && differs & ahead(escapes) == 0 { Holds::Ambiguous } else { Holds::No };
         }
         index += 8;
     }

@@ -1,14 +1,12 @@
 //! What has to be searched for in a head: fields, parameters of the query, and texts.
 
-use super::{Holds, Scratch, has_path, is_asterisk, is_text, path, text_at};
+use super::{Holds, STRIDE, Scratch, has_path, is_asterisk, is_text, next, path, text_at};
 use crate::host::{Cpu, Step};
-use crate::http::{Head, Span, byte_at, equal, first, lower_name_at, name_at, trim, word_at};
+use crate::http::{Head, Span, byte_at, equal, lower_name_at, name_at, trim};
 use crate::layout::{Buffer, CONDITION_EQUALS, Condition};
 
 /// Turns of a search at most: more than a head of the greatest length has lines. What has not ended by then is nobody's.
 const TURNS: u32 = 2048;
-/// Bytes that a turn looks at.
-const STRIDE: u32 = 32;
 
 /// Where a search works.
 struct Place<'a> {
@@ -31,20 +29,6 @@ const NAME: u64 = 3;
 /// The end of the search was reached, or what it found can be told apart no more.
 const ENDED: u64 = u64::MAX;
 const UNCERTAIN: u64 = u64::MAX - 1;
-
-/// The first of the bytes from `at` on that `marks` marks, if there is one within a stride.
-#[inline(always)]
-fn next(buffer: &Buffer, at: u32, marks: impl Fn(u64) -> u64) -> Option<u32> {
-    let mut done = 0;
-    while done < STRIDE {
-        let found = marks(word_at(buffer, at + done));
-        if found != 0 {
-            return Some(at + done + first(found));
-        }
-        done += 8;
-    }
-    None
-}
 
 struct Line<C>(core::marker::PhantomData<C>);
 impl<C: Cpu> Step<Place<'_>> for Line<C> {
@@ -78,22 +62,30 @@ impl<C: Cpu> Step<Place<'_>> for Line<C> {
     }
 }
 
-/// Whether there is a field of the condition's name, and has its value. Of several, which one would count?
+/// What a search that is over tells without a look at a value; `None` if it is the one value found that decides. Of several, which one
+/// would count?
+#[inline(always)]
+fn told<C: Cpu>(condition: &Condition, scratch: &Scratch) -> Option<Holds> {
+    if C::load(&scratch.mode) != ENDED {
+        return Some(Holds::Ambiguous);
+    }
+    match C::load(&scratch.found) {
+        0 => Some(Holds::No),
+        _ if condition.flags & CONDITION_EQUALS == 0 => Some(Holds::Yes),
+        1 => None,
+        _ => Some(Holds::Ambiguous),
+    }
+}
+
+/// Whether there is a field of the condition's name, and has its value.
 #[inline(always)]
 pub(super) fn header<C: Cpu>(condition: &Condition, buffer: &Buffer, head: &Head, scratch: &Scratch) -> Holds {
     // Behind the target come a blank, the version and the line's end.
     scratch.search::<C>(head.target.pos + head.target.len + 11);
     let mut place = Place { buffer, condition, end: head.len, scratch };
     C::repeat::<_, Line<C>>(&mut place, TURNS);
-    if C::load(&scratch.mode) != ENDED {
-        return Holds::Ambiguous;
-    }
-    let found = C::load(&scratch.found);
-    if found == 0 || condition.flags & CONDITION_EQUALS == 0 {
-        return Holds::of(found != 0);
-    }
-    if found > 1 {
-        return Holds::Ambiguous;
+    if let Some(holds) = told::<C>(condition, scratch) {
+        return holds;
     }
     let (start, end) = trim(buffer, C::load(&scratch.value) as u32, C::load(&scratch.end) as u32);
     Holds::of(is_text(buffer, &condition.text, Span { pos: start, len: end.wrapping_sub(start) }))
@@ -166,15 +158,8 @@ pub(super) fn query<C: Cpu>(condition: &Condition, buffer: &Buffer, head: &Head,
     scratch.search::<C>(head.query.pos);
     let mut place = Place { buffer, condition, end: head.query.pos + head.query.len, scratch };
     C::repeat::<_, Piece<C>>(&mut place, TURNS);
-    if C::load(&scratch.mode) != ENDED {
-        return Holds::Ambiguous;
-    }
-    let found = C::load(&scratch.found);
-    if found == 0 || condition.flags & CONDITION_EQUALS == 0 {
-        return Holds::of(found != 0);
-    }
-    if found > 1 {
-        return Holds::Ambiguous;
+    if let Some(holds) = told::<C>(condition, scratch) {
+        return holds;
     }
     let (start, end) = (C::load(&scratch.value) as u32, C::load(&scratch.end) as u32);
     // A name alone has the value that an empty one is.

@@ -64,12 +64,7 @@ pub fn run(options: &Options) -> Result<()> {
     };
     let lab = Lab::builder("bench").backends(1).build()?;
     let world = World::of(&lab)?;
-    let setting = Setting {
-        listener: lab.service(),
-        sources: lab.sources(),
-        versions: vec![vec![lab.application(1)]],
-        room: ROOM,
-    };
+    let setting = Setting::of(&lab, ROOM);
     let (rounds, samples) = if options.quick { (5, 1_000) } else { (15, 4_000) };
     let figures = lab.director().run(|| measure(&setting, &world, rounds, samples))?;
     let result = Measured { machine: Machine::here()?, rounds, samples, figures };

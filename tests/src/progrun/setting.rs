@@ -11,6 +11,7 @@ use balancer_ebpf::layout::{
 use balancer_ebpf::sip::hash_id;
 
 use super::Room;
+use crate::lab::Lab;
 
 /// The service's index.
 pub const SERVICE: u32 = 0;
@@ -33,6 +34,12 @@ pub struct Setting {
 }
 
 impl Setting {
+    /// That of a lab, each of whose backends is a version of its own.
+    pub fn of(lab: &Lab, room: Room) -> Self {
+        let versions = (1..=lab.backends().len()).map(|host| vec![lab.application(host)]).collect();
+        Self { listener: lab.service(), sources: lab.sources(), versions, room }
+    }
+
     pub fn globals(&self) -> Globals {
         let family = usize::from(self.listener.is_ipv6());
         let mut sources = [[Address::NONE; MAX_SOURCES]; FAMILIES];

@@ -109,12 +109,7 @@ fn play(hook: Program, threads: usize, mutants: usize) -> Result<()> {
     let lab =
         Lab::builder("mutants").hook(if hook == Program::Tc { Hook::Tc } else { Hook::Xdp }).backends(1).build()?;
     let world = World::of(&lab)?;
-    let setting = Setting {
-        listener: lab.service(),
-        sources: lab.sources(),
-        versions: vec![vec![lab.application(1)]],
-        room: ROOM,
-    };
+    let setting = Setting::of(&lab, ROOM);
     lab.director().run(|| {
         let mut programs = Programs::load(ROOM)?;
         programs.configure(&setting)?;
