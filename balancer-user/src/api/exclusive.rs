@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::flips::{self, Asked, Wish};
 use crate::{
+    boot,
     config::{Callout, Hooks},
     daemon::{Director, InTheWay, Whom},
     exit::{Code, Failure},
@@ -191,9 +192,7 @@ async fn finish(
     };
     // The flip has ended the hold in the kernel, but for a version that was the active one already.
     let released = director.release(service)?;
-    let held = humantime::format_duration(Duration::from_millis(
-        u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-    ));
+    let held = humantime::format_duration(Duration::from_millis(boot::whole_millis(began.elapsed())));
     if cut > 0 {
         done.did.push(format!("{service}: {cut} connections of other versions were reset"));
     }

@@ -7,6 +7,7 @@ use hyper::Method;
 
 use super::{client::Client, terms};
 use crate::{
+    boot::whole_millis,
     exit::Failure,
     label::Label,
     model::{Over, Percent},
@@ -76,11 +77,6 @@ enum Opaque {
     Close,
 }
 
-/// A time as it goes over the socket.
-pub(super) fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
 pub(super) async fn run(client: &Client, args: Args) -> Result<(), Failure> {
     let path = format!("/v1/services/{}/flip", args.service);
     let (mode, drastic) = match args.mode {
@@ -93,7 +89,7 @@ pub(super) async fn run(client: &Client, args: Args) -> Result<(), Failure> {
         version: args.version,
         mode,
         percent: args.percent,
-        max_hold_milliseconds: args.max_hold.map(milliseconds),
+        max_hold_milliseconds: args.max_hold.map(whole_millis),
         on_timeout: args.on_timeout.map(|what| match what {
             OnTimeout::Return => wire::OnTimeout::Return,
             OnTimeout::Cut => wire::OnTimeout::Cut,
@@ -102,7 +98,7 @@ pub(super) async fn run(client: &Client, args: Args) -> Result<(), Failure> {
             Opaque::Wait => wire::Opaque::Wait,
             Opaque::Close => wire::Opaque::Close,
         }),
-        abandon_after_milliseconds: args.abandon_after.map(milliseconds),
+        abandon_after_milliseconds: args.abandon_after.map(whole_millis),
         abort_over: args.abort_over,
         min_requests: args.min_requests,
     };

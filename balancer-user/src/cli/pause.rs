@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use hyper::Method;
 
-use super::{client::Client, flip::milliseconds, terms};
+use super::{client::Client, terms};
 use crate::{
+    boot::whole_millis,
     exit::Failure,
     wire::{Nothing, Pause},
 };
@@ -31,7 +32,7 @@ pub(super) struct ResumeArgs {
 
 pub(super) async fn pause(client: &Client, args: PauseArgs) -> Result<(), Failure> {
     let path = format!("/v1/services/{}/pause", args.service);
-    let request = Pause { max_hold_milliseconds: args.max_hold.map(milliseconds) };
+    let request = Pause { max_hold_milliseconds: args.max_hold.map(whole_millis) };
     terms::change(client, Method::POST, &path, &request, &args.terms, None).await
 }
 
