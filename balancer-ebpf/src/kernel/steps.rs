@@ -14,6 +14,7 @@ macro_rules! global_steps {
         global_steps!(@flow $hook, $context, |$pointer, $base| $frame, "_request", step_request, request_step);
         global_steps!(@flow $hook, $context, |$pointer, $base| $frame, "_decide", step_decide, decide_step);
         global_steps!(@flow $hook, $context, |$pointer, $base| $frame, "_backend", step_backend, backend_step);
+        global_steps!(@flow $hook, $context, |$pointer, $base| $frame, "_opening", step_opening, opening_step);
 
         #[unsafe(export_name = concat!("balancer_", $hook, "_open"))]
         #[inline(never)]
@@ -75,6 +76,21 @@ macro_rules! global_steps {
             u32::from(is_sound(&mut $frame, work))
         }
 
+        /// 0, or one more than the verdict.
+        #[unsafe(export_name = concat!("balancer_", $hook, "_verify"))]
+        #[inline(never)]
+        extern "C" fn step_verify($pointer: *mut $context, flow: *mut Flow, of_leg: u32) -> u32 {
+            // SAFETY: as above.
+            let (Some(flow), Some(work)) = (unsafe { flow.as_mut() }, work()) else {
+                return Verdict::NoConfig as u32 + 1;
+            };
+            let $base = base(work);
+            match splice::verify(&Kernel, &mut $frame, work, flow, of_leg != 0) {
+                Ok(()) => 0,
+                Err(verdict) => verdict as u32 + 1,
+            }
+        }
+
         #[unsafe(export_name = concat!("balancer_", $hook, "_too_big"))]
         #[inline(never)]
         extern "C" fn step_too_big($pointer: *mut $context) -> u32 {
@@ -122,6 +138,7 @@ macro_rules! step_methods {
         step_methods!(@flow $context, request_step, step_request);
         step_methods!(@flow $context, decide_step, step_decide);
         step_methods!(@flow $context, backend_step, step_backend);
+        step_methods!(@flow $context, opening_step, step_opening);
 
         #[inline(always)]
         fn arrival<M: Maps>(&mut self, _: &M, _: &mut Work, _: &Globals, now: Now) -> Result<u32, Verdict> {
@@ -146,6 +163,14 @@ macro_rules! step_methods {
         #[inline(always)]
         fn is_sound(&mut self, _: &mut Work) -> bool {
             step_sound(self.$context) != 0
+        }
+
+        #[inline(always)]
+        fn verify<M: Maps>(&mut self, _: &M, _: &mut Work, flow: &mut Flow, of_leg: bool) -> Result<(), Verdict> {
+            match step_verify(self.$context, flow, u32::from(of_leg)) {
+                0 => Ok(()),
+                verdict => Err(Verdict::from_number(verdict.wrapping_sub(1))),
+            }
         }
 
         #[inline(always)]

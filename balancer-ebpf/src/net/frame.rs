@@ -133,6 +133,15 @@ pub trait Frame {
         crate::splice::arrival(maps, self, work, globals, now)
     }
 
+    /// [`crate::splice::verify`].
+    #[inline(always)]
+    fn verify<M: Maps>(&mut self, maps: &M, work: &mut Work, flow: &mut Flow, of_leg: bool) -> Result<(), Verdict>
+    where
+        Self: Sized,
+    {
+        crate::splice::verify(maps, self, work, flow, of_leg)
+    }
+
     /// [`crate::splice::client_step`].
     #[inline(always)]
     fn client_step<M: Maps>(&mut self, maps: &M, work: &mut Work, globals: &Globals, flow: &mut Flow, now: Now) -> Step
@@ -149,6 +158,15 @@ pub trait Frame {
         Self: Sized,
     {
         crate::splice::backend_step(maps, self, work, globals, flow, now)
+    }
+
+    /// [`crate::splice::opening_step`].
+    #[inline(always)]
+    fn opening_step<M: Maps>(&mut self, maps: &M, work: &mut Work, globals: &Globals, flow: &mut Flow, now: Now) -> Step
+    where
+        Self: Sized,
+    {
+        crate::splice::opening_step(maps, self, work, globals, flow, now)
     }
 
     /// [`crate::splice::follow`].

@@ -10,7 +10,7 @@ use crate::layout::{
     Flow, Globals, LAST_RESPONSE, LEG_IDLE, LEG_RESET, LEG_REUSED, Leg, NONE, Place, RESPONSES_UNFRAMED, SAFE_REQUEST,
     STASH_HEAD, STASH_OWNED, STASH_RESPONSE, slot,
 };
-use crate::net::{ACK, FIN, Frame, RST, SYN, Seq, read_options, read_timestamp};
+use crate::net::{ACK, FIN, Frame, RST, SYN, Seq, read_options};
 use crate::verdict::Verdict;
 use crate::work::Work;
 
@@ -43,7 +43,42 @@ pub(super) fn find<M: Maps, F: Frame>(
     Ok(((owner as u32).wrapping_sub(1), From::Leg(slot)))
 }
 
-/// What is to be done with a segment of a flow's leg. The flow is locked.
+/// Whether a segment of a leg is of one that is joined with its client, so that [`backend_step`] is for it, or else [`opening_step`].
+#[inline(always)]
+pub(super) fn is_joined(work: &Work, flow: &Flow) -> bool {
+    let ends = flow.state == FLOW_CLOSING && !work.segment.has(SYN);
+    is_legs(work, flow) && (flow.state == FLOW_SPLICED || ends)
+}
+
+/// What is to be done with a segment of a leg whose handshake has not ended, or that is no more; its flow is locked. The frame
+/// can grow. This is a step of its own, because it and [`backend_step`] have much on the stack.
+#[inline(always)]
+pub fn opening_step<M: Maps, F: Frame>(
+    maps: &M,
+    frame: &mut F,
+    work: &mut Work,
+    _: &Globals,
+    flow: &mut Flow,
+    now: Now,
+) -> Step {
+    if !is_legs(work, flow) {
+        return stray(frame, work);
+    }
+    flow.seen = now.ms;
+    // Where it is neither, the client went away while the leg was being opened: nothing else would free the backend of it.
+    if flow.state == FLOW_OPENING { opening(maps, frame, work, flow, now) } else { stray(frame, work) }
+}
+
+/// The same where the frame cannot grow: what asks for no answer ends here.
+#[inline(always)]
+pub(super) fn opening_elsewhere<F: Frame>(frame: &mut F, work: &mut Work, flow: &Flow) -> Step {
+    if is_legs(work, flow) && flow.state == FLOW_OPENING {
+        return (Next::Done, Verdict::NeedsGrowth);
+    }
+    stray(frame, work)
+}
+
+/// What is to be done with a segment of a flow's leg, which [`is_joined`]. The flow is locked.
 #[inline(always)]
 pub fn backend_step<M: Maps, F: Frame>(
     maps: &M,
@@ -53,36 +88,26 @@ pub fn backend_step<M: Maps, F: Frame>(
     flow: &mut Flow,
     now: Now,
 ) -> Step {
+    flow.seen = now.ms;
+    joined(maps, frame, work, globals, flow, now)
+}
+
+/// Whether a segment is of the flow's leg.
+#[inline(always)]
+fn is_legs(work: &Work, flow: &Flow) -> bool {
     let segment = &work.segment;
-    let ours = flow.state != FLOW_FREE
+    flow.state != FLOW_FREE
         && has_leg(flow)
         && flow.leg.address == segment.source
-        && flow.leg.port == segment.source_port;
-    if !ours {
-        return if frame.is_sound(work) { stray(frame, work) } else { (Next::Done, Verdict::BadChecksum) };
-    }
-    if !read_timestamp::<M::Cpu, F>(frame, &mut work.segment, &mut work.options) {
-        return (Next::Done, Verdict::Unwritable);
-    }
-    if acted_on(work, flow) && !frame.is_sound(work) {
-        return (Next::Done, Verdict::BadChecksum);
-    }
-    flow.seen = now.ms;
-    match flow.state {
-        FLOW_OPENING if !frame.can_grow() => (Next::Done, Verdict::NeedsGrowth),
-        FLOW_OPENING => opening(maps, frame, work, flow, now),
-        // The client went away while the leg was being opened. Nothing else would free the backend of it.
-        FLOW_CLOSING if work.segment.has(SYN) => stray(frame, work),
-        FLOW_SPLICED | FLOW_CLOSING => joined(maps, frame, work, globals, flow, now),
-        _ => stray(frame, work),
-    }
+        && flow.leg.port == segment.source_port
 }
 
 /// Whether a segment is more than new bytes of a body whose length is known, as for clients.
 #[inline(always)]
-fn acted_on(work: &Work, flow: &Flow) -> bool {
+pub(super) fn acted_on(work: &Work, flow: &Flow) -> bool {
     let segment = &work.segment;
-    let body = segment.payload != 0
+    let body = is_legs(work, flow)
+        && segment.payload != 0
         && !segment.has(FIN | SYN | RST)
         && flow.state == FLOW_SPLICED
         && flow.flags & LEG_REUSED == 0

@@ -77,12 +77,6 @@ pub fn client_step<M: Maps, F: Frame>(
     flow: &mut Flow,
     now: Now,
 ) -> Step {
-    if !read_timestamp::<M::Cpu, F>(frame, &mut work.segment, &mut work.options) {
-        return (Next::Done, Verdict::Unwritable);
-    }
-    if acted_on(work, flow) && !frame.is_sound(work) {
-        return (Next::Done, Verdict::BadChecksum);
-    }
     match renewed(maps, work, globals, flow, now) {
         Proof::First(_) => {
             // The client has used the port for a new connection.
@@ -99,7 +93,7 @@ pub fn client_step<M: Maps, F: Frame>(
 /// Whether a segment is more than new bytes of a body whose length is known, which go on as they are. What such a one says of itself
 /// is believed as far as it fits the flow.
 #[inline(always)]
-fn acted_on(work: &Work, flow: &Flow) -> bool {
+pub(super) fn acted_on(work: &Work, flow: &Flow) -> bool {
     let segment = &work.segment;
     let body = segment.payload != 0
         && !segment.has(FIN | SYN | RST)

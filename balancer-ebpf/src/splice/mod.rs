@@ -27,6 +27,7 @@
 //! | `reject` | answers in the backend's place |
 //! | `last` | how connections end that cannot be followed |
 //! | `outside` | how an operator ends flows |
+//! | `verify` | whether a segment came as it was sent, if that matters |
 //! | `too_big` | routers that say that packets have to be smaller |
 //! | `extended` | extension headers of IPv6 |
 //! | `end` | how flows end and slots are collected |
@@ -59,8 +60,9 @@ mod stash;
 #[cfg(test)]
 mod tests;
 mod too_big;
+mod verify;
 
-pub use backend::backend_step;
+pub use backend::{backend_step, opening_step};
 pub use begin::claim_slot;
 pub use body::follow;
 pub use choose::choose;
@@ -80,6 +82,7 @@ pub use request::{decide_step, hold_step, request_step, trace};
 pub use send::{Emission, Quote, finish};
 pub use stash::claim_stash;
 pub use too_big::too_big;
+pub use verify::verify;
 
 use crate::host::{Cpu, Maps};
 use crate::layout::{
@@ -345,9 +348,16 @@ pub fn direct<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work) -> Ve
     if !theirs {
         return if matches!(from, From::Client) { Verdict::Unknown } else { Verdict::Busy };
     }
+    if let Err(verdict) = frame.verify(maps, work, &mut flow, !matches!(from, From::Client)) {
+        return verdict;
+    }
     let step = match from {
         From::Client => frame.client_step(maps, work, globals, &mut flow, now),
-        From::Leg(_) | From::Gateway => frame.backend_step(maps, work, globals, &mut flow, now),
+        From::Leg(_) | From::Gateway if backend::is_joined(work, &flow) => {
+            frame.backend_step(maps, work, globals, &mut flow, now)
+        }
+        From::Leg(_) | From::Gateway if frame.can_grow() => frame.opening_step(maps, work, globals, &mut flow, now),
+        From::Leg(_) | From::Gateway => backend::opening_elsewhere(frame, work, &flow),
     };
     carry_out(maps, frame, work, globals, &mut flow, now, step)
 }
