@@ -185,6 +185,14 @@ pub trait Maps: Backends + Table + Pins {
     {
         crate::splice::choose(self, work, flow, now)
     }
+    /// [`crate::splice::decide_step`].
+    #[inline(always)]
+    fn decide_step(&self, work: &mut Work, flow: &mut Flow, now: Now, grows: bool) -> splice::Step
+    where
+        Self: Sized,
+    {
+        crate::splice::decide_step(self, work, flow, now, grows)
+    }
     /// [`crate::rules::find`].
     #[inline(always)]
     fn find_service(&self, rules: &RuleSet, buffer: &Buffer, head: &Head, scratch: &rules::Scratch) -> Ruled

@@ -6,7 +6,7 @@ use crate::http::{Chunk, Scan};
 use crate::layout::{Buffer, Errand, FlowKey, PinEvent};
 use crate::net::{Crafted, Draft, Egress, Options, Segment, Sum};
 use crate::sessions::Shelf;
-use crate::splice::{Emission, Quote};
+use crate::splice::{Emission, Quote, Stretch};
 
 /// What one packet needs. Nothing in it outlives the packet.
 #[repr(C)]
@@ -27,6 +27,8 @@ pub struct Work {
     pub sum: Sum,
     pub scan: Scan,
     pub chunk: Chunk,
+    /// The part of a chunked body at hand.
+    pub stretch: Stretch,
     /// A packet that is said to be too big.
     pub quote: Quote,
     /// Where the frame's window begins ([`crate::net::Frame::base`]). A cell, to be read from memory: of what is kept in a register the
@@ -47,6 +49,10 @@ pub struct Work {
     pub event: PinEvent,
     /// What was decided.
     pub choice: crate::decide::Choice,
+    /// The service's word by which that was done.
+    pub word: u64,
+    /// The request goes to the leg at hand.
+    pub same: u32,
     pub search: crate::decide::Search,
     /// What leaves a buffer as segments.
     pub emission: Emission,

@@ -15,8 +15,8 @@ use balancer_ebpf::rules;
 use balancer_ebpf::sessions::{Bound, Shelf, bind, forget, rename};
 use balancer_ebpf::sip::session_hash;
 use balancer_ebpf::splice::{
-    Lookup, Loss, Next, Now, Step, answered, choose, claim_leg, claim_slot, claim_stash, conclude, join, leave_gateway,
-    look_up, lost, park, refresh, reject, take, trace,
+    Lookup, Loss, Next, Now, Step, answered, choose, claim_leg, claim_slot, claim_stash, conclude, decide_step, join,
+    leave_gateway, look_up, lost, park, refresh, reject, take, trace,
 };
 
 use balancer_ebpf::verdict::Verdict;
@@ -118,6 +118,15 @@ pub(super) extern "C" fn balancer_choose(flow: *const Flow, ns: u64) -> u64 {
     references!(unconfigured; flow;);
     let Some(work) = work() else { return unconfigured };
     pack_step(choose(&Kernel, work, flow, Now::at(ns)))
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn balancer_decide_step(flow: *mut Flow, ns: u64, grows: u32) -> u64 {
+    let unconfigured = pack_step((Next::Done, Verdict::NoConfig));
+    references!(unconfigured;; flow);
+    let Some(work) = work() else { return unconfigured };
+    pack_step(decide_step(&Kernel, work, flow, Now::at(ns), grows != 0))
 }
 
 #[unsafe(no_mangle)]

@@ -414,6 +414,10 @@ impl Maps for Kernel {
         functions::stepped(functions::balancer_choose(flow, now.ns))
     }
     #[inline(always)]
+    fn decide_step(&self, _: &mut Work, flow: &mut Flow, now: Now, grows: bool) -> StepAnswer {
+        functions::stepped(functions::balancer_decide_step(flow, now.ns, u32::from(grows)))
+    }
+    #[inline(always)]
     fn find_service(&self, rules: &RuleSet, buffer: &Buffer, head: &Head, scratch: &rules::Scratch) -> Ruled {
         Ruled::from_number(functions::balancer_find_service(rules, buffer, head, scratch))
     }

@@ -12,7 +12,7 @@ macro_rules! global_steps {
 
         global_steps!(@flow $hook, $context, |$pointer, $base| $frame, "_client", step_client, client_step);
         global_steps!(@flow $hook, $context, |$pointer, $base| $frame, "_request", step_request, request_step);
-        global_steps!(@flow $hook, $context, |$pointer, $base| $frame, "_decide", step_decide, decide_step);
+        global_steps!(@flow $hook, $context, |$pointer, $base| $frame, "_accept", step_accept, accept_step);
         global_steps!(@flow $hook, $context, |$pointer, $base| $frame, "_backend", step_backend, backend_step);
         global_steps!(@flow $hook, $context, |$pointer, $base| $frame, "_opening", step_opening, opening_step);
 
@@ -136,7 +136,7 @@ macro_rules! step_methods {
     ($context:ident) => {
         step_methods!(@flow $context, client_step, step_client);
         step_methods!(@flow $context, request_step, step_request);
-        step_methods!(@flow $context, decide_step, step_decide);
+        step_methods!(@flow $context, accept_step, step_accept);
         step_methods!(@flow $context, backend_step, step_backend);
         step_methods!(@flow $context, opening_step, step_opening);
 

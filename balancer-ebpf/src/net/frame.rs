@@ -187,13 +187,13 @@ pub trait Frame {
         crate::splice::request_step(maps, self, work, globals, flow, now)
     }
 
-    /// [`crate::splice::decide_step`].
+    /// [`crate::splice::accept_step`].
     #[inline(always)]
-    fn decide_step<M: Maps>(&mut self, maps: &M, work: &mut Work, globals: &Globals, flow: &mut Flow, now: Now) -> Step
+    fn accept_step<M: Maps>(&mut self, maps: &M, work: &mut Work, globals: &Globals, flow: &mut Flow, now: Now) -> Step
     where
         Self: Sized,
     {
-        crate::splice::decide_step(maps, self, work, globals, flow, now)
+        crate::splice::accept_step(maps, self, work, globals, flow, now)
     }
 
     /// [`crate::splice::hold_step`].

@@ -46,15 +46,23 @@ pub(super) fn advance(cursor: &mut Cursor, end: Seq) {
     }
 }
 
+/// The part of a body that is followed. It lies in the scratch memory, because below it is the longest chain of calls.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct Stretch {
+    /// Where the segment's payload begins.
+    from: Seq,
+    until: Seq,
+    /// A [`Scanned`].
+    outcome: u32,
+}
+
 /// The chunks of a segment.
 struct Chunks<'a, M: Maps, F: Frame> {
     maps: &'a M,
     frame: &'a mut F,
     work: &'a mut Work,
     cursor: &'a mut Cursor,
-    from: Seq,
-    until: Seq,
-    outcome: Scanned,
 }
 
 /// Follows chunk headers through the segment at hand, whose payload begins at `from`, up to `until`.
@@ -70,9 +78,10 @@ pub fn follow<M: Maps, F: Frame>(
     from: Seq,
     until: Seq,
 ) -> Scanned {
-    let mut chunks = Chunks { maps, frame, work, cursor, from, until, outcome: Scanned::Incomplete };
+    work.stretch = Stretch { from, until, outcome: Scanned::Incomplete as u32 };
+    let mut chunks = Chunks { maps, frame, work, cursor };
     M::Cpu::repeat::<_, OneChunk>(&mut chunks, CHUNKS);
-    chunks.outcome
+    Scanned::from_number(chunks.work.stretch.outcome)
 }
 
 struct OneChunk;
@@ -82,14 +91,15 @@ impl<M: Maps, F: Frame> LoopStep<Chunks<'_, M, F>> for OneChunk {
         let cursor = &mut *chunks.cursor;
         let work = &mut *chunks.work;
         let next = cursor.next;
-        if cursor.left != 0 || !chunks.until.after(next) || chunks.from.after(next) {
+        let Stretch { from, until, .. } = work.stretch;
+        if cursor.left != 0 || !until.after(next) || from.after(next) {
             return false;
         }
         let guess = if cursor.chunk.spent == 0 { CHUNK_GUESS } else { CHUNK_BYTES as u32 };
-        let take = chunks.until.since(next).min(guess);
-        let at = work.segment.payload_at() + next.since(chunks.from);
+        let take = until.since(next).min(guess);
+        let at = work.segment.payload_at() + next.since(from);
         if !chunks.frame.load(at, take, &mut work.buffer, 0) {
-            chunks.outcome = Scanned::BadChunk;
+            work.stretch.outcome = Scanned::BadChunk as u32;
             return false;
         }
         work.chunk.state = cursor.chunk;
@@ -100,14 +110,14 @@ impl<M: Maps, F: Frame> LoopStep<Chunks<'_, M, F>> for OneChunk {
             return true;
         }
         if scanned as u32 != Scanned::Complete as u32 {
-            chunks.outcome = scanned;
+            work.stretch.outcome = scanned as u32;
             return false;
         }
         let data = next.plus(work.chunk.at);
         if cursor.chunk.size == 0 {
             cursor.next = data;
             cursor.chunked = 0;
-            chunks.outcome = Scanned::Complete;
+            work.stretch.outcome = Scanned::Complete as u32;
             return false;
         }
         let size = u64::from(cursor.chunk.size);

@@ -10,7 +10,8 @@
 //! | `client` | segments of a client: whose flow they are, and whether they can be |
 //! | `joined` | those of flows that have a leg: what is known, what is new, what waits |
 //! | `alone` | those of flows that have none: the director answers itself |
-//! | `request` | a request: scanned, decided, counted, and sent where it belongs |
+//! | `request` | a request: scanned, decided, or held |
+//! | `accept` | the one that was decided: counted, and sent where it belongs |
 //! | `body` | bodies of both directions: to where the next head begins |
 //! | `choose` | which of its listener's services it is for |
 //! | `lookup` | which session it belongs to |
@@ -33,6 +34,7 @@
 //! | `end` | how flows end and slots are collected |
 //! | `send` | translation and new packets |
 
+mod accept;
 mod alone;
 mod backend;
 mod begin;
@@ -62,9 +64,10 @@ mod tests;
 mod too_big;
 mod verify;
 
+pub use accept::accept_step;
 pub use backend::{backend_step, opening_step};
 pub use begin::claim_slot;
-pub use body::follow;
+pub use body::{Stretch, follow};
 pub use choose::choose;
 pub use client::{arrival, client_step};
 pub use extended::extended;
@@ -117,6 +120,8 @@ pub enum Next {
     Choose,
     /// Decide the request that was read.
     Decide,
+    /// Send the request to where it was decided that it goes.
+    Accept,
     /// It goes to the leg at hand, and so may the next one, which begins in the same segment.
     More,
     /// Open a leg to the backend of the work's choice, for the request in the stash.
@@ -151,15 +156,16 @@ impl Next {
             7 => Self::Request,
             8 => Self::Choose,
             9 => Self::Decide,
-            10 => Self::More,
-            11 => Self::Open,
-            12 => Self::OpenRebind,
-            13 => Self::OpenAgain,
-            14 => Self::Refused,
-            15 => Self::Reopen,
-            16 => Self::GiveUp,
-            17 => Self::Reject,
-            18 => Self::Hold,
+            10 => Self::Accept,
+            11 => Self::More,
+            12 => Self::Open,
+            13 => Self::OpenRebind,
+            14 => Self::OpenAgain,
+            15 => Self::Refused,
+            16 => Self::Reopen,
+            17 => Self::GiveUp,
+            18 => Self::Reject,
+            19 => Self::Hold,
             _ => Self::Done,
         }
     }
@@ -194,7 +200,10 @@ fn requests<M: Maps, F: Frame>(
             step = maps.choose(work, flow, now);
         }
         if step.0 as u32 == Next::Decide as u32 {
-            step = frame.decide_step(maps, work, globals, flow, now);
+            step = maps.decide_step(work, flow, now, frame.can_grow());
+        }
+        if step.0 as u32 == Next::Accept as u32 {
+            step = frame.accept_step(maps, work, globals, flow, now);
         }
         // Of a body in many chunks the segment may hold more headers than are followed at once.
         if step.0 as u32 != Next::More as u32 || flow.request.chunked != 0 {

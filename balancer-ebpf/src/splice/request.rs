@@ -1,45 +1,39 @@
-//! A request: scanned, decided, counted, and sent where it belongs.
+//! A request: scanned, decided, or held.
 
 use super::body::STRIDE;
 use super::lookup::Lookup;
-use super::{
-    Next, Now, Step, alone, body, choose, count_in_flight, end, has_leg, joined, lookup, open, pool, send, stash,
-    traffic,
-};
-use crate::decide::{Decided, Search, Why};
-use crate::host::{Cpu, Maps};
-use crate::http::{
-    HEAD_AUTH_CONNECTION, HEAD_CHUNKED, HEAD_UPGRADE, METHOD_CONNECT, METHOD_HEAD, METHOD_SAFE, Scanned,
-};
+use super::{Next, Now, Step, alone, body, end, has_leg, joined, lookup, open, stash};
+use crate::decide::{Decided, Search};
+use crate::host::Maps;
+use crate::http::{HEAD_UPGRADE, METHOD_CONNECT, METHOD_HEAD, Scanned};
 use crate::layout::{
-    BACKEND_FIN, BUFFER_BYTES, Buffer, FLOW_SPLICED, Flow, Globals, LEG_OWN, LEG_REUSED, NONE, PIN_TRACED,
-    POLICY_KEEP_UNFRAMED, REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, SAFE_REQUEST, SESSION_MOVED, STASH_HEAD, STASH_HELD,
-    STASH_OWNED, STASH_RESPONSE, ServiceWord, TUNNEL, UPGRADE_ASKED, owned_by,
+    BACKEND_FIN, BUFFER_BYTES, Buffer, FLOW_SPLICED, Flow, Globals, NONE, POLICY_KEEP_UNFRAMED, REQUESTS_UNFRAMED,
+    RESPONSES_UNFRAMED, STASH_HEAD, STASH_HELD, STASH_OWNED, STASH_RESPONSE, ServiceWord,
 };
-use crate::net::{FIN, Frame, Seq};
-use crate::verdict::{Note, Verdict};
+use crate::net::Frame;
+use crate::verdict::Verdict;
 use crate::work::Work;
 
 /// Requests without a complete response at most, on one flow.
 const MAX_OUTSTANDING: u32 = 30;
 
 /// Where a request lies in the segment at hand, and how much of it is there.
-struct Extent {
+pub(super) struct Extent {
     /// Bytes before it in the payload.
-    offset: u32,
+    pub(super) offset: u32,
     /// Where it begins in the frame.
-    at: u32,
+    pub(super) at: u32,
     /// The beginning of its head lies in the stash.
-    stashed: bool,
-    before: u32,
+    pub(super) stashed: bool,
+    pub(super) before: u32,
     /// Bytes in the segment.
-    there: u32,
+    pub(super) there: u32,
     /// Those of them that are read: a merged segment may hold more than a buffer does.
-    take: u32,
+    pub(super) take: u32,
 }
 
 #[inline(always)]
-fn extent(work: &Work, flow: &Flow) -> Extent {
+pub(super) fn extent(work: &Work, flow: &Flow) -> Extent {
     let offset = joined::expected(flow).since(work.segment.seq);
     let stashed = joined::head_in_stash(flow);
     let before = if stashed { flow.stash_len } else { 0 };
@@ -108,32 +102,25 @@ pub fn request_step<M: Maps, F: Frame>(
     (Next::Decide, Verdict::RequestSame)
 }
 
-/// A request whose head was read: decides it, counts it, and says where it goes.
+/// Whether what was read is the head of a tunnel. What that carries is nobody's business: the flow goes where its head says, and stays
+/// there. So with a request for another protocol whose answer nobody will see.
 #[inline(always)]
-pub fn decide_step<M: Maps, F: Frame>(
-    maps: &M,
-    frame: &mut F,
-    work: &mut Work,
-    globals: &Globals,
-    flow: &mut Flow,
-    now: Now,
-) -> Step {
-    let Extent { offset, at, stashed, before, there, take } = extent(work, flow);
-    let have = before + take;
-    let scanned = work.scan.scanned();
+pub(super) fn is_tunnel(work: &Work, flow: &Flow) -> bool {
+    let (scanned, head) = (work.scan.scanned(), work.scan.head.flags);
+    // Whoever begins like this does not speak HTTP/1.x at all.
+    let foreign = matches!(scanned, Scanned::Preface | Scanned::BadRequestLine | Scanned::NotHttp);
+    let unseen = flow.flags & RESPONSES_UNFRAMED != 0 && head & HEAD_UPGRADE != 0;
+    foreign || scanned as u32 == Scanned::Complete as u32 && (head & METHOD_CONNECT != 0 || unseen)
+}
+
+/// A request whose head was read: decides it. `grows`: the frame can grow.
+#[inline(always)]
+pub fn decide_step<M: Maps>(maps: &M, work: &mut Work, flow: &mut Flow, now: Now, grows: bool) -> Step {
     // Read again and again rather than kept: the stack of this step is full.
     let refused = work.lookup.refused != 0;
     let word = ServiceWord(maps.service_word(work.lookup.service));
     let Some(policy) = maps.policy(word.block()) else { return (Next::Done, Verdict::NoConfig) };
-    let complete = scanned as u32 == Scanned::Complete as u32;
-    // What a tunnel carries is nobody's business: the flow goes where its head says, and stays there. So with a request for
-    // another protocol whose answer nobody will see.
-    let unseen = flow.flags & RESPONSES_UNFRAMED != 0 && work.scan.head.flags & HEAD_UPGRADE != 0;
-    // Whoever begins like this does not speak HTTP/1.x at all.
-    let foreign = matches!(scanned, Scanned::Preface | Scanned::BadRequestLine | Scanned::NotHttp);
-    let tunnel = foreign || complete && (work.scan.head.flags & METHOD_CONNECT != 0 || unseen);
-    let mut opaque = !complete || tunnel;
-    let mut reason = scanned;
+    let complete = work.scan.scanned() as u32 == Scanned::Complete as u32;
     let full = flow.outstanding >= MAX_OUTSTANDING && flow.flags & RESPONSES_UNFRAMED == 0;
     // The client was told that no answer will come behind the last one.
     if full || flow.flags & BACKEND_FIN != 0 {
@@ -152,10 +139,10 @@ pub fn decide_step<M: Maps, F: Frame>(
     search(&mut work.search, &work.lookup, flow, fits, now);
     work.choice.missing = 0;
     if refused || maps.decide(policy, &mut work.search, &mut work.choice) as u32 != Decided::Chosen as u32 {
-        if !frame.can_grow() {
+        if !grows {
             return (Next::Done, Verdict::NeedsGrowth);
         }
-        if !complete || tunnel || flow.flags & RESPONSES_UNFRAMED != 0 {
+        if !complete || is_tunnel(work, flow) || flow.flags & RESPONSES_UNFRAMED != 0 {
             // Whoever speaks something else would not understand the answer.
             return alone::reset_client(maps, work, flow, now, Verdict::NoBackend);
         }
@@ -168,10 +155,9 @@ pub fn decide_step<M: Maps, F: Frame>(
     let stays = !complete || flow.flags & RESPONSES_UNFRAMED != 0 && policy.flags & POLICY_KEEP_UNFRAMED != 0;
     let same =
         joined && (stays || fits && work.choice.backend == flow.leg.backend && work.choice.version == flow.leg.version);
-    let version = if same { flow.leg.version } else { work.choice.version };
     if joined && !same {
         if flow.flags & RESPONSES_UNFRAMED != 0 {
-            if !frame.can_grow() {
+            if !grows {
                 return (Next::Done, Verdict::NeedsGrowth);
             }
             return open::give_up(maps, work, flow, now, Verdict::UnframedMoved);
@@ -181,132 +167,9 @@ pub fn decide_step<M: Maps, F: Frame>(
             return (Next::Done, Verdict::RebindWaits);
         }
     }
-    let limit = pool::limit(policy);
-    // The leg at hand goes to its own service's pool.
-    work.room = if joined && flow.leg.service != work.lookup.service { pool::limit_of(maps, flow) } else { limit };
-    let parks = work.room != 0 && pool::parkable(flow);
-    // How much of what is at hand belongs to this request: its head, and its body as far as it has come. Until the request is
-    // accepted, whoever turns back has to withdraw it.
-    let first = flow.request.next;
-    let behind = first.plus(work.scan.head.len);
-    if work.scan.head.flags & HEAD_CHUNKED != 0 && !opaque {
-        body::chunked(&mut flow.request, behind);
-        let until = if same { work.segment.end() } else { first.plus(have) };
-        let from = work.segment.seq;
-        reason = frame.follow(maps, work, &mut flow.request, from, until);
-        opaque = !matches!(reason, Scanned::Complete | Scanned::Incomplete);
-    } else {
-        body::known(&mut flow.request, behind, work.scan.head.content_length);
-    }
-    if opaque {
-        body::known(&mut flow.request, first, STRIDE);
-    }
-    // In chunks, up to a header that has not been seen: what lies before it may go.
-    let ends = flow.request.next.since(first);
-    let keep = ends.min(have);
-    let all = ends >= before + there;
-    // Legs of others serve only what may be done twice, and can be: a safe method, there as a whole.
-    let shared = limit != 0
-        && work.scan.head.flags & METHOD_SAFE != 0
-        && work.scan.head.flags & (HEAD_UPGRADE | HEAD_AUTH_CONNECTION) == 0
-        && !opaque
-        && !work.segment.has(FIN)
-        && flow.request.chunked == 0
-        && ends <= have;
-    let leg = if !same && shared && (!joined || parks) {
-        maps.take(globals, work.choice.backend, pool::class(flow), owned_by(flow.slot))
-    } else {
-        NONE
-    };
-    let direct = all && !stashed && offset == 0;
-    if same && flow.flags & LEG_REUSED != 0 && (opaque || work.scan.head.flags & METHOD_SAFE == 0) {
-        // Whether the leg lives is not known yet. If it does not, what went out on it is repeated, and this must not be.
-        withdraw(maps, work, flow, first, leg);
-        return (Next::Done, Verdict::RebindWaits);
-    }
-    if !(frame.can_grow() || same && !stashed || leg != NONE && direct) {
-        withdraw(maps, work, flow, first, leg);
-        return (Next::Done, Verdict::NeedsGrowth);
-    }
-    // Counted first, then the word read again: so whoever changed it in between and then sees no request in flight on a
-    // version can be sure that none is on its way to it.
-    count_in_flight(maps, work.lookup.service, version, 1);
-    if maps.service_word(work.lookup.service) != word.0 {
-        count_in_flight(maps, work.lookup.service, version, u64::MAX);
-        withdraw(maps, work, flow, first, leg);
-        return (Next::Done, Verdict::Undecided);
-    }
-    if !same {
-        // Before the flow changes: without a stash the segment has to come again to a flow that knows nothing of it.
-        if !stashed && !stash::stash(maps, frame, stash::for_whole(globals), flow, first, at, keep) {
-            count_in_flight(maps, work.lookup.service, version, u64::MAX);
-            withdraw(maps, work, flow, first, leg);
-            return (Next::Done, Verdict::StashesFull);
-        }
-        flow.stash_len = keep;
-    }
-    let parked = joined && !same && parks && maps.park(flow, work.room);
-    if leg != NONE && joined && !parked {
-        // There was no room for the leg at hand. The first thing that its backend says is answered with a RST.
-        end::leave_leg(maps, flow);
-        end::release_leg(maps, flow);
-    }
-    flow.service = work.lookup.service;
-    choose::count(maps, work);
-    maps.conclude(globals, policy, &work.lookup, &work.choice, now.seconds());
-    if work.lookup.pin.flags & PIN_TRACED != 0 {
-        maps.trace(work, flow, version, work.choice.backend, now);
-    }
-    if opaque {
-        // A head that is complete as a scan, and all the same not framed, is a tunnel's.
-        let tunnel = reason as u32 == Scanned::Complete as u32;
-        maps.note(if tunnel { Note::RequestUnframed.counter() } else { crate::verdict::unframed(reason) });
-    }
-    if !same {
-        // What was true of the last leg is not of the next one; what the request at hand does to it, `account` knows.
-        flow.flags &= !LEG_OWN;
-    }
-    lookup::remember(&work.lookup, flow, now);
-    account(maps, work, flow, version, first, opaque, tunnel);
-    if leg != NONE {
-        maps.join(flow, leg, &work.choice, now);
-        flow.received = flow.received.max(first.plus(keep));
-        if direct {
-            return (Next::ToLeg, Verdict::RequestPooled);
-        }
-        return send::from_stash(work, flow, first, keep, Verdict::RequestPooled);
-    }
-    if !same {
-        return if joined && !parked {
-            (Next::OpenRebind, Verdict::RequestRebind)
-        } else {
-            (Next::Open, Verdict::RequestOpen)
-        };
-    }
-    if complete {
-        // The leg may be older than the present generation; sessions that are born on it now are not.
-        flow.leg.generation = work.choice.generation;
-        flow.leg.position = work.choice.position;
-    }
-    if stashed {
-        flow.stash_len = keep;
-        let first = flow.stash_first;
-        flow.received = flow.received.max(first.plus(keep));
-        return send::from_stash(work, flow, first, keep, Verdict::RequestFromStash);
-    }
-    if !all {
-        // The next request begins in the same segment. Whoever decides that one sends this one as well.
-        work.accepted = flow.request.next.since(work.segment.seq);
-        return (Next::More, Verdict::RequestSame);
-    }
-    flow.received = flow.received.max(flow.request_first.plus(there));
-    if work.segment.has(FIN) {
-        joined::ended(maps, flow);
-    }
-    if opaque {
-        return (Next::ToLeg, Verdict::Unframed);
-    }
-    (Next::ToLeg, Verdict::RequestSame)
+    work.word = word.0;
+    work.same = u32::from(same);
+    (Next::Accept, Verdict::RequestSame)
 }
 
 /// A request that is held. Two versions must not run at once, and the old one has not finished (D10). Nobody acknowledges the
@@ -355,15 +218,6 @@ pub fn trace<M: Maps>(maps: &M, work: &mut Work, flow: &Flow, version: u32, back
     maps.tell(event);
 }
 
-/// Takes back what was done for a request that has to come again.
-#[inline(always)]
-fn withdraw<M: Maps>(maps: &M, work: &Work, flow: &mut Flow, first: Seq, leg: u32) {
-    body::known(&mut flow.request, first, 0);
-    if leg != NONE {
-        pool::give_back(maps, work.choice.backend, pool::class(flow), leg);
-    }
-}
-
 /// Fills in what the decision depends on.
 #[inline(always)]
 pub(super) fn search(search: &mut Search, lookup: &Lookup, flow: &Flow, joined: bool, now: Now) {
@@ -378,48 +232,6 @@ pub(super) fn search(search: &mut Search, lookup: &Lookup, flow: &Flow, joined: 
     search.tried = 0;
     search.tried_version = NONE;
     search.strict = 0;
-}
-
-/// Enters the request into the flow: where the next one begins, and what its response will look like.
-#[inline(always)]
-fn account<M: Maps>(maps: &M, work: &Work, flow: &mut Flow, version: u32, first: Seq, opaque: bool, tunnel: bool) {
-    if let Some(traffic) = traffic(maps, flow.service, version) {
-        M::Cpu::fetch_add(&traffic.requests, 1);
-    }
-    flow.request_first = first;
-    flow.flags &= !STASH_HEAD;
-    if opaque {
-        flow.flags |= REQUESTS_UNFRAMED;
-        if tunnel {
-            flow.flags |= TUNNEL;
-        }
-        if tunnel && work.scan.scanned() as u32 != Scanned::Complete as u32 {
-            flow.flags |= RESPONSES_UNFRAMED;
-        }
-    }
-    let head = work.scan.head.flags;
-    flow.flags &= !(SAFE_REQUEST | UPGRADE_ASKED | SESSION_MOVED);
-    if work.choice.why == Why::Moved as u32 {
-        flow.flags |= SESSION_MOVED;
-    }
-    if head & METHOD_SAFE != 0 {
-        flow.flags |= SAFE_REQUEST;
-    }
-    if head & HEAD_UPGRADE != 0 {
-        flow.flags |= UPGRADE_ASKED;
-    }
-    if head & HEAD_AUTH_CONNECTION != 0 {
-        flow.flags |= LEG_OWN;
-    }
-    if flow.flags & RESPONSES_UNFRAMED != 0 && flow.outstanding != 0 {
-        // Nobody sees where this flow's responses end: it counts as one request in flight until it ends itself.
-        count_in_flight(maps, flow.service, version, u64::MAX);
-    } else {
-        let head = u32::from(work.scan.head.flags & METHOD_HEAD != 0);
-        let place = flow.outstanding & 31;
-        flow.heads = flow.heads & !(1 << place) | head << place;
-        flow.outstanding += 1;
-    }
 }
 
 /// A head that is not complete: kept and acknowledged, or a client that sends its head in pieces would wait for ever.

@@ -109,6 +109,7 @@ pub fn finish<M: Maps, F: Frame>(
         | Next::Request
         | Next::Choose
         | Next::Decide
+        | Next::Accept
         | Next::More
         | Next::Open
         | Next::OpenRebind
