@@ -6,7 +6,7 @@ use crate::http::{Chunk, Scan};
 use crate::layout::{Buffer, Errand, FlowKey, PinEvent};
 use crate::net::{Crafted, Draft, Egress, Options, Segment, Sum};
 use crate::sessions::Shelf;
-use crate::splice::{Emission, Quote, Stretch};
+use crate::splice::{Emission, Extent, Quote, Stretch};
 
 /// What one packet needs. Nothing in it outlives the packet.
 #[repr(C)]
@@ -37,6 +37,10 @@ pub struct Work {
     /// Where the packet leaves.
     pub egress: Egress,
     pub shelf: Shelf,
+    /// 1: the segment came as it was sent. 0: that does not matter, and nobody has looked.
+    pub verified: u32,
+    /// The request at hand.
+    pub extent: Extent,
     /// Bytes of the segment that belong to requests that were decided for the leg at hand, while the next one is looked at.
     pub accepted: u32,
     /// How many idle legs the pool takes that the leg at hand may go to.

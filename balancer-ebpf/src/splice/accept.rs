@@ -1,7 +1,7 @@
 //! A request that was decided: counted, entered into its flow, and sent where it belongs.
 
 use super::body::STRIDE;
-use super::request::{Extent, extent, is_tunnel};
+use super::request::is_tunnel;
 use super::{Next, Now, Step, body, choose, count_in_flight, end, has_leg, joined, lookup, pool, send, stash, traffic};
 use crate::decide::Why;
 use crate::host::{Cpu, Maps};
@@ -24,8 +24,6 @@ pub fn accept_step<M: Maps, F: Frame>(
     flow: &mut Flow,
     now: Now,
 ) -> Step {
-    let Extent { offset, at, stashed, before, there, take } = extent(work, flow);
-    let have = before + take;
     let Some(policy) = maps.policy(ServiceWord(work.word).block()) else { return (Next::Done, Verdict::NoConfig) };
     let mut reason = work.scan.scanned();
     let complete = reason as u32 == Scanned::Complete as u32;
@@ -44,7 +42,7 @@ pub fn accept_step<M: Maps, F: Frame>(
     let behind = first.plus(work.scan.head.len);
     if work.scan.head.flags & HEAD_CHUNKED != 0 && !opaque {
         body::chunked(&mut flow.request, behind);
-        let until = if same { work.segment.end() } else { first.plus(have) };
+        let until = if same { work.segment.end() } else { first.plus(work.extent.have()) };
         let from = work.segment.seq;
         reason = frame.follow(maps, work, &mut flow.request, from, until);
         opaque = !matches!(reason, Scanned::Complete | Scanned::Incomplete);
@@ -56,8 +54,8 @@ pub fn accept_step<M: Maps, F: Frame>(
     }
     // In chunks, up to a header that has not been seen: what lies before it may go.
     let ends = flow.request.next.since(first);
-    let keep = ends.min(have);
-    let all = ends >= before + there;
+    let keep = ends.min(work.extent.have());
+    let all = ends >= work.extent.before + work.extent.there;
     // Legs of others serve only what may be done twice, and can be: a safe method, there as a whole.
     let shared = limit != 0
         && work.scan.head.flags & METHOD_SAFE != 0
@@ -65,19 +63,19 @@ pub fn accept_step<M: Maps, F: Frame>(
         && !opaque
         && !work.segment.has(FIN)
         && flow.request.chunked == 0
-        && ends <= have;
+        && ends <= work.extent.have();
     let leg = if !same && shared && (!joined || parks) {
         maps.take(globals, work.choice.backend, pool::class(flow), owned_by(flow.slot))
     } else {
         NONE
     };
-    let direct = all && !stashed && offset == 0;
+    let direct = all && !work.extent.is_stashed() && work.extent.offset == 0;
     if same && flow.flags & LEG_REUSED != 0 && (opaque || work.scan.head.flags & METHOD_SAFE == 0) {
         // Whether the leg lives is not known yet. If it does not, what went out on it is repeated, and this must not be.
         withdraw(maps, work, flow, first, leg);
         return (Next::Done, Verdict::RebindWaits);
     }
-    if !(frame.can_grow() || same && !stashed || leg != NONE && direct) {
+    if !(frame.can_grow() || same && !work.extent.is_stashed() || leg != NONE && direct) {
         withdraw(maps, work, flow, first, leg);
         return (Next::Done, Verdict::NeedsGrowth);
     }
@@ -91,7 +89,9 @@ pub fn accept_step<M: Maps, F: Frame>(
     }
     if !same {
         // Before the flow changes: without a stash the segment has to come again to a flow that knows nothing of it.
-        if !stashed && !stash::stash(maps, frame, stash::for_whole(globals), flow, first, at, keep) {
+        if !work.extent.is_stashed()
+            && !stash::stash(maps, frame, stash::for_whole(globals), flow, first, work.extent.at, keep)
+        {
             count_in_flight(maps, work.lookup.service, version, u64::MAX);
             withdraw(maps, work, flow, first, leg);
             return (Next::Done, Verdict::StashesFull);
@@ -141,7 +141,7 @@ pub fn accept_step<M: Maps, F: Frame>(
         flow.leg.generation = work.choice.generation;
         flow.leg.position = work.choice.position;
     }
-    if stashed {
+    if work.extent.is_stashed() {
         flow.stash_len = keep;
         let first = flow.stash_first;
         flow.received = flow.received.max(first.plus(keep));
@@ -152,7 +152,7 @@ pub fn accept_step<M: Maps, F: Frame>(
         work.accepted = flow.request.next.since(work.segment.seq);
         return (Next::More, Verdict::RequestSame);
     }
-    flow.received = flow.received.max(flow.request_first.plus(there));
+    flow.received = flow.received.max(flow.request_first.plus(work.extent.there));
     if work.segment.has(FIN) {
         joined::ended(maps, flow);
     }

@@ -88,6 +88,15 @@ pub fn backend_step<M: Maps, F: Frame>(
     flow: &mut Flow,
     now: Now,
 ) -> Step {
+    if work.segment.has(SYN) {
+        // The SYN-ACK again: our answer was lost, and comes again with the client's data. If that does not come, because the client is
+        // gone, the backend must not keep the flow alive by asking.
+        return if end::collectable(flow, globals, now.ms) {
+            stray(frame, work)
+        } else {
+            (Next::Done, Verdict::StraySynAck)
+        };
+    }
     flow.seen = now.ms;
     joined(maps, frame, work, globals, flow, now)
 }
@@ -223,22 +232,18 @@ fn joined<M: Maps, F: Frame>(
     now: Now,
 ) -> Step {
     let segment = &work.segment;
-    if segment.has(SYN) {
-        // The SYN-ACK again: our answer was lost, and comes again with the client's data.
-        return (Next::Done, Verdict::StraySynAck);
-    }
     if segment.has(ACK) {
         let acked = segment.ack.minus(flow.leg.to_leg);
         if acked.before(flow.leg.first) || acked.after(flow.received.plus(1)) {
             // A late segment of an earlier connection on the same ports: its numbers mean nothing here.
             return (Next::Done, Verdict::OldLegReset);
         }
-        if acked.after(flow.upstream_acked) && !acked.after(flow.received.plus(1)) {
+        if work.verified != 0 && acked.after(flow.upstream_acked) && !acked.after(flow.received.plus(1)) {
             flow.upstream_acked = acked;
             stash_acked(maps, flow);
         }
     }
-    if segment.timestamp_at != 0 {
+    if work.verified != 0 && segment.timestamp_at != 0 {
         flow.leg.tsval = segment.tsval;
     }
     let from = segment.seq.plus(flow.leg.to_client);

@@ -50,6 +50,8 @@ pub(super) fn advance(cursor: &mut Cursor, end: Seq) {
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct Stretch {
+    /// How far it is understood.
+    cursor: Cursor,
     /// Where the segment's payload begins.
     from: Seq,
     until: Seq,
@@ -62,7 +64,6 @@ struct Chunks<'a, M: Maps, F: Frame> {
     maps: &'a M,
     frame: &'a mut F,
     work: &'a mut Work,
-    cursor: &'a mut Cursor,
 }
 
 /// Follows chunk headers through the segment at hand, whose payload begins at `from`, up to `until`.
@@ -78,20 +79,19 @@ pub fn follow<M: Maps, F: Frame>(
     from: Seq,
     until: Seq,
 ) -> Scanned {
-    work.stretch = Stretch { from, until, outcome: Scanned::Incomplete as u32 };
-    let mut chunks = Chunks { maps, frame, work, cursor };
-    M::Cpu::repeat::<_, OneChunk>(&mut chunks, CHUNKS);
-    Scanned::from_number(chunks.work.stretch.outcome)
+    work.stretch = Stretch { cursor: *cursor, from, until, outcome: Scanned::Incomplete as u32 };
+    M::Cpu::repeat::<_, OneChunk>(&mut Chunks { maps, frame, work }, CHUNKS);
+    *cursor = work.stretch.cursor;
+    Scanned::from_number(work.stretch.outcome)
 }
 
 struct OneChunk;
 impl<M: Maps, F: Frame> LoopStep<Chunks<'_, M, F>> for OneChunk {
     #[inline(always)]
     fn step(chunks: &mut Chunks<'_, M, F>) -> bool {
-        let cursor = &mut *chunks.cursor;
         let work = &mut *chunks.work;
-        let next = cursor.next;
-        let Stretch { from, until, .. } = work.stretch;
+        let Stretch { cursor, from, until, .. } = &mut work.stretch;
+        let (from, until, next) = (*from, *until, cursor.next);
         if cursor.left != 0 || !until.after(next) || from.after(next) {
             return false;
         }

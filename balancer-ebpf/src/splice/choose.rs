@@ -3,7 +3,7 @@
 //! The head was read with the names of the service that the flow's last request went to, since most connections stay with one. If
 //! the rules lead elsewhere, it is read again.
 
-use super::{Next, Now, Step, has_leg, lookup, policy_of_service, request};
+use super::{Next, Now, Step, has_leg, lookup, policy_of_service};
 use crate::host::Maps;
 use crate::http::Scanned;
 use crate::layout::{
@@ -20,17 +20,15 @@ pub fn choose<M: Maps>(maps: &M, work: &mut Work, flow: &Flow, now: Now) -> Step
     let unknown = (Next::Done, Verdict::NoConfig);
     let Some(globals) = maps.globals() else { return unknown };
     let Some(present) = policy_of_service(maps, flow.service) else { return unknown };
-    let have = request::at_hand(work, flow);
-    let stashed = super::joined::head_in_stash(flow);
+    let have = work.extent.have();
+    let stashed = work.extent.is_stashed();
     let mut guard = None;
-    if stashed {
-        let Some(stash) = maps.stash(flow.stash) else { return unknown };
-        guard = Some(stash);
-    }
     let Work { scan, lookup, rules: scratch, buffer, .. } = work;
-    let buffer: &Buffer = match &guard {
-        Some(stash) => &stash.data,
-        None => buffer,
+    let buffer: &Buffer = if stashed {
+        let Some(stash) = maps.stash(flow.stash) else { return unknown };
+        &guard.insert(stash).data
+    } else {
+        buffer
     };
     let complete = scan.scanned() as u32 == Scanned::Complete as u32;
     let joined = flow.state == FLOW_SPLICED && has_leg(flow);

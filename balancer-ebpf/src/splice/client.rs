@@ -90,8 +90,8 @@ pub fn client_step<M: Maps, F: Frame>(
     segment(maps, frame, work, flow, now)
 }
 
-/// Whether a segment is more than new bytes of a body whose length is known, which go on as they are. What such a one says of itself
-/// is believed as far as it fits the flow.
+/// Whether a segment is more than new bytes of a body whose length is known, which go on as they are. What such a one says besides is
+/// not believed, and one of those that follow will be verified: the flow's clock stands still until then.
 #[inline(always)]
 pub(super) fn acted_on(work: &Work, flow: &Flow) -> bool {
     let segment = &work.segment;
@@ -154,15 +154,17 @@ fn segment<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &m
     if segment.seq.after(flow.received.plus(AHEAD)) {
         return (Next::Done, Verdict::BeyondStash);
     }
-    if !segment.ack.after(flow.sent) && segment.ack.after(flow.acked) {
-        flow.acked = segment.ack;
-    }
-    if !segment.ack.before(flow.acked) {
-        // A late segment's window begins further left (RFC 9293, section 3.10.7.4: SND.WL2).
-        flow.window = segment.window;
-    }
-    if segment.timestamp_at != 0 {
-        flow.tsval = segment.tsval;
+    if work.verified != 0 {
+        if !segment.ack.after(flow.sent) && segment.ack.after(flow.acked) {
+            flow.acked = segment.ack;
+        }
+        if !segment.ack.before(flow.acked) {
+            // A late segment's window begins further left (RFC 9293, section 3.10.7.4: SND.WL2).
+            flow.window = segment.window;
+        }
+        if segment.timestamp_at != 0 {
+            flow.tsval = segment.tsval;
+        }
     }
     match flow.state {
         FLOW_CLOSING if flow.flags & REJECTED != 0 => reject::again(frame, work, flow, now),

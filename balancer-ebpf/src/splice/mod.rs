@@ -81,7 +81,7 @@ pub use outcome::{Loss, answered, lost};
 pub use outside::{close, release};
 pub use pool::{claim_leg, park, take};
 pub use reject::reject;
-pub use request::{decide_step, hold_step, request_step, trace};
+pub use request::{Extent, decide_step, hold_step, request_step, trace};
 pub use send::{Emission, Quote, finish};
 pub use stash::claim_stash;
 pub use too_big::too_big;

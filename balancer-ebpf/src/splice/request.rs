@@ -17,14 +17,18 @@ use crate::work::Work;
 /// Requests without a complete response at most, on one flow.
 const MAX_OUTSTANDING: u32 = 30;
 
-/// Where a request lies in the segment at hand, and how much of it is there.
-pub(super) struct Extent {
+/// Where a request lies in the segment at hand, and how much of it is there. It lies in the scratch memory, because the steps of a
+/// request have the stack full.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct Extent {
     /// Bytes before it in the payload.
     pub(super) offset: u32,
     /// Where it begins in the frame.
     pub(super) at: u32,
-    /// The beginning of its head lies in the stash.
-    pub(super) stashed: bool,
+    /// The beginning of its head lies in the stash: 0 or 1.
+    stashed: u32,
+    /// Bytes of it there.
     pub(super) before: u32,
     /// Bytes in the segment.
     pub(super) there: u32,
@@ -32,21 +36,28 @@ pub(super) struct Extent {
     pub(super) take: u32,
 }
 
-#[inline(always)]
-pub(super) fn extent(work: &Work, flow: &Flow) -> Extent {
-    let offset = joined::expected(flow).since(work.segment.seq);
-    let stashed = joined::head_in_stash(flow);
-    let before = if stashed { flow.stash_len } else { 0 };
-    let there = work.segment.payload - offset;
-    let take = there.min((BUFFER_BYTES as u32).saturating_sub(before));
-    Extent { offset, at: work.segment.payload_at() + offset, stashed, before, there, take }
-}
+impl Extent {
+    #[inline(always)]
+    fn of(work: &Work, flow: &Flow) -> Self {
+        let offset = joined::expected(flow).since(work.segment.seq);
+        let stashed = joined::head_in_stash(flow);
+        let before = if stashed { flow.stash_len } else { 0 };
+        let there = work.segment.payload - offset;
+        let take = there.min((BUFFER_BYTES as u32).saturating_sub(before));
+        Self { offset, at: work.segment.payload_at() + offset, stashed: u32::from(stashed), before, there, take }
+    }
 
-/// Bytes of the request that are read: of the stash and of the segment.
-#[inline(always)]
-pub(super) fn at_hand(work: &Work, flow: &Flow) -> u32 {
-    let Extent { before, take, .. } = extent(work, flow);
-    before + take
+    /// Whether the beginning of its head lies in the stash.
+    #[inline(always)]
+    pub(super) const fn is_stashed(&self) -> bool {
+        self.stashed != 0
+    }
+
+    /// Bytes of the request that are read: of the stash and of the segment.
+    #[inline(always)]
+    pub(super) const fn have(&self) -> u32 {
+        self.before + self.take
+    }
 }
 
 /// A segment in which a request head begins or goes on, at the first byte that is expected of the client: reads the head, and
@@ -60,11 +71,13 @@ pub fn request_step<M: Maps, F: Frame>(
     flow: &mut Flow,
     now: Now,
 ) -> Step {
-    let Extent { at, stashed, before, take, .. } = extent(work, flow);
+    let extent = Extent::of(work, flow);
+    work.extent = extent;
+    let (stashed, have) = (extent.is_stashed(), extent.have());
+    let Extent { at, before, take, .. } = extent;
     if stashed && !frame.can_grow() {
         return (Next::Done, Verdict::NeedsGrowth);
     }
-    let have = before + take;
     let word = ServiceWord(maps.service_word(flow.service));
     let Some(policy) = maps.policy(word.block()) else { return (Next::Done, Verdict::NoConfig) };
     if word.generation() == 0 || take == 0 {
@@ -183,7 +196,7 @@ pub fn hold_step<M: Maps, F: Frame>(
     globals: &Globals,
     flow: &mut Flow,
 ) -> Step {
-    let Extent { offset, at, take, .. } = extent(work, flow);
+    let Extent { offset, at, take, .. } = work.extent;
     let taken = flow.flags & (STASH_HELD | STASH_OWNED | STASH_HEAD | STASH_RESPONSE) != 0;
     if taken || flow.outstanding != 0 || flow.flags & RESPONSES_UNFRAMED != 0 || offset != 0 {
         return (Next::Done, Verdict::Held);

@@ -135,13 +135,14 @@ fn head<M: Maps, F: Frame>(
     let mut take = take;
     let Work { scan: scanning, buffer, shelf, lookup, .. } = work;
     let mut scanned = Scanned::Incomplete;
-    if stashed {
+    // Which of the two is said by the pointer alone: of a flag beside it Linux 6.1's verifier does not know that they agree.
+    let buffer: &Buffer = if stashed {
         let Some(mut stash) = maps.stash(flow.stash) else { return Some((Next::Done, Verdict::NoConfig)) };
         if !frame.load(at, take, &mut stash.data, before) {
             return Some((Next::Done, Verdict::Unwritable));
         }
         scanned = maps.scan_response(scanning, &stash.data, before + take, &policy.rule);
-        guard = Some(stash);
+        &guard.insert(stash).data
     } else {
         for _ in 0..2 {
             if !frame.load(at, take, buffer, 0) {
@@ -153,10 +154,7 @@ fn head<M: Maps, F: Frame>(
             }
             take = all;
         }
-    }
-    let buffer: &Buffer = match &guard {
-        Some(stash) => &stash.data,
-        None => buffer,
+        buffer
     };
     match scanned {
         Scanned::Complete => {

@@ -239,13 +239,15 @@ impl Host {
 }
 
 /// Lifts an old acknowledgement of a segment with data. smoltcp drops such a segment as a whole; everybody else takes the
-/// data (RFC 9293, section 3.10.7.4, fifth), and it is the director's right to acknowledge earlier than the backend.
-fn lift(family: Family, packet: &mut [u8], acked: u32) {
+/// data (RFC 9293, section 3.10.7.4, fifth), and it is the director's right to acknowledge earlier than the backend. Its window
+/// begins where the old acknowledgement is, so it gets the later one's.
+fn lift(family: Family, packet: &mut [u8], (acked, window): (u32, u16)) {
     let (source, destination) = ends(family, packet);
     let mut tcp = TcpPacket::new_unchecked(&mut packet[family.header()..]);
     let old = tcp.ack() && distance(tcp.ack_number().0 as u32, acked) < 0;
     if old && tcp.segment_len() != 0 && !tcp.rst() {
         tcp.set_ack_number(TcpSeqNumber(acked as i32));
+        tcp.set_window_len(window);
         tcp.fill_checksum(&source, &destination);
     }
 }

@@ -160,12 +160,16 @@ impl Oracle {
         deletes: Option<String>,
         early: bool,
     ) {
+        let from = self.records[number].from;
+        let followed = self.records[number + 1..].iter().any(|later| later.from == from && !later.over);
         let record = &mut self.records[number];
-        let from = record.from;
         let attempt = &mut record.attempts[attempt];
         if let Some(Some(id)) = &reply.cookie {
-            // A session belongs to the version as it was when its request was decided.
-            self.bindings.insert(id.clone(), attempt.born.clone());
+            // A session belongs to the version as it was when its request was decided; or when another one was that waits behind
+            // it on the connection, if its answer is still under way then.
+            let mut born = attempt.born.clone();
+            born.wild |= followed;
+            self.bindings.insert(id.clone(), born);
             self.issued.insert(id.clone());
         }
         // What was presented is gone when the response has passed the director, or, if that gives the session another id, a

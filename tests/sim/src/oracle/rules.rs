@@ -105,7 +105,10 @@ impl Oracle {
             }
         }
         if !right {
-            return Err(format!("request {number} arrived at backend {backend}, not at {}", wanted.join(" or ")));
+            let (ids, wanted) = (&record.request.ids, wanted.join(" or "));
+            return Err(format!(
+                "request {number} of {ids:?}, {bound:?}, arrived at backend {backend}, not at {wanted}"
+            ));
         }
         if let (Some(wild), Some(id)) = (moved.map(|bound| bound.wild), id) {
             let mut bound = self.bound_to(backend, record.sent);
