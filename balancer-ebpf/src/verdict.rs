@@ -206,6 +206,8 @@ verdicts! {
     TooBigStray "drop_too_big_stray" Drop,
     /// A segment was damaged on its way, and what it says or carries would be acted on: its sender sends it again.
     BadChecksum "drop_bad_checksum" Drop,
+    /// A client's acknowledgement, after thousands that said nothing, without a pause: two ends that acknowledge each other for ever.
+    AckStorm "drop_ack_storm" Drop,
 }
 
 macro_rules! notes {

@@ -163,6 +163,8 @@ pub struct Flow {
     pub stash_len: u32,
     /// Backends of the version that were tried for the request in the stash, by position.
     pub tried: u32,
+    /// SYNs of the leg so far; of a request on a leg from the pool, how often the client has sent it again; of any other joined flow,
+    /// acknowledgements of the client in a row that said nothing.
     pub tries: u32,
     pub leg: Leg,
     /// The last id that a request presented, for what its response says of it.

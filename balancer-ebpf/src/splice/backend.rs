@@ -2,7 +2,7 @@
 
 use super::{
     AHEAD, Found, From, Loss, Next, Now, Step, begin, body, end, framed, has_leg, join, last, open, response, send,
-    steady,
+    steady, storm,
 };
 use crate::host::{Cpu, Maps};
 use crate::layout::{
@@ -89,16 +89,30 @@ pub fn backend_step<M: Maps, F: Frame>(
     now: Now,
 ) -> Step {
     if work.segment.has(SYN) {
-        // The SYN-ACK again: our answer was lost, and comes again with the client's data. If that does not come, because the client is
-        // gone, the backend must not keep the flow alive by asking.
-        return if end::collectable(flow, globals, now.ms) {
-            stray(frame, work)
-        } else {
-            (Next::Done, Verdict::StraySynAck)
-        };
+        return again(frame, work, globals, flow, now);
     }
     flow.seen = now.ms;
     joined(maps, frame, work, globals, flow, now)
+}
+
+/// The SYN-ACK of a leg that is up: our answer to it was lost, and the request with it. It goes again at once; the client, who has
+/// had to send it again for every loss before this one, may by now wait for long.
+#[inline(always)]
+fn again<F: Frame>(frame: &mut F, work: &mut Work, globals: &Globals, flow: &mut Flow, now: Now) -> Step {
+    if end::collectable(flow, globals, now.ms) {
+        // The client is gone. Its backend must not keep the flow alive by asking.
+        return stray(frame, work);
+    }
+    let segment = &work.segment;
+    let answers = segment.has(ACK) && segment.ack == flow.leg.isn.plus(1) && flow.upstream_acked == flow.leg.first;
+    if !answers || flow.stash == NONE || flow.flags & (STASH_HEAD | STASH_RESPONSE) != 0 {
+        return (Next::Done, Verdict::StraySynAck);
+    }
+    if !frame.can_grow() {
+        return (Next::Done, Verdict::NeedsGrowth);
+    }
+    let (first, len) = (flow.stash_first, flow.stash_len);
+    send::from_stash(work, flow, first, len, Verdict::RequestFromStash)
 }
 
 /// Whether a segment is of the flow's leg.
@@ -342,6 +356,7 @@ pub(super) fn passed<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work
         flow.flags |= BACKEND_FIN;
     }
     if until != from {
+        storm::is_over(flow);
         // A bare acknowledgement may stand behind bytes that were lost on their way here.
         flow.sent = flow.sent.max(until);
     }

@@ -2,6 +2,7 @@
 
 use super::{
     AHEAD, Found, From, Loss, Next, Now, Step, alone, begin, client_key, end, has_leg, joined, reject, send, steady,
+    storm,
 };
 use crate::cookie::Proof;
 use crate::host::Maps;
@@ -144,6 +145,7 @@ fn renewed<M: Maps>(maps: &M, work: &Work, globals: &Globals, flow: &Flow, now: 
 #[inline(always)]
 fn segment<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &mut Flow, now: Now) -> Step {
     let segment = &work.segment;
+    let (seen, acked) = (flow.seen, flow.acked);
     flow.seen = now.ms;
     if segment.has(RST) {
         return reset(maps, work, flow);
@@ -165,6 +167,9 @@ fn segment<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &m
         if segment.timestamp_at != 0 {
             flow.tsval = segment.tsval;
         }
+    }
+    if storm::is_storm(segment, flow, acked, seen, now) {
+        return (Next::Done, Verdict::AckStorm);
     }
     match flow.state {
         FLOW_CLOSING if flow.flags & REJECTED != 0 => reject::again(frame, work, flow, now),

@@ -29,6 +29,7 @@
 //! | `last` | how connections end that cannot be followed |
 //! | `outside` | how an operator ends flows |
 //! | `verify` | whether a segment came as it was sent, if that matters |
+//! | `storm` | acknowledgements without end |
 //! | `too_big` | routers that say that packets have to be smaller |
 //! | `extended` | extension headers of IPv6 |
 //! | `end` | how flows end and slots are collected |
@@ -59,6 +60,7 @@ mod request;
 mod response;
 mod send;
 mod stash;
+mod storm;
 #[cfg(test)]
 mod tests;
 mod too_big;

@@ -988,3 +988,22 @@ fn a_service_may_keep_connections_that_are_not_followed() {
         assert_eq!((data(&out), rig.verdict), (get(""), Verdict::ToBackend));
     }
 }
+
+#[test]
+fn a_syn_ack_that_comes_again_brings_the_request_again() {
+    for hook in HOOKS {
+        let mut rig = Rig::new(hook);
+        rig.connect();
+        let request = get("");
+        let index = rig.opens(0, &request, 0);
+        assert_eq!(data(&rig.accepts(index)), request);
+        rig.loses(len(&request));
+        let out = rig.accepts(index);
+        assert_eq!((rig.verdict, data(&out)), (Verdict::RequestFromStash, request.clone()));
+        let answer = response("", 10);
+        assert_eq!(data(&rig.answers(index, 0, &answer, len(&request))), answer);
+        // The backend has it now, so this one is late.
+        assert_eq!(rig.accepts(index), []);
+        assert_eq!(rig.verdict, Verdict::StraySynAck);
+    }
+}

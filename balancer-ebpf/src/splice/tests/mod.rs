@@ -13,6 +13,7 @@ mod rig;
 mod services;
 mod sessions;
 mod six;
+mod storm;
 mod too_big;
 
 use crate::http::{Chunk, Scan};

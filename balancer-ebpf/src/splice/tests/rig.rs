@@ -504,6 +504,12 @@ impl Rig {
         self.relative(out)
     }
 
+    /// The last bytes that left for the present leg were lost.
+    pub(super) fn loses(&mut self, bytes: i64) {
+        let leg = self.legs.get_mut(&self.leg_port).unwrap();
+        leg.heard = leg.heard.wrapping_sub(bytes as u32);
+    }
+
     /// The present client's connection with its first request answered on a new leg: the backend, and the first bytes that
     /// come next of either side.
     pub(super) fn serve(&mut self) -> (u8, i64, i64) {
