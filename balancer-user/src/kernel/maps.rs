@@ -361,9 +361,13 @@ impl Dataplane for Maps {
 
     fn outcomes(&self, service: u32, version: u32) -> anyhow::Result<Outcomes> {
         let cpus = self.outcomes.get(&(service * MAX_VERSIONS + version), 0).context("read OUTCOMES")?;
-        Ok(cpus.iter().fold(Outcomes::default(), |sum, [answers, errors, resets, unanswered, left_at]| Outcomes {
-            tally: sum.tally + Tally { answers: *answers, errors: *errors, resets: *resets, unanswered: *unanswered },
-            left_at: sum.left_at.max(*left_at),
+        Ok(cpus.iter().fold(Outcomes::default(), |sum, [answers, errors, resets, unanswered, left_at, missing]| {
+            Outcomes {
+                tally: sum.tally
+                    + Tally { answers: *answers, errors: *errors, resets: *resets, unanswered: *unanswered },
+                left_at: sum.left_at.max(*left_at),
+                missing: sum.missing + missing,
+            }
         }))
     }
 

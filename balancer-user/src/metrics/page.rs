@@ -145,9 +145,9 @@ fn services(status: &Status) -> Vec<Family> {
     );
     let mut asked = Family::gauge("balancer_canary_asked_ratio", "The share of new sessions that a canary is to get.");
     let mut measured = Family::gauge("balancer_canary_measured_ratio", "The share that it has had since it began.");
-    for ServiceStatus { name, generation: number, held_milliseconds, canary, .. } in &status.services {
+    for ServiceStatus { name, generation: number, hold, canary, .. } in &status.services {
         generation.add(&[("service", name)], *number as f64);
-        held.add(&[("service", name)], held_milliseconds.unwrap_or_default() as f64 / 1000.0);
+        held.add(&[("service", name)], hold.as_ref().map_or(0, |hold| hold.milliseconds) as f64 / 1000.0);
         let Some(canary) = canary else { continue };
         let labels = [("service", name.as_str()), ("version", canary.version.as_str())];
         asked.add(&labels, f64::from(canary.percent) / 100.0);
