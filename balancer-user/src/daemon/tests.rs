@@ -1303,6 +1303,9 @@ fn d17_a_canary_that_fails_is_given_up() {
         bench.director.tick();
         assert!(bench.director.service_status("shop", false).unwrap().canary.is_some(), "{lines}");
         bench.fake.0.lock().unwrap().outcomes.extend([(0, tally(2000, 0)), (1, tally(1000 + fails.0, 1000 + fails.1))]);
+        let action = crate::config::Action::Url("http://127.0.0.1:9/".to_owned());
+        bench.director.config.hooks.post_flip =
+            Some(crate::config::Callout { action, timeout: Duration::from_secs(1) });
         bench.director.tick();
         let status = bench.director.service_status("shop", false).unwrap();
         assert_eq!(status.canary.is_none(), given_up, "{lines}");
@@ -1316,7 +1319,16 @@ fn d17_a_canary_that_fails_is_given_up() {
             let audit = std::fs::read_to_string(bench.director.config.state.join("audit.log")).unwrap();
             assert!(audit.lines().last().unwrap().contains(&aborted.why), "{audit}");
             assert!(bench.director.events(None, Some("shop"), 9).events.iter().any(|e| e.text.contains(&aborted.why)));
+            // And the hook behind flips is to be told of it.
+            let told = bench.director.state.untold.last().unwrap();
+            let label = |label: &str| Some(label.parse().unwrap());
+            assert_eq!(
+                (told.verb.as_str(), told.who.as_str(), told.result.as_deref()),
+                ("abort", "canary", Some("done"))
+            );
+            assert_eq!((&told.version, &told.to, told.generation), (&label("002"), &label("001"), status.generation));
         } else {
+            assert!(bench.director.state.untold.is_empty(), "{lines}");
             let canary = status.canary.unwrap();
             assert_eq!(canary.outcomes.requests(), 60);
             assert_eq!(canary.active_outcomes.requests(), 1000);
@@ -1594,4 +1606,34 @@ fn d19_rules_come_and_go_with_a_reload() {
     assert_eq!(done.did, ["the config is as it was; nothing changed"]);
     bench.reload(&[], &Terms { force: true, ..Terms::default() }).unwrap();
     assert!(bench.fake.0.lock().unwrap().rules.is_empty() && bench.policy().listener == 0);
+}
+
+/// D12: requests that are answered because their version is missing are an event of their service, which names the version.
+#[test]
+fn d12_whose_version_is_missing_is_told_by_service() {
+    let mut bench = bench();
+    (0..3).for_each(|id| bench.up(id));
+    bench.attach();
+    let missing = |bench: &Bench, version: u32, missing: u64| {
+        bench.fake.0.lock().unwrap().outcomes.insert(version, Outcomes { missing, ..Outcomes::default() });
+    };
+    // What was counted before this daemon is nobody's news.
+    missing(&bench, 0, 7);
+    bench.director.tick();
+    bench.down(0);
+    missing(&bench, 0, 8);
+    missing(&bench, 5, 2);
+    bench.director.tick();
+    bench.director.tick();
+    let events = bench.director.events(None, Some("shop"), 100).events;
+    let told: Vec<&str> =
+        events.iter().filter(|event| event.kind == "missing").map(|event| event.text.as_str()).collect();
+    assert_eq!(
+        told,
+        [
+            "001 has no healthy backend left",
+            "1 request was answered with a 503: 001 has no healthy backend",
+            "2 requests were answered with a 503: their version is missing"
+        ]
+    );
 }
