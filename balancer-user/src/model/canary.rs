@@ -213,6 +213,7 @@ pub(super) fn promote(state: &mut State, name: &str, given: &Circumstances<'_>) 
         did: vec![format!("{name}: {label} is active (was {old})")],
         undo: format!("balancer rollback {name} --sessions keep"),
         version: Some(label),
+        warnings: hold::still(service).into_iter().collect(),
         changed: true,
         ..Outcome::default()
     })

@@ -25,6 +25,7 @@ under_both_hooks! {
     one_connection_alternates_between_services,
     each_service_flips_by_itself,
     a_held_service_does_not_hold_its_neighbour,
+    a_service_that_goes_while_it_flips_lets_its_requests_go,
     rules_change_on_open_connections,
     without_a_default_service_the_director_answers,
 }
@@ -284,6 +285,67 @@ fn a_held_service_does_not_hold_its_neighbour(hook: Hook) -> Result<()> {
         mixed.goes_on(1)?;
         idle(scene, &NAMES)
     })
+}
+
+/// A config without one of its services and without rules.
+fn without(config: &str, name: &str) -> String {
+    let mut keeps = true;
+    let mut lines: Vec<&str> = Vec::new();
+    let all: Vec<&str> = config.lines().collect();
+    for (index, line) in all.iter().enumerate() {
+        match *line {
+            "[[service]]" => keeps = all[index + 1] != format!("name = \"{name}\""),
+            "[[listener]]" => keeps = false,
+            _ => {}
+        }
+        lines.extend(keeps.then_some(*line));
+    }
+    lines.join("\n")
+}
+
+/// A reload takes a service away in the middle of its exclusive flip: that is over, the daemon goes on at once, and so do the requests
+/// that were held.
+fn a_service_that_goes_while_it_flips_lets_its_requests_go(hook: Hook) -> Result<()> {
+    stage(hook, "goneflip").play(|scene| {
+        let mut slow = scene.connection()?;
+        slow.send(&Request::get("/admin/slow?ms=4000"))?;
+        std::thread::sleep(Duration::from_millis(100));
+        let flip = scene
+            .balancer
+            .command(&["flip", "admin", "admin-2", "--mode", "exclusive", "--max-hold", "30s"])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::piped())
+            .spawn()?;
+        wait_until("it is held", Duration::from_secs(2), || Ok(scene.json(&["status", "admin"])?["hold"].is_object()))?;
+        let mut held = scene.connection()?;
+        held.send(&Request::get("/admin/nosession"))?;
+        std::thread::sleep(Duration::from_millis(200));
+        scene.lab.write_config(&without(&scene.config, "admin"))?;
+        refused(scene, &["config", "reload"], "1 requests in flight")?;
+        let began = Instant::now();
+        scene.cli(&["config", "reload", "--force"])?;
+        let flip = flip.wait_with_output()?;
+        let says = String::from_utf8_lossy(&flip.stderr).into_owned();
+        ensure!(flip.status.code() == Some(3) && says.contains("no service `admin`"), "{says}");
+        scene.cli(&["status"])?;
+        held.receive("GET")?;
+        ensure!(began.elapsed() < Duration::from_secs(3), "only {:?} later", began.elapsed());
+        slow.receive("GET")?;
+        // It comes back as it was.
+        scene.lab.write_config(&scene.config)?;
+        scene.cli(&["config", "reload"])?;
+        let status = scene.json(&["status", "admin"])?;
+        ensure!(status["hold"].is_null() && status["active"] == "admin-1", "{status}");
+        idle(scene, &NAMES)
+    })
+}
+
+/// A command that is refused, and what it says.
+fn refused(scene: &Scene, arguments: &[&str], says: &str) -> Result<()> {
+    let output = scene.balancer.try_cli(arguments)?;
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.code() == Some(3) && text.contains(says), "{arguments:?}: {text}");
+    Ok(())
 }
 
 /// D19: rules change by one store, for all requests from then on.
