@@ -242,6 +242,14 @@ async fn finish(wish: &Wish, flip: &Exclusive, during: Option<&Callout>, occasio
     }
     let mut director = context.director.lock().await;
     check_goes_on(&director, service, flip)?;
+    if !director.holds_still(service) {
+        return Err(Failure::new(
+            Code::TimedOut,
+            "the director came too late to make the flip while requests were held; everything is as it was",
+            "hold longer with --max-hold; see the log for what has held the director up",
+        )
+        .into());
+    }
     let mut done =
         director.change(service, verb, caller, terms).map_err(|failure| Undone { failure, undone: false })?;
     // The flip has ended the hold in the kernel, but for a version that was the active one already.

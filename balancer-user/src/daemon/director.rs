@@ -390,18 +390,9 @@ impl Director {
     }
 
     /// Writes a state to disk, once there is anything to write.
-    pub(super) fn save(&mut self, state: &State) -> Result<(), Failure> {
+    fn write(&mut self, state: &State) -> anyhow::Result<()> {
         if self.saves {
-            self.store.save(state).map_err(|error| {
-                Failure::other(
-                    format!("the state cannot be written, and nothing changed: {error:#}"),
-                    format!(
-                        "make room in {}, or mend it; what goes back (rollback, abort, resume) is done all the same, and so is what \
-                         has --force",
-                        self.store.dir().display()
-                    ),
-                )
-            })?;
+            self.store.save(state)?;
         }
         if self.unsaved.take().is_some() {
             info!("the state is written again");
@@ -409,12 +400,25 @@ impl Director {
         Ok(())
     }
 
+    /// The same, before a change: if it cannot be written, nothing is changed.
+    pub(super) fn save(&mut self, state: &State) -> Result<(), Failure> {
+        self.write(state).map_err(|error| {
+            Failure::other(
+                format!("the state cannot be written, and nothing changed: {error:#}"),
+                format!(
+                    "make room in {}, or mend it; what goes back (rollback, abort, resume) is done all the same, and so is what has \
+                     --force",
+                    self.store.dir().display()
+                ),
+            )
+        })
+    }
+
     /// The same, for what has to be done also if it cannot be written: then that is tried again as time passes.
     pub(super) fn save_or_later(&mut self, state: &State) {
-        if let Err(failure) = self.save(state) {
-            let why = failure.error.trim_start_matches("the state cannot be written, and nothing changed: ");
+        if let Err(error) = self.write(state) {
             let problem =
-                format!("the state cannot be written, and what was changed is lost if the daemon ends: {why}");
+                format!("the state cannot be written, and what was changed is lost if the daemon ends: {error:#}");
             if self.unsaved.as_ref() != Some(&problem) {
                 warn!("{problem}");
                 self.journal.add(None, "state", problem.clone());

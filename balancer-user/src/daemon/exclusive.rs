@@ -22,6 +22,8 @@ use crate::{
 /// How much longer the kernel holds than the director tries: a flip that is decided at the last moment has to be there before
 /// the old version gets requests again.
 const MARGIN: Duration = Duration::from_secs(2);
+/// Of that, so much has to be left when it comes to writing the flip, on disk first.
+const LAST: Duration = Duration::from_millis(500);
 
 impl Director {
     /// Begins an exclusive flip: it is written down, so that the next daemon goes on with it should this one end, and from then on
@@ -34,7 +36,7 @@ impl Director {
             flip.who
         );
         let until = hold_until(&flip);
-        self.write_exclusive(name, Some(flip))?;
+        self.write_exclusive(name, flip)?;
         self.holds.insert(name.to_owned(), until);
         if let Err(failure) = self.sync_service(name) {
             self.end_exclusive(name);
@@ -56,8 +58,14 @@ impl Director {
         self.holds.contains_key(name)
     }
 
+    /// Whether the kernel holds for long enough to make the flip. A daemon that was held up must not make it beside requests that go
+    /// on already.
+    pub fn holds_still(&self, name: &str) -> bool {
+        self.holds.get(name).is_some_and(|until| boot::millis() + boot::whole_millis(LAST) < *until)
+    }
+
     /// Ends the hold of an exclusive flip, whatever came of it, and then writes that down: what is held goes on at once, also if
-    /// nothing can be written. How many requests were held. Does nothing where another flip has begun.
+    /// nothing can be written. How many requests were held.
     pub fn end_exclusive(&mut self, name: &str) -> u64 {
         self.holds.remove(name);
         let released = self.sync_service(name).and_then(|()| self.release(name)).unwrap_or_else(|failure| {
@@ -101,14 +109,14 @@ impl Director {
     /// Writes down that its hook runs.
     pub fn runs_hook(&mut self, name: &str) -> Result<(), Failure> {
         let flip = self.state.service(name).and_then(|service| service.exclusive.clone());
-        self.write_exclusive(name, flip.map(|flip| Exclusive { hook: true, ..flip }))
+        flip.map_or(Ok(()), |flip| self.write_exclusive(name, Exclusive { hook: true, ..flip }))
     }
 
-    fn write_exclusive(&mut self, name: &str, flip: Option<Exclusive>) -> Result<(), Failure> {
+    fn write_exclusive(&mut self, name: &str, flip: Exclusive) -> Result<(), Failure> {
         let mut state = self.state.clone();
         let Some(service) = state.service_mut(name) else { return Ok(()) };
-        let insists = flip.as_ref().is_some_and(|flip| flip.force);
-        service.exclusive = flip;
+        let insists = flip.force;
+        service.exclusive = Some(flip);
         self.save_if(&state, insists)?;
         self.state = state;
         Ok(())
@@ -145,8 +153,8 @@ impl Director {
     /// Those that cannot be gone on with: the old version goes on, and that is written down and told.
     pub(super) fn end_cut_off(&mut self) -> Result<(), Failure> {
         let cut = |service: &&model::Service| !self.holds.contains_key(&service.name);
-        let cut: Vec<_> = self.state.services.iter().filter(cut).collect();
-        let cut: Vec<_> = cut.into_iter().filter_map(|s| Some((s.name.clone(), s.exclusive.clone()?))).collect();
+        let cut = self.state.services.iter().filter(cut);
+        let cut: Vec<_> = cut.filter_map(|service| Some((service.name.clone(), service.exclusive.clone()?))).collect();
         for (name, flip) in cut {
             let mut state = self.state.clone();
             if let Some(service) = state.service_mut(&name) {

@@ -176,7 +176,8 @@ pub(super) async fn tell_flips(director: Shared) {
     let mut busy = BTreeSet::new();
     let mut running = JoinSet::new();
     loop {
-        for occasion in director.lock().await.to_be_told(&busy) {
+        let waiting = director.lock().await.to_be_told(&busy);
+        for occasion in waiting {
             busy.insert(occasion.service.clone());
             running.spawn(tell_flip(occasion, director.clone()));
         }

@@ -1182,6 +1182,19 @@ fn d10_a_flip_that_changes_nothing_ends_as_well() {
     bench.director.pause("shop", Duration::from_secs(1), &Actor::director("root"), &Terms::default()).unwrap();
 }
 
+/// A daemon that was held up for longer than the kernel holds does not flip beside requests that go on already.
+#[test]
+fn d10_a_flip_that_comes_too_late_is_not_made() {
+    let mut bench = flipping();
+    assert!(bench.director.holds_still("shop"));
+    bench.director.end_exclusive("shop");
+    assert!(!bench.director.holds_still("shop"));
+    bench.director.begin_exclusive("shop", exclusive("002", Duration::from_millis(1))).unwrap();
+    assert!(bench.director.holds_still("shop"), "the kernel holds a little longer");
+    std::thread::sleep(Duration::from_millis(1600));
+    assert!(!bench.director.holds_still("shop"));
+}
+
 /// D18: a disk that is full: a change is refused and nothing is different, but what goes back is done, and written when there is room. A
 /// hold ends in any case.
 #[test]
@@ -1195,6 +1208,7 @@ fn a_state_that_cannot_be_written_keeps_nobody_from_going_back() {
     assert_eq!(bench.policy().hold_until, 0);
     let warnings = bench.director.service_status("shop", false).unwrap().warnings;
     assert!(warnings.iter().any(|warning| warning.contains("is lost if the daemon ends")), "{warnings:?}");
+    assert!(bench.director.sample().unwrap().state_unsaved);
 
     let (policy, generation) = (bench.policy(), bench.director.generation("shop"));
     let failure = bench.flip("002", Mode::Forced).unwrap_err();

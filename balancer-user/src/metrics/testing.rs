@@ -29,6 +29,7 @@ pub(super) fn sample() -> Sample {
         ],
         tallies,
         table_full: false,
+        state_unsaved: false,
     }
 }
 
