@@ -168,6 +168,14 @@ pub struct Search {
     second_log: u64,
 }
 
+impl Search {
+    /// Index of the version that is missing, for this reason (`MISSING_*`); of one that is gone, the index that it had.
+    #[inline(always)]
+    pub const fn missing(&self, why: u32) -> u32 {
+        if why == MISSING_GONE { Binding(self.binding).version() } else { self.version }
+    }
+}
+
 /// The policy's entry of a version; indexes wrap.
 #[inline(always)]
 pub fn version(policy: &Policy, index: u32) -> &VersionPolicy {

@@ -1,6 +1,7 @@
-//! The boot clock, by which the programs keep time: it goes on while the machine sleeps, and begins anew with it.
+//! The boot clock, by which the programs keep time: it goes on while the machine sleeps, and begins anew with it. And the wall clock
+//! beside it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -13,6 +14,11 @@ pub fn elapsed() -> Duration {
 /// The same in whole milliseconds.
 pub fn millis() -> u64 {
     whole_millis(elapsed())
+}
+
+/// Now, by the wall clock: unix milliseconds, as the state keeps what has to survive a daemon.
+pub fn unix_millis() -> u64 {
+    whole_millis(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
 }
 
 /// A time in whole milliseconds.

@@ -48,6 +48,8 @@ pub struct Outcomes {
     pub tally: Tally,
     /// The millisecond of the boot clock in which a client left last whose request was being worked on; 0: none ever did.
     pub left_at: u64,
+    /// Requests that were answered with a 503 because the version is gone, or has no backend that takes work.
+    pub missing: u64,
 }
 
 /// The maps of a running director.

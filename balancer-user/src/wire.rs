@@ -13,7 +13,7 @@ use crate::{
     config::{Hook, OnAmbiguous, OnUnframed, Pool, ReturnPath, Select},
     endpoint::{Route, Weight},
     label::Label,
-    model::{Change, Condition, Guard, Over, Percent, Sessions, Tally, Then, pin::Network},
+    model::{Change, Condition, Guard, OnTimeout, Opaque, Over, Percent, Sessions, Tally, Then, pin::Network},
     order::Order,
 };
 
@@ -148,9 +148,7 @@ pub struct ServiceStatus {
     /// The last canary, if it was given up by itself.
     #[serde(default)]
     pub aborted: Option<AbortedStatus>,
-    /// For how long its requests are still held at most.
-    pub held_milliseconds: Option<u64>,
-    /// The same, and what for.
+    /// Its requests are held.
     #[serde(default)]
     pub hold: Option<HoldStatus>,
     /// Lowest first.
@@ -361,28 +359,6 @@ pub struct Flip {
     pub abort_over: Option<Over>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_requests: Option<u64>,
-}
-
-/// What an exclusive flip does when requests of the old version do not end in time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnTimeout {
-    /// Everything is as it was.
-    #[default]
-    Return,
-    /// They are reset, and it flips.
-    Cut,
-}
-
-/// What an exclusive flip does with connections that changed protocols, or are not followed for another reason.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Opaque {
-    /// It waits for their end.
-    #[default]
-    Wait,
-    /// It resets them.
-    Close,
 }
 
 /// `POST /v1/services/NAME/pause`, the body optional.

@@ -1,4 +1,5 @@
-//! What became of a version's requests: by this a canary is judged, and an exclusive flip knows whose client went away.
+//! What became of a version's requests: by this a canary is judged, an exclusive flip knows whose client went away, and an operator whose
+//! version is missing.
 
 use core::cell::Cell;
 
@@ -17,4 +18,6 @@ pub struct Outcomes {
     /// The millisecond (of the boot clock) in which a client went away last whose request a backend was working on. What it
     /// works on then nobody sees any more.
     pub left_at: Cell<u64>,
+    /// Requests that the director answered with a 503 because this version is gone, or has no backend that takes work.
+    pub missing: Cell<u64>,
 }

@@ -46,6 +46,7 @@ fn types() -> Vec<Type> {
         Buffer 18432: words margin;
         Egress 8: interface flags;
         Hop 20: egress macs;
+        Outcomes 48: answers errors resets unanswered left_at missing;
         FlowKey 36: client vip client_port port;
         FlowSlot 416: lock flow;
         Leg 152: backend version address port source_port source hop isn to_leg to_client clock_to_leg clock_to_client first
@@ -107,7 +108,7 @@ fn nothing_is_padded() {
 
 /// Layouts that have been: each version's number, and what [`fingerprint`] made of it.
 const HISTORY: &[(u32, u64)] =
-    &[(1, 0x05cb_0465_361c_a19b), (2, 0xeaac_9c7a_a7bf_ea95), (3, 0x6064_77cb_6a03_0590), (4, 0x07ae_2eab_47e1_8ccf)];
+    &[(1, 0x05cb_0465_361c_a19b), (2, 0xeaac_9c7a_a7bf_ea95), (3, 0x6064_77cb_6a03_0590), (4, 0x861b_16a5_7835_a576)];
 
 /// FNV-1a over names, offsets and sizes of all fields.
 fn fingerprint() -> u64 {

@@ -120,6 +120,7 @@ fn goes(set: &RuleSet, head: &str) -> Goes {
     }
 }
 
+/// D19: the table of evasion.
 #[test]
 fn nobody_is_taken_for_another() {
     let set = written(RULES);
@@ -131,7 +132,7 @@ fn nobody_is_taken_for_another() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// Whatever else a rule may look at, on one request.
+/// D19: whatever else a rule may look at, on one request.
 #[test]
 fn each_kind_of_condition_is_looked_at() {
     let head = "GET /shop/a?b=c HTTP/1.1\r\nHost: shop.example.org:8080\r\nX-One: 1\r\n";
@@ -173,6 +174,7 @@ fn each_kind_of_condition_is_looked_at() {
     assert_eq!(goes(&written(&[r#"target_prefix = "/shop/a?b=", service = "shop""#]), escaped), Goes::To("shop"));
 }
 
+/// D19: of several that match.
 #[test]
 fn the_first_rule_that_matches_counts() {
     let head = "GET /shop HTTP/1.1\r\nHost: a\r\n";
@@ -417,6 +419,7 @@ fn fields() -> impl Strategy<Value = Vec<(String, String)>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 20_000, ..ProptestConfig::default() })]
 
+    /// D19: an oracle that was written apart from it says the same.
     #[test]
     fn rules_agree_with_an_oracle(target in targets(), fields in fields(), blank in prop::bool::ANY) {
         let request = oracle::Request { target, fields };

@@ -73,6 +73,14 @@ pub fn lost<M: Maps>(maps: &M, flow: &Flow, how: Loss) {
     }
 }
 
+/// A request is answered with a 503: its version is missing.
+#[inline(always)]
+pub(super) fn missing<M: Maps>(maps: &M, service: u32, version: u32) {
+    if let Some(outcomes) = maps.outcomes(service * MAX_VERSIONS + (version & (MAX_VERSIONS - 1))) {
+        add::<M>(&outcomes.missing, 1);
+    }
+}
+
 /// Adds to a count that only this CPU writes.
 #[inline(always)]
 fn add<M: Machine>(count: &core::cell::Cell<u64>, by: u64) {

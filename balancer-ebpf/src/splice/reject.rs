@@ -4,7 +4,7 @@
 //! The answer needs no leg. It is made anew whenever it is wanted again, so nothing keeps it; what the client still sends of its
 //! request is acknowledged and thrown away, since a RST could take the answer from it before it was read (RFC 9112, section 9.6).
 
-use super::{Next, Now, Step, alone, choose, end, has_leg, pool, request};
+use super::{Next, Now, Step, alone, choose, end, has_leg, outcome, pool, request};
 use crate::decide::MISSING_GONE;
 use crate::host::Maps;
 use crate::layout::{BACKEND_FIN, CLIENT_FIN, Flow, NONE, PIN_TRACED, REJECTED, REJECTED_UNMATCHED};
@@ -69,6 +69,7 @@ fn refused<M: Maps>(maps: &M, work: &mut Work, flow: &Flow, now: Now) {
     choose::count(maps, work);
     if work.choice.missing != 0 {
         maps.note(Note::VersionMissing.counter());
+        outcome::missing(maps, work.lookup.service, work.search.missing(work.choice.missing));
     }
     if work.lookup.pin.flags & PIN_TRACED != 0 {
         maps.trace(work, flow, NONE, NONE, now);

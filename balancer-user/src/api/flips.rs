@@ -9,7 +9,7 @@ use super::Context;
 use crate::{
     audit::Actor,
     config::{Callout, Hooks},
-    exit::{Code, Failure},
+    exit::Failure,
     hooks::{Occasion, Point, environment, run},
     model::Verb,
     wire::{Done, Terms},
@@ -53,8 +53,8 @@ pub(super) async fn to_the_end<T: Send + 'static>(
     tokio::spawn(work).await.map_err(|error| Failure::other(format!("the change broke off: {error}"), ""))?
 }
 
-/// Plans, asks, does, and tells. A dry run ends behind the plan, and says which hooks there are; `own` are those that the deed itself
-/// will run.
+/// Plans, asks, and does; what came of it the hook `post-flip` is told by the director. A dry run ends behind the plan, and says which
+/// hooks there are; `own` are those that the deed itself will run.
 pub(super) async fn guarded<F>(
     wish: &Wish,
     asked: Asked,
@@ -93,18 +93,10 @@ where
         director.write_down(service, verb, caller, terms, director.active(service), &Err(failure.clone()));
         return Err(failure);
     }
-    let post_flip = hooks.post_flip.clone();
     let result = deed(hooks).await;
-    if let Some(hook) = post_flip {
-        let (result, error) = match &result {
-            Ok(_) => ("done", None),
-            Err(failure) => (word(failure.code), Some(failure.error.clone())),
-        };
-        let generation = context.director.lock().await.generation(service);
-        let occasion = Occasion { result: Some(result.to_owned()), error, generation, ..occasion };
-        let wish = wish.clone();
-        // Whoever asked for the flip need not wait for it.
-        tokio::spawn(async move { ask(&wish, Point::PostFlip, &hook, hook.timeout, &occasion).await });
+    if let Err(failure) = &result {
+        // Of what was done the change has told it.
+        context.director.lock().await.tell_failure(occasion, failure);
     }
     result
 }
@@ -130,13 +122,4 @@ fn said(hooks: &Hooks) -> Vec<String> {
         _ => "the hook post-flip is told of what came of it",
     };
     hooks.all().map(|(key, hook)| format!("{}: {hook}", what(key))).collect()
-}
-
-fn word(code: Code) -> &'static str {
-    match code {
-        Code::Usage | Code::Refused => "refused",
-        Code::TimedOut => "timed-out",
-        Code::Conflict => "conflict",
-        Code::Other | Code::NoDaemon => "failed",
-    }
 }

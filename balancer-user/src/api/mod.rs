@@ -78,6 +78,7 @@ pub(crate) struct Context {
 /// Serves until it is aborted.
 pub async fn serve(listener: UnixListener, director: Shared, stop: Arc<Notify>, changed: Arc<Notify>) {
     let context = Context { director, stop, changed };
+    exclusive::carry_on(context.clone()).await;
     loop {
         match listener.accept().await {
             Ok((stream, _)) => drop(tokio::spawn(connection(stream, context.clone()))),

@@ -1,4 +1,4 @@
-//! `balancer promote` and `balancer abort`: how a canary ends. `flip --mode percent` begins one.
+//! `balancer promote` and `balancer abort`: how a canary ends. `flip --mode percent` begins one. `abort` gives an exclusive flip up, too.
 
 use hyper::Method;
 

@@ -53,7 +53,7 @@ impl Client {
 
     async fn call<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, Failure> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|error| refused(&self.socket, &error))?;
-        let lost = |error: hyper::Error| no_daemon(&self.socket, &format!("it went away: {error}"));
+        let lost = |error: hyper::Error| went_away(&self.socket, &error);
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
         let connection = tokio::spawn(connection);
         let mut request = Request::builder()
@@ -89,6 +89,16 @@ fn refused(socket: &Path, error: &io::Error) -> Failure {
         return Failure::refused(what, "run it with sudo, or as a member of the socket's group");
     }
     no_daemon(socket, &error.to_string())
+}
+
+/// It was there when it was asked: what it was asked for may be done, or half done.
+fn went_away(socket: &Path, error: &hyper::Error) -> Failure {
+    Failure::new(
+        Code::NoDaemon,
+        format!("the daemon on {} went away before it answered: {error}", socket.display()),
+        "see what became of it once a daemon runs again (balancer run --config FILE): balancer history, balancer status. It goes on with \
+         an exclusive flip if there is time left",
+    )
 }
 
 fn no_daemon(socket: &Path, why: &str) -> Failure {

@@ -10,8 +10,8 @@ use crate::{
     boot::whole_millis,
     exit::Failure,
     label::Label,
-    model::{Over, Percent},
-    wire::{self, Flip, FlipMode},
+    model::{self, Over, Percent},
+    wire::{Flip, FlipMode},
 };
 
 #[derive(Debug, clap::Args)]
@@ -91,12 +91,12 @@ pub(super) async fn run(client: &Client, args: Args) -> Result<(), Failure> {
         percent: args.percent,
         max_hold_milliseconds: args.max_hold.map(whole_millis),
         on_timeout: args.on_timeout.map(|what| match what {
-            OnTimeout::Return => wire::OnTimeout::Return,
-            OnTimeout::Cut => wire::OnTimeout::Cut,
+            OnTimeout::Return => model::OnTimeout::Return,
+            OnTimeout::Cut => model::OnTimeout::Cut,
         }),
         opaque: args.opaque.map(|what| match what {
-            Opaque::Wait => wire::Opaque::Wait,
-            Opaque::Close => wire::Opaque::Close,
+            Opaque::Wait => model::Opaque::Wait,
+            Opaque::Close => model::Opaque::Close,
         }),
         abandon_after_milliseconds: args.abandon_after.map(whole_millis),
         abort_over: args.abort_over,

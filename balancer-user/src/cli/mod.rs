@@ -70,7 +70,7 @@ enum Command {
     Rollback(rollback::Args),
     /// Make the canary the version that all new sessions get.
     Promote(canary::PromoteArgs),
-    /// Give the canary up.
+    /// Give the canary up, or an exclusive flip that is under way.
     Abort(canary::AbortArgs),
     /// Hold requests until they are resumed, or for so long.
     Pause(pause::PauseArgs),

@@ -143,7 +143,7 @@ fn write_hooks(text: &mut String, table: &str, hooks: &Hooks) {
 fn left_out(service: &model::Service) -> Vec<String> {
     let mut left_out = Vec::new();
     if let Some(canary) = &service.canary {
-        left_out.push(format!("{} is a canary with {} of new sessions", canary.label, canary.percent));
+        left_out.push(format!("{} is a canary with {} % of new sessions", canary.label, canary.percent));
     }
     for version in &service.versions {
         if version.drain.is_some() {

@@ -73,7 +73,10 @@ impl Rule {
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} -> {}", self.asks(), self.service)
+        match self.asks() {
+            _ if self.conditions().is_empty() => write!(f, "{} always", self.service),
+            asks => write!(f, "{} if {asks}", self.service),
+        }
     }
 }
 

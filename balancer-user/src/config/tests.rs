@@ -340,3 +340,117 @@ fn hooks_and_canaries() {
         assert!(error.what.contains(what) && error.fix.contains(fix), "{lines}: {error} / {}", error.fix);
     }
 }
+
+/// A director with two services on one address, whose rules begin in line 10.
+fn ruled(rules: &str) -> String {
+    let service = |name: &str, host: u8| {
+        format!(
+            "[[service]]\nname = \"{name}\"\nlisten = \"10.60.255.1:80\"\n[[service.version]]\nlabel = \"001\"\n\
+             backends = [\"10.60.{host}.2:8080\"]\n"
+        )
+    };
+    format!(
+        "\nname = \"lab\"\ninterfaces = [\"b1\"]\nsources = [\"10.60.254.1\"]\n\n[[listener]]\nlisten = \"10.60.255.1:80\"\n\
+         {rules}\n{}{}",
+        service("shop", 1),
+        service("admin", 2)
+    )
+}
+
+/// D19: every kind of condition, as it is written and as it is said; what it means is the core's.
+#[test]
+fn d19_rules_are_read() {
+    let table = [
+        ("path = \"/shop\"", "path /shop"),
+        ("path = \"/\"", "path /"),
+        ("host = \"Shop.Example.org\"", "host shop.example.org"),
+        ("host = \"shop.example.org.:8080\"", "host shop.example.org:8080"),
+        ("host = \"*.example.org\"", "host *.example.org"),
+        ("host = \"[2001:DB8::1]:80\"", "host [2001:db8::1]:80"),
+        ("target_prefix = \"/shop?a=\"", "target_prefix /shop?a="),
+        ("target_contains = \"shop\"", "target_contains shop"),
+        ("header = \"X-App\"", "header x-app"),
+        ("header = \"X-App: Shop One \"", "header x-app: Shop One"),
+        ("query = \"app\"", "query app"),
+        ("query = \"app=Shop\"", "query app=Shop"),
+        ("source = \"198.51.100.0/24\"", "source 198.51.100.0/24"),
+        ("host = \"a.b\", path = \"/x\"", "host a.b, path /x"),
+    ];
+    for (written, said) in table {
+        let text = ruled(&format!("default = \"admin\"\nrules = [{{ {written}, service = \"shop\" }}]"));
+        let config = Config::parse(&text).unwrap_or_else(|error| panic!("{written}: {error}"));
+        let listener = &config.listeners[0];
+        assert_eq!(listener.rules[0].asks(), said);
+        assert_eq!((listener.default.as_deref(), listener.on_ambiguous), (Some("admin"), OnAmbiguous::Default));
+    }
+    let everything = "rules = [{ path = \"/x\", service = \"shop\" }, { service = \"admin\" }]";
+    let config = Config::parse(&ruled(everything)).unwrap();
+    assert_eq!(config.listeners[0].rules[1].asks(), "everything");
+    // Nobody is there for what no rule matches, so nobody gets what may be read in two ways.
+    assert_eq!((&config.listeners[0].default, config.listeners[0].on_ambiguous), (&None, OnAmbiguous::Reject));
+}
+
+/// D19: what a rule cannot say.
+#[test]
+fn d19_rules_that_are_wrong_name_the_line_and_the_fix() {
+    let rule = |written: &str| format!("default = \"admin\"\nrules = [\n  {{ {written}, service = \"shop\" }},\n]");
+    let both = "{ path = \"/x\", service = \"shop\" }, { service = \"admin\" }";
+    let table: Vec<(String, usize, &str, &str)> = vec![
+        (rule("path = \"shop\""), 10, "`shop` is not a path", "/shop"),
+        (rule("path = \"/shop/\""), 10, "`/shop/` is not a path", "without a slash at its end"),
+        (rule("path = \"/a//b\""), 10, "is not a path", "empty segments"),
+        (rule("path = \"/a/../b\""), 10, "is not a path", "dots"),
+        (rule("path = \"/%73hop\""), 10, "is not a path", "%"),
+        (rule("path = \"/a;b\""), 10, "is not a path", ";"),
+        (rule(&format!("path = \"/{}\"", "a".repeat(balancer_ebpf::layout::MAX_TEXT))), 10, "is not a path", " bytes"),
+        (rule("host = \"a b\""), 10, "`a b` is not a host", "*.example.org"),
+        (rule("host = \"a..b\""), 10, "is not a host", "write a name"),
+        (rule("host = \"*\""), 10, "`*` is not a host", "write a name"),
+        (rule("host = \"a:080\""), 10, "is not a host", "port"),
+        (rule("host = \"[::1\""), 10, "is not a host", "write a name"),
+        (rule("target_prefix = \"shop\""), 10, "nothing that a target can begin with", "begin with /"),
+        (rule("target_contains = \"a b\""), 10, "is no part of a target", "without blanks"),
+        (rule("header = \"X App: a\""), 10, "is not a header", "Name: value"),
+        (rule("query = \"a&b=c\""), 10, "is not a parameter", "name=value"),
+        (rule("source = \"10.0.0.0/33\""), 10, "10.0.0.0/33", "192.0.2.0/24"),
+        (rule("pth = \"/shop\""), 10, "unknown key `pth`", "path"),
+        ("rules = [{ path = \"/x\", service = \"shoe\" }]".to_owned(), 8, "`shoe` is no service on", "shop, admin"),
+        ("default = \"shoe\"".to_owned(), 8, "`shoe` is no service on 10.60.255.1:80", "shop, admin"),
+        ("default = \"shop\"".to_owned(), 17, "no request reaches the service `admin`", "add a rule for it"),
+        (
+            format!("on_ambiguous = \"default\"\nrules = [{both}]"),
+            8,
+            "there is no default service",
+            "or write \"reject\"",
+        ),
+        (format!("on_ambiguous = \"guess\"\nrules = [{both}]"), 8, "`guess` is not a possible value", "reject"),
+        (
+            "rules = [\n{ service = \"shop\" },\n{ path = \"/x\", service = \"admin\" }]".to_owned(),
+            10,
+            "no request gets to this rule",
+            "last",
+        ),
+        (
+            format!(
+                "default = \"admin\"\nrules = [{}]",
+                (0..129).map(|n| format!("{{ path = \"/{n}\", service = \"shop\" }},")).collect::<String>()
+            ),
+            9,
+            "more than 128 conditions",
+            "remove some",
+        ),
+    ];
+    for (rules, line, says, fix) in table {
+        let error = Config::parse(&ruled(&rules)).unwrap_err();
+        assert!(error.what.contains(says), "{rules}: {error:?}");
+        // Where a value is wrong, what it says has both.
+        assert!(error.what.contains(fix) || error.fix.contains(fix), "{rules}: {error:?}");
+        assert_eq!(error.line, Some(line), "{rules}: {error}");
+    }
+    let of_nobody = ruled("default = \"admin\"\nrules = [{ path = \"/x\", service = \"shop\" }]")
+        .replacen("255.1:80", "255.1:81", 1);
+    assert!(Config::parse(&of_nobody).unwrap_err().to_string().contains("no service listens on 10.60.255.1:81"));
+    let without = GOOD.to_owned() + &GOOD[GOOD.find("[[service]]").unwrap()..].replace("\"shop\"", "\"admin\"");
+    let error = Config::parse(&without).unwrap_err();
+    assert!(error.to_string().contains("two services listen on") && error.fix.contains("[[listener]]"), "{error}");
+}

@@ -12,7 +12,8 @@ use super::Director;
 use crate::{
     audit::Actor,
     exit::Failure,
-    model::{self, Canary, Tally},
+    model::{self, Canary, Occasion, Tally, Verb},
+    wire::{Done, Terms},
 };
 
 /// How long the short span is.
@@ -81,6 +82,15 @@ impl Director {
                 let mut state = self.state.clone();
                 let said = model::give_up(&mut state, name, config.canary.sessions, &why, super::director::unix_now())?;
                 self.canary_looks.remove(name);
+                if self.hooks(name).post_flip.is_some() {
+                    let verb = Verb::Abort { sessions: config.canary.sessions };
+                    let terms = Terms { reason: Some(said.clone()), ..Terms::default() };
+                    let plan = Done { active: self.active(name), ..Done::default() };
+                    let told = self.occasion(name, &verb, &plan, &Actor::director("canary"), &terms);
+                    // Writing it down makes a generation.
+                    let generation = told.generation + 1;
+                    state.tell(Occasion { result: Some("done".to_owned()), generation, ..told });
+                }
                 self.decided(state, name, &Actor::director("canary"), "abort", Some(label), &said)?;
             }
         }

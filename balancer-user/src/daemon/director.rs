@@ -13,6 +13,7 @@ use std::{
 
 use anyhow::Context as _;
 use log::{info, warn};
+use tokio::sync::Notify;
 
 use super::{back_off::BackOffs, canary, drains::Looks, events::Journal, report::SessionCounts};
 use crate::{
@@ -55,8 +56,8 @@ pub struct Director {
     /// Counting means reading the whole table, so it is done at most once a second.
     pub(super) counted: Option<SessionCounts>,
     pub(super) journal: Journal,
-    /// Requests that were answered with a 503 because a version was missing, as of the last look.
-    pub(super) missed: Option<u64>,
+    /// Requests that were answered with a 503 because a version was missing, as of the last look: by service and version index.
+    pub(super) missed: Option<BTreeMap<(u32, u32), u64>>,
     /// When a backend came back that had been down, for as long as it starts slowly.
     pub(super) returned: BTreeMap<u16, Instant>,
     /// What checks found, as they go on.
@@ -69,6 +70,12 @@ pub struct Director {
     /// Until when services are paused: by the wall clock, as the state says it, and in milliseconds of the boot clock.
     pub(super) pauses: BTreeMap<String, (u64, u64)>,
     pub(super) canary_looks: canary::Looks,
+    /// The kernel was found as the last daemon left it.
+    pub(super) adopted: bool,
+    /// Why the present state is not on disk, if it is not.
+    pub(super) unsaved: Option<String>,
+    /// Wakes who tells the hook `post-flip`.
+    pub(super) to_tell: Arc<Notify>,
     /// Sessions that found no place in the table, as of the last look; and when it was last seen that some did not.
     pub(super) turned_away: Option<u64>,
     pub(super) full_since: Option<Instant>,
@@ -139,6 +146,9 @@ impl Director {
             holds: BTreeMap::new(),
             pauses: BTreeMap::new(),
             canary_looks: canary::Looks::new(),
+            adopted: false,
+            unsaved: None,
+            to_tell: Arc::new(Notify::new()),
             turned_away: None,
             full_since: None,
             tallies: Tallies::default(),
@@ -275,7 +285,7 @@ impl Director {
             table: if self.table_is_full() { Table::Full } else { Table::HasRoom },
             ..Circumstances::new(rules(&config), &self.conditions)
         };
-        let outcome = model::apply(&mut state, name, &given, verb)?;
+        let mut outcome = model::apply(&mut state, name, &given, verb)?;
         let to = state.service(name).and_then(|service| service.active.clone());
         if !terms.dry_run && outcome.changed {
             state.record(Change {
@@ -291,12 +301,28 @@ impl Director {
                 reason: terms.reason.clone(),
                 generation: 0,
             });
-            self.commit(state, name)?;
+            if verb.flips() {
+                self.note_for_hook(&mut state, name, verb, &outcome, caller, terms, "done");
+            }
+            let insists = terms.force || verb.goes_back();
+            let held = self.holds(name);
+            self.commit(state, name, insists)?;
+            if held && matches!(verb, Verb::Abort { .. }) {
+                let released = self.release(name)?;
+                outcome.did.push(format!("{name}: requests go on, {released} of them were held until now"));
+            }
+            if let Some(problem) = &self.unsaved {
+                outcome.warnings.push(problem.clone());
+            }
             self.tally(name, verb);
             for line in &outcome.did {
                 info!("{line} ({})", caller.name);
                 self.journal.add(Some(name), "change", format!("{line} ({})", caller.name));
             }
+        } else if !terms.dry_run && verb.flips() {
+            let mut state = self.state.clone();
+            self.note_for_hook(&mut state, name, verb, &outcome, caller, terms, "unchanged");
+            self.save_untold(state);
         }
         let done = Done {
             will: outcome.will.clone(),
@@ -364,8 +390,59 @@ impl Director {
     }
 
     /// Writes a state to disk, once there is anything to write.
-    pub(super) fn save(&self, state: &State) -> anyhow::Result<()> {
-        if self.saves { self.store.save(state) } else { Ok(()) }
+    fn write(&mut self, state: &State) -> anyhow::Result<()> {
+        if self.saves {
+            self.store.save(state)?;
+        }
+        if self.unsaved.take().is_some() {
+            info!("the state is written again");
+        }
+        Ok(())
+    }
+
+    /// The same, before a change: if it cannot be written, nothing is changed.
+    pub(super) fn save(&mut self, state: &State) -> Result<(), Failure> {
+        self.write(state).map_err(|error| {
+            Failure::other(
+                format!("the state cannot be written, and nothing changed: {error:#}"),
+                format!(
+                    "make room in {}, or mend it; what goes back (rollback, abort, resume) is done all the same, and so is what has \
+                     --force",
+                    self.store.dir().display()
+                ),
+            )
+        })
+    }
+
+    /// The same, for what has to be done also if it cannot be written: then that is tried again as time passes.
+    pub(super) fn save_or_later(&mut self, state: &State) {
+        if let Err(error) = self.write(state) {
+            let problem =
+                format!("the state cannot be written, and what was changed is lost if the daemon ends: {error:#}");
+            if self.unsaved.as_ref() != Some(&problem) {
+                warn!("{problem}");
+                self.journal.add(None, "state", problem.clone());
+            }
+            self.unsaved = Some(problem);
+        }
+    }
+
+    /// One or the other.
+    pub(super) fn save_if(&mut self, state: &State, insists: bool) -> Result<(), Failure> {
+        if insists {
+            self.save_or_later(state);
+            return Ok(());
+        }
+        self.save(state)
+    }
+
+    /// Tries again to write what could not be written.
+    pub(super) fn save_again(&mut self) -> Result<(), Failure> {
+        if self.unsaved.is_some() {
+            let state = self.state.clone();
+            self.save_or_later(&state);
+        }
+        Ok(())
     }
 
     /// Says where the config came from, and whom to tell where metrics are served: what a reload needs.
@@ -375,9 +452,13 @@ impl Director {
     }
 
     /// Makes a planned state the present one: on disk, then in the kernel.
-    fn commit(&mut self, state: State, service: &str) -> Result<(), Failure> {
-        self.save(&state)?;
+    fn commit(&mut self, state: State, service: &str, insists: bool) -> Result<(), Failure> {
+        self.save_if(&state, insists)?;
         let old = std::mem::replace(&mut self.state, state);
+        if self.state.service(service).is_none_or(|service| service.exclusive.is_none()) {
+            // So that one store ends the hold and does what it was for.
+            self.holds.remove(service);
+        }
         self.reset_new_versions(&old, service)?;
         // Before a policy names a new backend: its first answer has to be known for what it is.
         self.sync_addresses()?;
@@ -385,6 +466,7 @@ impl Director {
         self.sync_service(service)?;
         self.free_backends(&old)?;
         self.counted = None;
+        self.to_tell.notify_one();
         Ok(())
     }
 
@@ -486,7 +568,8 @@ impl Director {
             reason: Some(why.to_owned()),
             generation: 0,
         });
-        let result = self.commit(state, name);
+        // A full disk must not keep anybody on a version that fails.
+        let result = self.commit(state, name, true);
         if result.is_ok() {
             self.tally_own(name, verb);
         }

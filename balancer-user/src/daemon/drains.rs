@@ -46,9 +46,10 @@ impl Director {
                 Retire::Empty if self.settled(&service) => retire::candidates(&service, config.keep),
                 Retire::Empty => Vec::new(),
             };
-            let versions =
-                service.versions.iter().filter(|version| version.drain.is_some() || going.contains(&version.label));
-            for version in versions {
+            let goes = |version: &&model::Version| version.drain.is_some() || going.contains(&version.label);
+            // A flip that is under way is waited for: what it leads to must be there then.
+            let flip_to = service.exclusive.as_ref().map(|flip| &flip.label);
+            for version in service.versions.iter().filter(goes).filter(|version| flip_to != Some(&version.label)) {
                 let nobody = self.nobody(&service, version)?;
                 match (version.drain, nobody) {
                     (Some(drain), nobody) => self.drain_step(&service, version, drain, nobody, now)?,

@@ -1,20 +1,28 @@
-//! Hooks, as the daemon runs them: what a flip's hooks are told, and the one that is told of events.
+//! Hooks, as the daemon runs them: what a flip's hooks are told, the one behind it, and the one that is told of events.
 //!
-//! Nobody waits for the latter: events go through a queue of a fixed length to a task of its own, and what finds no room there is
+//! What `post-flip` has to be told is written down with the flip, and taken out when it was told: a daemon that dies in between leaves
+//! it to the next one. So it may be told twice, and never not at all.
+//!
+//! Nobody waits for the last one: events go through a queue of a fixed length to a task of its own, and what finds no room there is
 //! counted.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use log::{info, warn};
 use serde::Serialize;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{Director, Shared};
 use crate::{
     audit::Actor,
     config::Hooks,
-    hooks::{Ended, Occasion, Point, run},
-    model::Verb,
+    exit::{Code, Failure},
+    hooks::{Ended, Occasion, Point, environment, run},
+    label::Label,
+    model::{Outcome, State, Verb},
     wire::{Done, Event, Terms},
 };
 
@@ -43,6 +51,7 @@ impl Director {
             service: name.to_owned(),
             verb: verb.name().to_owned(),
             mode: verb.mode().map(str::to_owned),
+            version: verb.about().or(self.canary_of(name, verb)).cloned(),
             from: self.active(name),
             to,
             generation: self.generation(name),
@@ -53,6 +62,86 @@ impl Director {
             result: None,
             error: None,
         }
+    }
+
+    /// The canary, or the version of an exclusive flip, that a verb ends without naming it.
+    fn canary_of(&self, name: &str, verb: &Verb) -> Option<&Label> {
+        let service = self.state.service(name)?;
+        let ends = matches!(verb, Verb::Promote | Verb::Abort { .. });
+        let flip = service.exclusive.as_ref().map(|flip| &flip.label);
+        flip.or(service.canary.as_ref().map(|canary| &canary.label)).filter(|_| ends)
+    }
+
+    /// Notes in a state that is about to be written what the hook `post-flip` has to be told of it: so the one is never without the
+    /// other, whenever the daemon ends.
+    #[expect(clippy::too_many_arguments, reason = "they are all that there is to a change")]
+    pub(super) fn note_for_hook(
+        &self,
+        state: &mut State,
+        name: &str,
+        verb: &Verb,
+        outcome: &Outcome,
+        caller: &Actor,
+        terms: &Terms,
+        result: &str,
+    ) {
+        if self.hooks(name).post_flip.is_none() {
+            return;
+        }
+        let service = state.service(name);
+        let plan = Done {
+            will: outcome.will.clone(),
+            active: service.and_then(|service| service.active.clone()),
+            ..Done::default()
+        };
+        let generation = service.map_or(0, |service| service.generation);
+        let occasion = self.occasion(name, verb, &plan, caller, terms);
+        state.tell(Occasion { result: Some(result.to_owned()), generation, ..occasion });
+    }
+
+    /// Tells the hook `post-flip` of a flip that was not made.
+    pub fn tell_failure(&mut self, occasion: Occasion, failure: &Failure) {
+        if self.hooks(&occasion.service).post_flip.is_none() {
+            return;
+        }
+        let result = match failure.code {
+            Code::Usage | Code::Refused => "refused",
+            Code::TimedOut => "timed-out",
+            Code::Conflict => "conflict",
+            Code::Other | Code::NoDaemon => "failed",
+        };
+        let (result, error) = (Some(result.to_owned()), Some(failure.error.clone()));
+        let generation = self.generation(&occasion.service);
+        let mut state = self.state.clone();
+        state.tell(Occasion { result, error, generation, ..occasion });
+        self.save_untold(state);
+    }
+
+    /// Writes a state down that differs in what has to be told, or was told.
+    pub(super) fn save_untold(&mut self, state: State) {
+        if state.untold != self.state.untold {
+            self.save_or_later(&state);
+            self.state = state;
+        }
+        self.to_tell.notify_one();
+    }
+
+    /// The first that has to be told of each service but these.
+    fn to_be_told(&self, busy: &BTreeSet<String>) -> Vec<Occasion> {
+        let mut first: BTreeMap<&str, &Occasion> = BTreeMap::new();
+        for occasion in self.state.untold.iter().filter(|occasion| !busy.contains(&occasion.service)) {
+            first.entry(&occasion.service).or_insert(occasion);
+        }
+        first.into_values().cloned().collect()
+    }
+
+    /// The hook knows it now.
+    fn told(&mut self, occasion: &Occasion) {
+        let mut state = self.state.clone();
+        if let Some(at) = state.untold.iter().position(|other| other == occasion) {
+            state.untold.remove(at);
+        }
+        self.save_untold(state);
     }
 
     /// Takes in how a flip's hook ended.
@@ -79,6 +168,43 @@ impl Director {
         self.journal.tell(sender);
         receiver
     }
+}
+
+/// Runs the hook `post-flip`: of each service one after the other, beginning with what the last daemon did not come to.
+pub(super) async fn tell_flips(director: Shared) {
+    let to_tell = director.lock().await.to_tell.clone();
+    let mut busy = BTreeSet::new();
+    let mut running = JoinSet::new();
+    loop {
+        let waiting = director.lock().await.to_be_told(&busy);
+        for occasion in waiting {
+            busy.insert(occasion.service.clone());
+            running.spawn(tell_flip(occasion, director.clone()));
+        }
+        tokio::select! {
+            () = to_tell.notified() => {}
+            Some(ended) = running.join_next() => match ended {
+                Ok(service) => drop(busy.remove(&service)),
+                Err(error) => warn!("a hook broke off: {error}"),
+            },
+        }
+    }
+}
+
+/// Tells one thing, to whichever hook there is now; which service it was about.
+async fn tell_flip(occasion: Occasion, director: Shared) -> String {
+    let service = occasion.service.clone();
+    let hook = director.lock().await.hooks(&service).post_flip;
+    let ended = match &hook {
+        Some(hook) => Some(run(Point::PostFlip, hook, hook.timeout, &occasion, &environment(&occasion)).await),
+        None => None,
+    };
+    let mut director = director.lock().await;
+    if let Some(ended) = ended {
+        director.hook_ended(&service, Point::PostFlip, &ended);
+    }
+    director.told(&occasion);
+    service
 }
 
 /// Runs the hook for events, one event after the other.

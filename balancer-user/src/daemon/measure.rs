@@ -48,6 +48,7 @@ impl Director {
             counters: counters.collect(),
             tallies: Tallies { events_dropped: self.journal.dropped(), ..self.tallies.clone() },
             table_full: self.table_is_full(),
+            state_unsaved: self.unsaved.is_some(),
         })
     }
 

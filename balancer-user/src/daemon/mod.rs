@@ -101,6 +101,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     pulse.beat();
     tokio::spawn(metrics::serve(places, director.clone(), pulse.clone()));
     tokio::spawn(hooks::tell(events, director.clone()));
+    tokio::spawn(hooks::tell_flips(director.clone()));
     let stop = Arc::new(Notify::new());
     let changed = Arc::new(Notify::new());
     let server = tokio::spawn(api::serve(listener, director.clone(), stop.clone(), changed.clone()));

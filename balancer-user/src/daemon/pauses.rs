@@ -3,7 +3,7 @@
 //! The state says until when by the wall clock, the kernel by the boot clock: it ends a pause without the daemon, and a daemon that
 //! is started again goes on with it.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::Director;
 use crate::{
@@ -14,16 +14,10 @@ use crate::{
     wire::{Done, Terms},
 };
 
-/// Now, in the milliseconds that the state keeps.
-fn unix_millis() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    boot::whole_millis(now)
-}
-
 impl Director {
     /// Holds the requests of a service for so long, or until it is resumed.
     pub fn pause(&mut self, name: &str, time: Duration, caller: &Actor, terms: &Terms) -> Result<Done, Failure> {
-        let until = unix_millis().saturating_add(boot::whole_millis(time));
+        let until = boot::unix_millis().saturating_add(boot::whole_millis(time));
         let said = humantime::format_duration(time).to_string();
         self.change(name, &Verb::Pause { until, said }, caller, terms)
     }
@@ -52,7 +46,7 @@ impl Director {
         // Computed once: the same pause is the same point in time, whatever else is changed meanwhile.
         let (wall, until) = self.pauses.entry(name.to_owned()).or_default();
         if *wall != pause.until {
-            (*wall, *until) = (pause.until, boot::millis() + pause.until.saturating_sub(unix_millis()));
+            (*wall, *until) = (pause.until, boot::millis() + pause.until.saturating_sub(boot::unix_millis()));
         }
         Some(*until)
     }

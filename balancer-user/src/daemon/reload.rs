@@ -170,7 +170,8 @@ impl Director {
         self.counted = None;
         if let Err(failure) = self.sync_all() {
             (self.config, self.state) = (old_config, old_state);
-            let back = self.save(&self.state).map_err(Failure::from).and_then(|()| self.sync_all());
+            let former = self.state.clone();
+            let back = self.save(&former).and_then(|()| self.sync_all());
             if let Err(again) = back {
                 warn!("the former config cannot be made true again: {again}");
             }

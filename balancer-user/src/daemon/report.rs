@@ -78,7 +78,6 @@ impl Director {
             .into_iter()
             .map(|version| self.version_status(service, version, with_sessions))
             .collect::<Result<_, Failure>>()?;
-        let hold = self.held_for(&service.name);
         Ok(ServiceStatus {
             name: name.to_owned(),
             listen: config.listen,
@@ -100,8 +99,7 @@ impl Director {
                 at: rfc3339(aborted.at),
                 why: aborted.why.clone(),
             }),
-            held_milliseconds: hold.as_ref().map(|hold| hold.milliseconds),
-            hold,
+            hold: self.held_for(&service.name),
             listener: self.config.listener(config.listen).map(listener_status),
             retired: service.retired.iter().map(retired_status).collect(),
             versions,
@@ -189,7 +187,7 @@ impl Director {
 
     /// What an operator should know without asking.
     pub(super) fn warnings(&self, config: &config::Service, service: &model::Service) -> Vec<String> {
-        let mut warnings = Vec::new();
+        let mut warnings: Vec<String> = self.unsaved.iter().cloned().collect();
         if let Some((low, high)) = padding_trap(config.order, &service.labels()) {
             warnings
                 .push(format!("`{low}` sorts below `{high}` by string: pad labels alike, or set order = \"numeric\""));

@@ -127,6 +127,7 @@ pub(super) fn director(
         info!("adopted what is pinned below {}", pins.dir.display());
     }
     director.fill_services()?;
+    director.take_up_flips(adopts);
     let former_pins = pins.other_layouts()?.pop().map(|(_, former)| former);
     let loaded = Loaded { ebpf, pins, former_pins, interfaces, former, fingerprint, changed, fresh };
     Ok((director, loaded))

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use anyhow::Context as _;
-use balancer_ebpf::layout::{Address, Backend, ListenerKey, MAX_BACKENDS, MAX_SERVICES, ROLE_BACKEND};
+use balancer_ebpf::layout::{Address, Backend, ListenerKey, MAX_BACKENDS, MAX_SERVICES, Policy, ROLE_BACKEND};
 
 use super::Director;
 use crate::{
@@ -67,8 +67,14 @@ impl Director {
 
     /// Writes a service's backends, then the policy that names them.
     pub(super) fn sync_service(&mut self, name: &str) -> Result<(), Failure> {
-        let (Some(config), Some(service)) = (self.config.service(name).cloned(), self.state.service(name).cloned())
-        else {
+        let Some(service) = self.state.service(name).cloned() else { return Ok(()) };
+        let paused = self.paused_until(name);
+        let hold_until = self.holds.get(name).copied().max(paused).unwrap_or_default();
+        let Some(config) = self.config.service(name).cloned() else {
+            // It is gone from the config. What is still under way on it goes by its last policy, but is not held by that.
+            if let Some(last) = self.plane.policy(service.id)?.filter(|last| last.hold_until != hold_until) {
+                self.plane.publish(service.id, Policy { hold_until, ..last })?;
+            }
             return Ok(());
         };
         for backend in service.versions.iter().flat_map(|version| &version.backends) {
@@ -77,8 +83,7 @@ impl Director {
         let mut policy = plan::policy(&service, &config, &self.conditions);
         let rules = plan::rules_index(&self.config, &self.state, config.listen);
         policy.listener = rules.map_or(0, |index| index + 1);
-        let paused = self.paused_until(name);
-        policy.hold_until = self.holds.get(name).copied().max(paused).unwrap_or_default();
+        policy.hold_until = hold_until;
         self.plane.publish(service.id, policy).with_context(|| format!("publish the policy of {name}"))?;
         Ok(())
     }

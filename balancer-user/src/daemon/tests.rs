@@ -19,7 +19,9 @@ use crate::{
     config::{Config, ReturnPath},
     dataplane::{Dataplane, FlowSight, Image, Outcomes, SessionTable},
     exit::Code,
-    model::{Condition, Conditions, Drainage, Entrance, GuardWish, Mode, Sessions, State, Tally, Then, Verb},
+    model::{
+        Condition, Conditions, Drainage, Entrance, Exclusive, GuardWish, Mode, Sessions, State, Tally, Then, Verb, Way,
+    },
     plan::{Offers, UNLEARNED},
     snapshot::Keeper,
     store::Store,
@@ -992,7 +994,7 @@ fn d10_a_hold_ends_with_the_flip_or_with_nothing() {
     }
     bench.attach();
     let before = bench.policy();
-    bench.director.hold("shop", Duration::from_secs(30)).unwrap();
+    bench.director.begin_exclusive("shop", exclusive("001", Duration::from_secs(30))).unwrap();
     let held = bench.policy();
     assert_eq!(Policy { hold_until: 0, ..held }, before);
     assert!(held.hold_until > 0);
@@ -1000,12 +1002,11 @@ fn d10_a_hold_ends_with_the_flip_or_with_nothing() {
     bench.down(2);
     bench.up(2);
     assert_eq!(bench.policy().hold_until, held.hold_until);
-    bench.director.release("shop").unwrap();
+    bench.director.end_exclusive("shop");
     assert_eq!(bench.policy(), before);
 
-    bench.director.hold("shop", Duration::from_secs(30)).unwrap();
+    bench.director.begin_exclusive("shop", exclusive("001", Duration::from_secs(30))).unwrap();
     let published = bench.fake.0.lock().unwrap().published;
-    bench.director.stop_holding("shop");
     bench.flip("001", Mode::Exclusive).unwrap();
     let after = bench.policy();
     assert_eq!((after.hold_until, after.active, bench.fake.0.lock().unwrap().published), (0, 0, published + 1));
@@ -1053,47 +1054,246 @@ fn a_pause_is_gone_on_with_and_ends_in_time() {
     assert!(again.director.service_status("shop", false).unwrap().hold.is_none());
 }
 
-/// An exclusive flip whose daemon died did not happen, and that is written down once.
+/// An exclusive flip as somebody asked for it just now.
+fn exclusive(label: &str, time: Duration) -> Exclusive {
+    let hold_milliseconds = boot::whole_millis(time);
+    Exclusive {
+        label: label.parse().unwrap(),
+        since: unix_now(),
+        who: "alice".to_owned(),
+        uid: Some(7),
+        reason: Some("new column".to_owned()),
+        force: false,
+        way: Way { until: boot::unix_millis() + hold_milliseconds, hold_milliseconds, ..Way::default() },
+        hook: false,
+    }
+}
+
+/// A bench with 001 active, 002 healthy, and an exclusive flip to 002 under way.
+fn flipping() -> Bench {
+    let mut bench = bench();
+    bench.up(0);
+    bench.up(1);
+    bench.attach();
+    bench.flip("001", Mode::NewSessions).unwrap();
+    bench.director.begin_exclusive("shop", exclusive("002", Duration::from_secs(30))).unwrap();
+    bench
+}
+
+/// D10: a daemon that finds an exclusive flip that can go on holds on, and says so; what cannot go on is written down, once, and the
+/// old version goes on.
 #[test]
-fn d10_a_flip_that_was_cut_off_is_written_down() {
-    for hook in [false, true] {
-        let mut bench = bench();
-        bench.up(0);
-        bench.up(1);
-        bench.attach();
-        bench.flip("001", Mode::NewSessions).unwrap();
-        let root = Actor::director("root");
-        bench.director.begin_exclusive("shop", &"002".parse().unwrap(), &root).unwrap();
-        bench.director.hold("shop", Duration::from_secs(30)).unwrap();
-        if hook {
-            bench.director.runs_hook("shop").unwrap();
+fn d10_a_flip_that_was_cut_off_goes_on_or_is_written_down() {
+    for (why, adopts, change) in [
+        ("", true, None),
+        ("`during`", true, Some((|bench| bench.director.runs_hook("shop").unwrap()) as fn(&mut Bench))),
+        ("forgotten", false, None),
+        (
+            "time was up",
+            true,
+            Some(
+                (|bench| {
+                    bench.director.end_exclusive("shop");
+                    bench.director.begin_exclusive("shop", exclusive("002", Duration::from_millis(1))).unwrap();
+                    std::thread::sleep(Duration::from_millis(5));
+                }) as fn(&mut Bench),
+            ),
+        ),
+    ] {
+        let mut bench = flipping();
+        if let Some(change) = change {
+            change(&mut bench);
         }
         let status = bench.director.service_status("shop", false).unwrap();
         assert_eq!(status.hold.and_then(|hold| hold.flip_to), Some("002".parse().unwrap()));
-        let pause = bench.director.pause("shop", Duration::from_secs(1), &root, &Terms::default());
-        assert_eq!(pause.unwrap_err().code, Code::Refused);
+        let until = bench.policy().hold_until;
 
         let mut again = bench.restarted();
+        again.director.take_up_flips(adopts);
         again.attach();
-        for _ in 0..2 {
+        again.director.end_cut_off().unwrap();
+        let taken_up = again.director.taken_up();
+        assert_eq!(taken_up.len(), usize::from(why.is_empty()), "{why}");
+        if why.is_empty() {
+            // The very same point in time, but for a change of a clock's reading in between.
+            assert!(again.policy().hold_until.abs_diff(until) < 50);
+            assert_eq!(taken_up[0].1.actor(), Actor { name: "alice".to_owned(), uid: Some(7), pid: None });
+            assert_eq!(taken_up[0].1.terms().reason.as_deref(), Some("new column"));
+            again.flip("002", Mode::Exclusive).unwrap();
+            assert_eq!(again.policy().hold_until, 0);
+        } else {
             again.director.end_cut_off().unwrap();
             let changes = again.director.history().changes;
-            let last = changes.last().unwrap();
-            let why = last.reason.as_deref().unwrap();
-            assert!(why.contains("cut off") && why.contains("001 stays active"), "{why}");
-            assert_eq!(why.contains("`during`"), hook, "{why}");
-            let told = changes.iter().filter(|change| change.who == "start").count();
-            assert_eq!((told, again.policy().hold_until), (1, 0));
+            let told: Vec<_> = changes.iter().filter(|change| change.who == "start").collect();
+            let said = told[0].reason.as_deref().unwrap();
+            assert!(said.contains("cut off") && said.contains("001 stays active") && said.contains(why), "{said}");
+            assert_eq!((told.len(), again.policy().hold_until), (1, 0));
+            assert_eq!(again.director.active("shop"), Some("001".parse().unwrap()));
         }
-        assert_eq!(again.director.active("shop"), Some("001".parse().unwrap()));
     }
+}
+
+/// While requests are held for a flip nobody changes what it waits for or leads to; whoever does not want it gives it up.
+#[test]
+fn d10_a_flip_that_is_under_way_is_not_changed_but_given_up() {
+    let mut bench = flipping();
+    let label = |label: &str| label.parse().unwrap();
+    for verb in [
+        Verb::Flip { label: label("001"), mode: Mode::NewSessions },
+        Verb::Flip { label: label("002"), mode: Mode::Forced },
+        Verb::Canary { label: label("002"), percent: 5.0.try_into().unwrap(), guard: GuardWish::default() },
+        Verb::Remove { label: label("001") },
+        Verb::Remove { label: label("002") },
+        Verb::Retire { label: label("002") },
+        Verb::Drain { label: label("002"), drainage: Drainage::Begin { deadline: None, then: Then::Retire } },
+        Verb::Rollback { sessions: Sessions::Move },
+        Verb::Promote,
+        Verb::Pause { until: u64::MAX, said: "long".to_owned() },
+        Verb::Resume,
+    ] {
+        let name = verb.name();
+        let failure = bench.verb(verb).unwrap_err();
+        assert_eq!(failure.code, Code::Refused, "{name}");
+        assert!(failure.error.contains("to `002` is under way") && failure.hint.contains("abort shop"), "{failure}");
+    }
+    let before = bench.fake.0.lock().unwrap().released;
+    let done = bench.verb(Verb::Abort { sessions: Sessions::Move }).unwrap();
+    assert!(done.did[0].contains("to 002 is given up, 001 stays active"), "{done:?}");
+    assert!(done.did[1].contains("were held until now"), "{done:?}");
+    assert_eq!((bench.policy().hold_until, bench.fake.0.lock().unwrap().released), (0, before + 1));
+    assert!(!bench.director.holds("shop") && bench.director.service_status("shop", false).unwrap().hold.is_none());
+    assert_eq!(bench.verb(Verb::Abort { sessions: Sessions::Move }).unwrap_err().code, Code::Refused);
+}
+
+/// An exclusive flip to what is active already, where there is nobody to move: nothing of it is left behind.
+#[test]
+fn d10_a_flip_that_changes_nothing_ends_as_well() {
+    let mut bench = bench();
+    bench.up(0);
+    bench.up(1);
+    bench.attach();
+    bench.flip("001", Mode::NewSessions).unwrap();
+    bench.verb(Verb::Remove { label: "002".parse().unwrap() }).unwrap();
+    let before = bench.policy();
+    bench.director.begin_exclusive("shop", exclusive("001", Duration::from_secs(30))).unwrap();
+    bench.flip("001", Mode::Exclusive).unwrap();
+    bench.director.end_exclusive("shop");
+    assert_eq!(bench.policy(), before);
+    bench.director.pause("shop", Duration::from_secs(1), &Actor::director("root"), &Terms::default()).unwrap();
+}
+
+/// A daemon that was held up for longer than the kernel holds does not flip beside requests that go on already.
+#[test]
+fn d10_a_flip_that_comes_too_late_is_not_made() {
+    let mut bench = flipping();
+    assert!(bench.director.holds_still("shop"));
+    bench.director.end_exclusive("shop");
+    assert!(!bench.director.holds_still("shop"));
+    bench.director.begin_exclusive("shop", exclusive("002", Duration::from_millis(1))).unwrap();
+    assert!(bench.director.holds_still("shop"), "the kernel holds a little longer");
+    std::thread::sleep(Duration::from_millis(1600));
+    assert!(!bench.director.holds_still("shop"));
+}
+
+/// D18: a disk that is full: a change is refused and nothing is different, but what goes back is done, and written when there is room. A
+/// hold ends in any case.
+#[test]
+fn a_state_that_cannot_be_written_keeps_nobody_from_going_back() {
+    let mut bench = flipping();
+    let state = bench.dir.path().join("state");
+    let away = bench.dir.path().join("away");
+    std::fs::rename(&state, &away).unwrap();
+
+    assert!(bench.director.end_exclusive("shop") == 0 && !bench.director.holds("shop"));
+    assert_eq!(bench.policy().hold_until, 0);
+    let warnings = bench.director.service_status("shop", false).unwrap().warnings;
+    assert!(warnings.iter().any(|warning| warning.contains("is lost if the daemon ends")), "{warnings:?}");
+    assert!(bench.director.sample().unwrap().state_unsaved);
+
+    let (policy, generation) = (bench.policy(), bench.director.generation("shop"));
+    let failure = bench.flip("002", Mode::Forced).unwrap_err();
+    assert!(failure.error.contains("nothing changed") && failure.hint.contains("make room"), "{failure}");
+    let begun = bench.director.begin_exclusive("shop", exclusive("002", Duration::from_secs(30)));
+    assert!(begun.is_err() && !bench.director.holds("shop"));
+    assert_eq!((bench.policy(), bench.director.generation("shop")), (policy, generation));
+
+    let done = bench.verb(Verb::Rollback { sessions: Sessions::Move }).unwrap();
+    assert!(done.warnings.iter().any(|warning| warning.contains("cannot be written")), "{done:?}");
+    assert_eq!(bench.director.active("shop"), Some("002".parse().unwrap()));
+    let forced = Terms { force: true, ..Terms::default() };
+    let verb = Verb::Flip { label: "001".parse().unwrap(), mode: Mode::NewSessions };
+    bench.director.change("shop", &verb, &Actor::director("root"), &forced).unwrap();
+    assert_eq!(bench.director.active("shop"), Some("001".parse().unwrap()));
+
+    std::fs::rename(&away, &state).unwrap();
+    bench.director.tick();
+    let warnings = bench.director.service_status("shop", false).unwrap().warnings;
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let again = bench.restarted();
+    assert_eq!(again.director.active("shop"), Some("001".parse().unwrap()));
+}
+
+/// D21: what the hook behind a flip has to be told is in the state with the flip, whoever flipped, until it was told.
+#[tokio::test]
+async fn what_a_hook_was_not_told_the_next_daemon_tells_it() {
+    let mut bench = bench();
+    bench.up(0);
+    bench.up(1);
+    bench.attach();
+    let told = bench.dir.path().join("told");
+    let script = format!("cat >>{0}; echo >>{0}", told.display());
+    let hook = |bench: &mut Bench| {
+        let action = crate::config::Action::Command(["/bin/sh", "-c", &script].map(str::to_owned).to_vec());
+        bench.director.config.hooks.post_flip =
+            Some(crate::config::Callout { action, timeout: Duration::from_secs(20) });
+    };
+    bench.flip("001", Mode::NewSessions).unwrap();
+    assert!(bench.director.state.untold.is_empty(), "there is no hook");
+    hook(&mut bench);
+    bench.flip("001", Mode::NewSessions).unwrap();
+    bench.flip("009", Mode::NewSessions).unwrap_err();
+    bench.flip("002", Mode::Forced).unwrap();
+    bench.verb(Verb::Rollback { sessions: Sessions::Keep }).unwrap();
+    let address = "10.60.1.2:8080".parse().unwrap();
+    bench.verb(Verb::Weigh { label: "001".parse().unwrap(), address, weight: 7.try_into().unwrap() }).unwrap();
+    bench.director.begin_exclusive("shop", exclusive("002", Duration::from_millis(1))).unwrap();
+    std::thread::sleep(Duration::from_millis(5));
+
+    let mut again = bench.restarted();
+    hook(&mut again);
+    again.director.take_up_flips(true);
+    again.attach();
+    again.director.end_cut_off().unwrap();
+    let Bench { director, fake: _fake, dir: _dir } = again;
+    let director: Shared = Arc::new(Mutex::new(director));
+    let teller = tokio::spawn(hooks::tell_flips(director.clone()));
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while !director.lock().await.state.untold.is_empty() {
+        assert!(std::time::Instant::now() < deadline, "{:?}", director.lock().await.state.untold);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    teller.abort();
+    let text = std::fs::read_to_string(told).unwrap();
+    let told: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told: Vec<[&str; 4]> =
+        told.iter().map(|told| ["verb", "result", "from", "to"].map(|key| told[key].as_str().unwrap())).collect();
+    assert_eq!(
+        told,
+        [
+            ["flip", "unchanged", "001", "001"],
+            ["flip", "done", "001", "002"],
+            ["rollback", "done", "002", "001"],
+            ["flip", "failed", "001", "002"]
+        ]
+    );
 }
 
 /// D17: a canary whose requests fail more often than the active version's is given up, with its figures; also one that was good
 /// for long.
 #[test]
 fn d17_a_canary_that_fails_is_given_up() {
-    let tally = |answers, errors| Outcomes { tally: Tally { answers, errors, ..Tally::default() }, left_at: 0 };
+    let tally =
+        |answers, errors| Outcomes { tally: Tally { answers, errors, ..Tally::default() }, ..Outcomes::default() };
     for (lines, fails, given_up, moves) in [
         ("", (60, 6), true, true),
         ("", (60, 3), false, false),
@@ -1117,6 +1317,9 @@ fn d17_a_canary_that_fails_is_given_up() {
         bench.director.tick();
         assert!(bench.director.service_status("shop", false).unwrap().canary.is_some(), "{lines}");
         bench.fake.0.lock().unwrap().outcomes.extend([(0, tally(2000, 0)), (1, tally(1000 + fails.0, 1000 + fails.1))]);
+        let action = crate::config::Action::Url("http://127.0.0.1:9/".to_owned());
+        bench.director.config.hooks.post_flip =
+            Some(crate::config::Callout { action, timeout: Duration::from_secs(1) });
         bench.director.tick();
         let status = bench.director.service_status("shop", false).unwrap();
         assert_eq!(status.canary.is_none(), given_up, "{lines}");
@@ -1130,7 +1333,16 @@ fn d17_a_canary_that_fails_is_given_up() {
             let audit = std::fs::read_to_string(bench.director.config.state.join("audit.log")).unwrap();
             assert!(audit.lines().last().unwrap().contains(&aborted.why), "{audit}");
             assert!(bench.director.events(None, Some("shop"), 9).events.iter().any(|e| e.text.contains(&aborted.why)));
+            // And the hook behind flips is to be told of it.
+            let told = bench.director.state.untold.last().unwrap();
+            let label = |label: &str| Some(label.parse().unwrap());
+            assert_eq!(
+                (told.verb.as_str(), told.who.as_str(), told.result.as_deref()),
+                ("abort", "canary", Some("done"))
+            );
+            assert_eq!((&told.version, &told.to, told.generation), (&label("002"), &label("001"), status.generation));
         } else {
+            assert!(bench.director.state.untold.is_empty(), "{lines}");
             let canary = status.canary.unwrap();
             assert_eq!(canary.outcomes.requests(), 60);
             assert_eq!(canary.active_outcomes.requests(), 1000);
@@ -1306,7 +1518,7 @@ fn a_reload_brings_services_and_takes_them_away() {
     assert!(done.will[0].contains("with the versions that the state knows of it: 1"), "{done:?}");
 }
 
-/// Versions that commands brought are left alone, and so is what they made active.
+/// D22: versions that commands brought are left alone, and so is what they made active.
 #[test]
 fn a_reload_undoes_no_command() {
     let mut bench = bench();
@@ -1374,5 +1586,68 @@ fn flips_are_counted_by_mode() {
     assert_eq!(
         sample.counters.len(),
         balancer_ebpf::verdict::COUNTERS as usize - 32 + balancer_ebpf::http::Scanned::NAMES.len()
+    );
+}
+
+/// D19, D20: a reload that brings a second service to an address writes its policy first and then the rules; both services look for
+/// them, and one that goes takes them away.
+#[test]
+fn d19_rules_come_and_go_with_a_reload() {
+    let mut bench = bench();
+    (0..3).for_each(|id| bench.up(id));
+    bench.attach();
+    assert!(bench.fake.0.lock().unwrap().rules.is_empty() && bench.policy().listener == 0);
+    let end = "backends = [\"10.60.2.2:8080\", \"10.60.2.3:8080\"]\n";
+    let more = format!(
+        "{end}[[service]]\nname = \"admin\"\nlisten = \"10.60.255.1:80\"\n[[service.version]]\nlabel = \"a1\"\n\
+         backends = [\"10.60.4.2:8080\"]\n[[listener]]\nlisten = \"10.60.255.1:80\"\ndefault = \"shop\"\n\
+         rules = [{{ path = \"/admin\", host = \"a.example.org\", service = \"admin\" }}]\n"
+    );
+    let done = bench.reload(&[(end, &more)], &Terms::default()).unwrap();
+    assert!(done.did.iter().any(|did| did.contains("admin if host a.example.org, path /admin")), "{done:?}");
+    {
+        let memory = bench.fake.0.lock().unwrap();
+        let rules = memory.rules[&0];
+        // Two conditions of one rule, of which the last names the service.
+        assert_eq!((rules.count, rules.default), (2, 0));
+        assert_eq!((rules.conditions[0].service, rules.conditions[1].service), (balancer_ebpf::layout::NONE, 1));
+        assert_eq!([0, 1].map(|service| memory.policies[&service].listener), [1, 1]);
+    }
+    let status = bench.director.service_status("admin", false).unwrap();
+    assert_eq!(status.listener.unwrap().rules[0].asks, "host a.example.org, path /admin");
+    // The same file again is nothing.
+    let done = bench.reload(&[(end, &more)], &Terms::default()).unwrap();
+    assert_eq!(done.did, ["the config is as it was; nothing changed"]);
+    bench.reload(&[], &Terms { force: true, ..Terms::default() }).unwrap();
+    assert!(bench.fake.0.lock().unwrap().rules.is_empty() && bench.policy().listener == 0);
+}
+
+/// D12: requests that are answered because their version is missing are an event of their service, which names the version.
+#[test]
+fn d12_whose_version_is_missing_is_told_by_service() {
+    let mut bench = bench();
+    (0..3).for_each(|id| bench.up(id));
+    bench.attach();
+    let missing = |bench: &Bench, version: u32, missing: u64| {
+        bench.fake.0.lock().unwrap().outcomes.insert(version, Outcomes { missing, ..Outcomes::default() });
+    };
+    // What was counted before this daemon is nobody's news.
+    missing(&bench, 0, 7);
+    bench.director.tick();
+    bench.down(0);
+    missing(&bench, 0, 8);
+    missing(&bench, 5, 2);
+    bench.director.tick();
+    bench.director.tick();
+    let events = bench.director.events(None, Some("shop"), 100).events;
+    let told: Vec<&str> =
+        events.iter().filter(|event| event.kind == "missing").map(|event| event.text.as_str()).collect();
+    assert_eq!(
+        told,
+        [
+            "001 has no healthy backend left",
+            "1 request was answered with a 503: 001 has no healthy backend",
+            "2 requests were answered with a 503: their version is missing"
+        ]
     );
 }

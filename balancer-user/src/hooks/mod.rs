@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+pub use crate::model::Occasion;
 use crate::{
     config::{Action, Callout},
     label::Label,
@@ -42,30 +43,6 @@ impl Point {
             Self::Event => "event",
         }
     }
-}
-
-/// What a flip's hooks are told of it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Occasion {
-    pub director: String,
-    /// Where the daemon answers: a hook may look around with `balancer status`.
-    pub socket: String,
-    pub service: String,
-    /// The verb of the command line.
-    pub verb: String,
-    pub mode: Option<String>,
-    pub from: Option<Label>,
-    pub to: Option<Label>,
-    /// The service's generation when this is said.
-    pub generation: u64,
-    pub who: String,
-    pub reason: Option<String>,
-    pub force: bool,
-    /// What will be done, in sentences.
-    pub will: Vec<String>,
-    /// `done`, `refused`, `timed-out`, `conflict` or `failed`; only behind a flip.
-    pub result: Option<String>,
-    pub error: Option<String>,
 }
 
 /// The document: which hook it is, and the rest.
@@ -135,6 +112,7 @@ pub fn environment(occasion: &Occasion) -> Vec<(&'static str, String)> {
         ("BALANCER_SERVICE", occasion.service.clone()),
         ("BALANCER_VERB", occasion.verb.clone()),
         ("BALANCER_MODE", occasion.mode.clone().unwrap_or_default()),
+        ("BALANCER_VERSION", label(&occasion.version)),
         ("BALANCER_FROM", label(&occasion.from)),
         ("BALANCER_TO", label(&occasion.to)),
         ("BALANCER_WHO", occasion.who.clone()),

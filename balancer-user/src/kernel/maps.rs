@@ -2,7 +2,7 @@
 
 use std::{
     cell::Cell,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     mem::{self, size_of},
     os::fd::AsFd as _,
     sync::Arc,
@@ -361,9 +361,13 @@ impl Dataplane for Maps {
 
     fn outcomes(&self, service: u32, version: u32) -> anyhow::Result<Outcomes> {
         let cpus = self.outcomes.get(&(service * MAX_VERSIONS + version), 0).context("read OUTCOMES")?;
-        Ok(cpus.iter().fold(Outcomes::default(), |sum, [answers, errors, resets, unanswered, left_at]| Outcomes {
-            tally: sum.tally + Tally { answers: *answers, errors: *errors, resets: *resets, unanswered: *unanswered },
-            left_at: sum.left_at.max(*left_at),
+        Ok(cpus.iter().fold(Outcomes::default(), |sum, [answers, errors, resets, unanswered, left_at, missing]| {
+            Outcomes {
+                tally: sum.tally
+                    + Tally { answers: *answers, errors: *errors, resets: *resets, unanswered: *unanswered },
+                left_at: sum.left_at.max(*left_at),
+                missing: sum.missing + missing,
+            }
         }))
     }
 
@@ -428,8 +432,13 @@ impl Dataplane for Maps {
 
     fn release_held(&mut self, service: u32) -> anyhow::Result<u64> {
         let runner = Runner::open(&self.pins, object::RELEASE)?;
-        let (mut released, mut others) = (0, Vec::new());
+        let (mut released, mut others, mut seen) = (0, Vec::new(), BTreeSet::new());
         while let Some(slot) = self.held.pop()? {
+            if !seen.insert(slot) {
+                // It is held again: this would go round and round for as long as it is.
+                others.push(slot);
+                break;
+            }
             let bytes = self.flows.get(&slot, 0).context("read FLOWS")?;
             let FlowSlot { flow, .. } = from_bytes(&bytes);
             if flow.flags & STASH_HELD == 0 {

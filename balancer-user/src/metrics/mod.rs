@@ -31,6 +31,8 @@ pub struct Sample {
     pub tallies: Tallies,
     /// Sessions found no place a moment ago.
     pub table_full: bool,
+    /// The present state is not on disk.
+    pub state_unsaved: bool,
 }
 
 /// A counter of the programs.

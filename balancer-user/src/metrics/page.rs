@@ -38,7 +38,7 @@ fn yes(so: bool) -> f64 {
 }
 
 /// The director as a whole.
-fn director(Sample { status, tallies, table_full, .. }: &Sample) -> Vec<Family> {
+fn director(Sample { status, tallies, table_full, state_unsaved, .. }: &Sample) -> Vec<Family> {
     let mut build = Family::gauge("balancer_build_info", "Always 1; the labels say which release and layout of maps.");
     let layout = layout::VERSION.to_string();
     build.add(&[("version", env!("CARGO_PKG_VERSION")), ("layout", &layout)], 1.0);
@@ -63,6 +63,8 @@ fn director(Sample { status, tallies, table_full, .. }: &Sample) -> Vec<Family> 
             .of(f64::from(status.sessions_limit)),
         Family::gauge("balancer_session_table_full", "Whether sessions found no place within the last minute.")
             .of(yes(*table_full)),
+        Family::gauge("balancer_state_unsaved", "Whether changes are not on disk, and lost if the daemon ends.")
+            .of(yes(*state_unsaved)),
         Family::gauge("balancer_snapshot_problem", "Whether the last snapshot of the sessions could not be written.")
             .of(yes(status.snapshots.problem.is_some())),
     ];
@@ -145,9 +147,9 @@ fn services(status: &Status) -> Vec<Family> {
     );
     let mut asked = Family::gauge("balancer_canary_asked_ratio", "The share of new sessions that a canary is to get.");
     let mut measured = Family::gauge("balancer_canary_measured_ratio", "The share that it has had since it began.");
-    for ServiceStatus { name, generation: number, held_milliseconds, canary, .. } in &status.services {
+    for ServiceStatus { name, generation: number, hold, canary, .. } in &status.services {
         generation.add(&[("service", name)], *number as f64);
-        held.add(&[("service", name)], held_milliseconds.unwrap_or_default() as f64 / 1000.0);
+        held.add(&[("service", name)], hold.as_ref().map_or(0, |hold| hold.milliseconds) as f64 / 1000.0);
         let Some(canary) = canary else { continue };
         let labels = [("service", name.as_str()), ("version", canary.version.as_str())];
         asked.add(&labels, f64::from(canary.percent) / 100.0);
@@ -296,6 +298,7 @@ mod tests {
             "balancer_changes_total{service=\"shop\",verb=\"flip\"} 2",
             "balancer_sessions 5",
             "balancer_session_table_full 0",
+            "balancer_state_unsaved 0",
             "balancer_canary_asked_ratio{service=\"shop\",version=\"001\"} 0.05",
         ] {
             assert!(text.lines().any(|other| other == line), "{line} is missing:\n{text}");

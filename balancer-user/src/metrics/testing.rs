@@ -29,6 +29,7 @@ pub(super) fn sample() -> Sample {
         ],
         tallies,
         table_full: false,
+        state_unsaved: false,
     }
 }
 
@@ -38,7 +39,7 @@ fn service() -> Value {
         "cookie": "JSESSIONID", "parameter": "jsessionid", "return": "snat", "pool": "safe", "pool_legs": 64,
         "on_unframed": "close", "generation": 9, "active": "001", "previous": null, "adopt": null,
         "canary": { "version": "001", "percent": 5, "measured_percent": null, "new_sessions": 0, "since": "" },
-        "held_milliseconds": null,
+        "hold": null,
         "versions": [version()],
         "retired": [], "warnings": [],
     })

@@ -11,6 +11,7 @@ use super::{
     Circumstances, Guard, Hold, Outcome, Over, Refusal, Service, Sessions, State, Tally,
     change::{check_healthy, check_room, check_version, find},
     flip::{hold_above, move_sessions},
+    hold,
 };
 use crate::label::Label;
 
@@ -212,14 +213,25 @@ pub(super) fn promote(state: &mut State, name: &str, given: &Circumstances<'_>) 
         did: vec![format!("{name}: {label} is active (was {old})")],
         undo: format!("balancer rollback {name} --sessions keep"),
         version: Some(label),
+        warnings: hold::still(service).into_iter().collect(),
         changed: true,
         ..Outcome::default()
     })
 }
 
-/// `abort`: the canary gets no more.
+/// `abort`: an exclusive flip that is under way is given up; else the canary gets no more.
 pub(super) fn abort(state: &mut State, name: &str, sessions: Sessions) -> Result<Outcome, Refusal> {
     let service = find(state, name)?;
+    if let Some(flip) = service.exclusive.take() {
+        return Ok(hold::give_up(service, flip));
+    }
+    stop_canary(service, sessions)
+}
+
+/// The canary gets no more.
+fn stop_canary(service: &mut Service, sessions: Sessions) -> Result<Outcome, Refusal> {
+    let name = service.name.clone();
+    let name = name.as_str();
     let Some(Canary { label, percent, .. }) = service.canary.take() else {
         return Err(Refusal::NoCanary { service: name.to_owned() });
     };
@@ -250,7 +262,7 @@ pub(super) fn abort(state: &mut State, name: &str, sessions: Sessions) -> Result
 
 /// Gives a canary up that fails; what is to be said of it.
 pub fn give_up(state: &mut State, name: &str, sessions: Sessions, why: &str, now: u64) -> Result<String, Refusal> {
-    let outcome = abort(state, name, sessions)?;
+    let outcome = stop_canary(find(state, name)?, sessions)?;
     let label = outcome.version.clone();
     if let (Some(service), Some(label)) = (state.service_mut(name), label) {
         service.aborted = Some(Aborted { label, at: now, why: why.to_owned() });

@@ -267,8 +267,40 @@ impl Verb {
     }
 }
 
+impl Verb {
+    /// Whether it has to wait while an exclusive flip is under way: it would change which version gets what, or take away one that
+    /// is waited for.
+    const fn waits_for_flips(&self) -> bool {
+        match self {
+            // The flip's own end.
+            Self::Flip { mode: Mode::Exclusive, .. } => false,
+            Self::Flip { .. }
+            | Self::Canary { .. }
+            | Self::Promote
+            | Self::Rollback { .. }
+            | Self::Remove { .. }
+            | Self::Retire { .. }
+            | Self::Drain { drainage: Drainage::Begin { .. }, .. }
+            | Self::Pause { .. }
+            | Self::Resume => true,
+            Self::Add { .. }
+            | Self::Adopt { .. }
+            | Self::Drain { drainage: Drainage::Cancel, .. }
+            | Self::Abort { .. }
+            | Self::AddPin { .. }
+            | Self::RemovePin { .. }
+            | Self::Weigh { .. } => false,
+        }
+    }
+}
+
 /// Does `verb` to `service`. A refusal leaves a state that the caller must throw away: work on a clone.
 pub fn apply(state: &mut State, service: &str, given: &Circumstances<'_>, verb: &Verb) -> Result<Outcome, Refusal> {
+    if let Some(flip) = state.service(service).and_then(|service| service.exclusive.as_ref())
+        && verb.waits_for_flips()
+    {
+        return Err(Refusal::FlipHolds { service: service.to_owned(), label: flip.label.clone() });
+    }
     match verb {
         Verb::Add { label, backends, entrance } => add::add(state, service, given, label, backends, *entrance),
         Verb::Remove { label } => remove::remove(state, service, given, label),

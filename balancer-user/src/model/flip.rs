@@ -3,6 +3,7 @@
 use super::{
     Circumstances, Hold, Mode, Outcome, Refusal, Rules, Service, State, adopt, canary,
     change::{check_healthy, check_room, check_version, find},
+    hold,
 };
 use crate::{config::Select, label::Label};
 
@@ -82,6 +83,7 @@ pub(super) fn flip(
         }
     }
     outcome.will.extend(ended);
+    outcome.warnings.extend(hold::still(service));
     if !held.is_empty() {
         outcome.will.push(format!("{} will be held: not chosen on its own until flipped to", join(&held)));
         outcome.did.push(format!("{} held", join(&held)));

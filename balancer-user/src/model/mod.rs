@@ -18,6 +18,7 @@ mod flip;
 mod history;
 mod hold;
 mod judge;
+mod occasion;
 pub mod pin;
 mod refusal;
 mod remove;
@@ -39,8 +40,9 @@ pub use self::{
     condition::{Condition, Conditions},
     drain::{Drain, Drainage, Then},
     history::{Change, MAX_HISTORY},
-    hold::{Exclusive, Pause},
+    hold::{Exclusive, OnTimeout, Opaque, Pause, Way},
     judge::{Guard, Over, Tally},
+    occasion::Occasion,
     refusal::Refusal,
     retire::{Left, Retired},
     select::{Switch, reselect},
@@ -68,6 +70,9 @@ pub struct State {
     pub next_pin: u32,
     /// Oldest first.
     pub history: Vec<Change>,
+    /// What the hook `post-flip` has not been told yet, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub untold: Vec<Occasion>,
     /// Fingerprint of the kernel object that the attached programs were loaded from.
     #[serde(default)]
     pub object: Option<u64>,
@@ -85,6 +90,7 @@ impl Default for State {
             next_backend: 0,
             next_pin: first_pin(),
             history: Vec::new(),
+            untold: Vec::new(),
             object: None,
         }
     }
@@ -261,6 +267,15 @@ impl Service {
     fn above(&self, order: crate::order::Order, label: &Label) -> Vec<Label> {
         let sorted = self.sorted(order).into_iter().map(|version| version.label.clone());
         sorted.skip_while(|other| other != label).skip(1).collect()
+    }
+
+    /// Nobody goes back to a version that goes away; nor, because of that, from a version to itself.
+    fn forget(&mut self, label: &Label) {
+        let last = self.past.last() == Some(label);
+        self.past.retain(|other| other != label);
+        if last && self.past.last() == self.active.as_ref() {
+            self.past.pop();
+        }
     }
 
     /// Makes `label` the active version and remembers the present one for a rollback.

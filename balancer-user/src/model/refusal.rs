@@ -119,7 +119,9 @@ impl Refusal {
                 format!("add new versions with --stage, or flip back first: balancer flip {service} VERSION")
             }
             Self::NotPaused { service } => format!("pause it first: balancer pause {service}"),
-            Self::FlipHolds { service, .. } => format!("wait for its end: balancer status {service}"),
+            Self::FlipHolds { service, .. } => {
+                format!("wait for its end: balancer status {service}; or give it up: balancer abort {service}")
+            }
             Self::OtherCanary { service, .. } => {
                 format!("end it first: balancer promote {service}, or balancer abort {service}")
             }

@@ -27,7 +27,7 @@ pub(super) fn remove(
 
     let at = service.versions.iter().position(|version| version.label == *label).unwrap_or_default();
     let removed = service.versions.remove(at);
-    service.past.retain(|other| other != label);
+    service.forget(label);
     if was_active {
         service.active = None;
         reselect(service, rules, conditions);

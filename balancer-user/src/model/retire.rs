@@ -122,7 +122,7 @@ pub(super) fn take_away(service: &mut Service, label: &Label, now: u64) -> Vec<S
     said.extend(pin::drop_of(service, label));
     let Some(at) = service.versions.iter().position(|version| version.label == *label) else { return said };
     let removed = service.versions.remove(at);
-    service.past.retain(|other| other != label);
+    service.forget(label);
     service.retired.retain(|retired| retired.label != *label);
     let backends = removed.backends.iter().map(|backend| backend.endpoint().to_string()).collect();
     service.retired.push(Retired { label: label.clone(), at: now, backends });

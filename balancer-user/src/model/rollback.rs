@@ -4,6 +4,7 @@ use super::{
     Circumstances, Hold, Outcome, Refusal, Sessions, State, canary,
     change::{check_healthy, find},
     flip::{hold_above, move_sessions},
+    hold,
 };
 use crate::{config::Select, label::Label};
 
@@ -66,6 +67,7 @@ pub(super) fn rollback(
         Sessions::Keep => outcome.will.push(format!("sessions born on {bad} stay there")),
     }
     outcome.will.extend(ended);
+    outcome.warnings.extend(hold::still(service));
     if !held.is_empty() {
         let held = held.iter().map(Label::as_str).collect::<Vec<_>>().join(", ");
         outcome.will.push(format!("{held} will be held: not chosen on its own until flipped to"));

@@ -19,9 +19,10 @@ pub fn reselect(service: &mut Service, rules: Rules, conditions: &Conditions) ->
     }
     let from = service.active.clone();
     let why = reason(service, conditions, &label);
-    // A version's first turn is a release that one may want to roll back; a fall-back and a return are not.
+    // A version's first turn is a release that one may want to roll back; a fall-back and a return are not, whoever had a turn before.
     let first_turn = service.version(&label).is_some_and(|version| !version.was_active);
-    if first_turn {
+    let stands_in = from.as_ref().is_some_and(|from| service.above(rules.order, &label).contains(from));
+    if first_turn && !stands_in {
         service.activate(&label)
     } else {
         service.set_active(&label)

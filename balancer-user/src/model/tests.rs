@@ -232,6 +232,32 @@ fn after_a_fall_back_a_rollback_makes_it_permanent() {
     assert_eq!(shop.active(), "001");
 }
 
+/// A version that goes away between two turns of another one is no way back from that one to itself.
+#[test]
+fn nobody_goes_back_from_a_version_to_itself() {
+    for go in [Verb::Remove { label: "002".parse().unwrap() }, Verb::Retire { label: "002".parse().unwrap() }] {
+        let mut shop = Shop::new(HIGHEST);
+        shop.deploy("001");
+        shop.deploy("002");
+        shop.flip("001", Mode::Forced).unwrap();
+        shop.verb(go.clone()).unwrap();
+        assert!(shop.service().past.is_empty(), "{go:?}: {:?}", shop.service().past);
+        assert!(matches!(shop.rollback(), Err(Refusal::NothingBefore { .. })), "{go:?}");
+    }
+}
+
+/// Whoever flips a paused service is told that nobody notices yet.
+#[test]
+fn a_flip_says_that_a_pause_goes_on() {
+    let mut shop = Shop::new(EXPLICIT);
+    shop.deploy("001");
+    shop.deploy("002");
+    shop.verb(Verb::Pause { until: u64::MAX, said: "long".to_owned() }).unwrap();
+    for outcome in [shop.flip("002", Mode::Forced).unwrap(), shop.rollback().unwrap()] {
+        assert!(outcome.warnings.iter().any(|warning| warning.contains("balancer resume shop")), "{outcome:?}");
+    }
+}
+
 #[test]
 fn refusals_change_nothing_and_name_the_fix() {
     let mut shop = Shop::new(HIGHEST);
@@ -633,4 +659,25 @@ fn d17_a_canary_is_promoted_or_given_up() {
         assert!(bad.parse::<Percent>().is_err(), "{bad}");
     }
     assert_eq!((percent("100").share(), percent("50%").share()), (u32::MAX, 1 << 31));
+}
+
+/// A version that stands in for one whose check is still to come is none that somebody goes back from, or back to.
+#[test]
+fn a_version_that_stands_in_for_a_new_one_has_no_turn_of_its_own() {
+    let mut shop = Shop::new(HIGHEST);
+    shop.add("001").unwrap();
+    shop.add("002").unwrap();
+    assert_eq!(shop.active(), "001");
+    // As a service begins whose versions are all there, and none is checked.
+    shop.state = State::default();
+    shop.state.ensure_service("shop").unwrap();
+    for label in ["002", "001"] {
+        shop.add(label).unwrap();
+    }
+    assert_eq!(shop.active(), "002");
+    shop.health("001", Condition::Up);
+    assert_eq!(shop.active(), "001");
+    shop.health("002", Condition::Up);
+    assert_eq!(shop.active(), "002");
+    assert!(matches!(shop.rollback(), Err(Refusal::NothingBefore { .. })), "{:?}", shop.service().past);
 }

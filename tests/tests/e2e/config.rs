@@ -51,6 +51,7 @@ fn refused(scene: &Scene, arguments: &[&str], code: i32, says: &[&str]) -> Resul
     Ok(())
 }
 
+/// D22: a reload disturbs nobody.
 fn reloads_under_load_disturb_nobody(hook: Hook) -> Result<()> {
     Stage::new(hook, "reload").explicit().versions(&[("001", &[1]), ("002", &[2])]).play(|scene| {
         loopback(scene)?;
@@ -91,6 +92,7 @@ fn reloads_under_load_disturb_nobody(hook: Hook) -> Result<()> {
     })
 }
 
+/// D22: a reload is made as a whole or not at all.
 fn a_broken_file_changes_nothing(hook: Hook) -> Result<()> {
     Stage::new(hook, "broken").play(|scene| {
         let mut anna = scene.browser();
@@ -116,6 +118,7 @@ fn a_broken_file_changes_nothing(hook: Hook) -> Result<()> {
     })
 }
 
+/// D22: nobody moves because of a file.
 fn what_would_move_somebody_has_to_be_insisted_on(hook: Hook) -> Result<()> {
     Stage::new(hook, "insisted").explicit().versions(&[("001", &[1]), ("002", &[2])]).play(|scene| {
         let mut anna = scene.browser();

@@ -10,7 +10,7 @@ use balancer_tests::lab::Hook;
 use rustix::process::Signal;
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::scene::Scene;
+use crate::scene::{Scene, wait_until};
 use crate::stage::Stage;
 use crate::users::begins_on;
 
@@ -22,6 +22,8 @@ under_both_hooks! {
     d10_opaque_connections_are_waited_for_or_closed,
     d10_a_request_whose_client_left_counts_for_a_while,
     d10_a_flip_goes_on_without_whoever_asked_for_it,
+    d10_a_flip_goes_on_after_its_daemon,
+    d10_a_flip_is_given_up,
 }
 
 const VERSIONS: [(&str, &[usize]); 2] = [("001", &[1]), ("002", &[2])];
@@ -185,7 +187,7 @@ fn d10_on_time_out_what_is_left_is_cut(hook: Hook) -> Result<()> {
         let said = scene.cli(&cut)?;
         let took = began.elapsed();
         ensure!(
-            said.contains("after 700ms is reset") && said.contains("1 connections of other versions were reset"),
+            said.contains("after 700ms is reset") && said.contains("1 connection of other versions reset"),
             "{said}"
         );
         ensure!((Duration::from_millis(700)..Duration::from_secs(3)).contains(&took), "{took:?}");
@@ -209,7 +211,7 @@ fn d10_opaque_connections_are_waited_for_or_closed(hook: Hook) -> Result<()> {
         ensure!(socket.receive_bytes(5)? == b"hello", "it was closed");
         let began = Instant::now();
         let said = scene.cli(&[&flip[..], &["--opaque", "close"]].concat())?;
-        ensure!(said.contains("1 connections of other versions were reset"), "{said}");
+        ensure!(said.contains("1 connection of other versions reset"), "{said}");
         ensure!(began.elapsed() < Duration::from_millis(650), "it waited for {:?}", began.elapsed());
         ensure!(socket.receive_bytes(1).is_err(), "it is still open");
         begins_on(&mut scene.browser(), "002").map(drop)
@@ -272,5 +274,90 @@ fn d10_a_flip_goes_on_without_whoever_asked_for_it(hook: Hook) -> Result<()> {
         let status = scene.json(&["status", "shop"])?;
         ensure!(status["hold"].is_null() && status["active"] == "002", "{status}");
         Ok(())
+    })
+}
+
+/// The daemon dies in the middle, and another one is there in time: it waits on, flips and lets go; meanwhile requests are held without
+/// a gap, and the versions never work at once.
+fn d10_a_flip_goes_on_after_its_daemon(hook: Hook) -> Result<()> {
+    Stage::new(hook, "flipresumes").explicit().versions(&VERSIONS).play(|scene| {
+        let mut slow = scene.connection()?;
+        let sent = now();
+        slow.send(&Request::get("/slow?ms=9000"))?;
+        std::thread::sleep(Duration::from_millis(100));
+        let mut flip = scene
+            .balancer
+            .command(&["flip", "shop", "002", "--mode", "exclusive", "--max-hold", "60s", "--reason", "new column"])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()?;
+        wait_until("requests are held", Duration::from_secs(5), || {
+            Ok(scene.json(&["status", "shop"])?["hold"]["flip_to"] == "002")
+        })?;
+        let mut held = scene.connection()?;
+        let held = std::thread::spawn(move || -> Result<Work> {
+            let sent = now();
+            work(&held.get("/slow?ms=1", None)?, sent)
+        });
+        scene.balancer.process().signal(Signal::KILL)?;
+        scene.balancer.process().wait(Duration::from_secs(5))?.context("it does not die")?;
+        ensure!(flip.wait()?.code() == Some(5), "the flip did not notice");
+        scene.restart()?;
+        let status = scene.json(&["status", "shop"])?;
+        ensure!(status["hold"]["flip_to"] == "002" && status["active"] == "001", "{status}");
+        ensure!(!held.is_finished(), "the hold had a gap");
+        let old = work(&slow.receive("GET")?, sent)?;
+        let new = held.join().map_err(|_| anyhow!("a client panicked"))??;
+        ensure!(old.version == "001" && new.version == "002" && old.ended <= new.began, "{old:?} {new:?}");
+        let status = scene.json(&["status", "shop"])?;
+        ensure!(status["hold"].is_null() && status["active"] == "002", "{status}");
+        let history = scene.cli(&["history", "shop"])?;
+        ensure!(history.contains("flip 002 (exclusive)") && history.contains("new column"), "{history}");
+        ensure!(scene.cli(&["events", "shop"])?.contains("goes on after the end of a daemon"));
+        scene.all_idle()
+    })
+}
+
+/// Somebody does not want it any more: what was held goes on at once, where it would have gone.
+fn d10_a_flip_is_given_up(hook: Hook) -> Result<()> {
+    Stage::new(hook, "flipgivenup").explicit().versions(&VERSIONS).play(|scene| {
+        let mut slow = scene.connection()?;
+        slow.send(&Request::get("/slow?ms=4000"))?;
+        std::thread::sleep(Duration::from_millis(100));
+        let flip = scene
+            .balancer
+            .command(&["flip", "shop", "002", "--mode", "exclusive", "--max-hold", "60s"])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::piped())
+            .spawn()?;
+        wait_until("requests are held", Duration::from_secs(5), || {
+            Ok(scene.json(&["status", "shop"])?["hold"]["flip_to"] == "002")
+        })?;
+        let mut held = scene.browser();
+        let held = std::thread::spawn(move || held.whoami());
+        std::thread::sleep(Duration::from_millis(300));
+        // Nobody changes meanwhile what it waits for.
+        for verb in [&["flip", "shop", "002"][..], &["version", "rm", "shop", "001"], &["rollback", "shop"]] {
+            let refused = scene.balancer.try_cli(verb)?;
+            let says = String::from_utf8_lossy(&refused.stderr).into_owned();
+            ensure!(refused.status.code() == Some(3) && says.contains("balancer abort shop"), "{verb:?}: {says}");
+        }
+        ensure!(!held.is_finished(), "it was not held");
+        let began = Instant::now();
+        let said = scene.cli(&["abort", "shop", "--reason", "wrong hour"])?;
+        ensure!(said.contains("done:    shop: the exclusive flip to 002 is given up, 001 stays active"), "{said}");
+        ensure!(said.contains("requests go on, 1 of them were held"), "{said}");
+        ensure!(held.join().map_err(|_| anyhow!("a client panicked"))??.version == "001");
+        ensure!(began.elapsed() < Duration::from_secs(2), "only {:?} later", began.elapsed());
+        let flip = flip.wait_with_output()?;
+        let says = String::from_utf8_lossy(&flip.stderr).into_owned();
+        ensure!(flip.status.code() == Some(3) && says.contains("was given up"), "{says}");
+        ensure!(slow.receive("GET")?.version() == "001");
+        let status = scene.json(&["status", "shop"])?;
+        ensure!(status["hold"].is_null() && status["active"] == "001", "{status}");
+        // Nothing of it is left.
+        scene.cli(&["flip", "shop", "002", "--mode", "exclusive"])?;
+        begins_on(&mut scene.browser(), "002")?;
+        scene.all_idle()
     })
 }

@@ -21,6 +21,7 @@ under_both_hooks! {
     d10_a_migration_runs_while_nobody_works,
     d10_a_migration_that_fails_or_takes_too_long_sends_everybody_back,
     d10_a_migration_ends_with_its_daemon,
+    what_a_hook_was_not_told_the_next_daemon_tells_it,
 }
 
 const VERSIONS: [(&str, &[usize]); 2] = [("001", &[1]), ("002", &[2])];
@@ -53,6 +54,7 @@ fn reload(scene: &mut Scene, hooks: &str) -> Result<()> {
     scene.cli(&["config", "reload"]).map(drop)
 }
 
+/// D21: a flip can be refused, a way back cannot, and both are told.
 fn a_hook_is_asked_before_and_told_behind(hook: Hook) -> Result<()> {
     Stage::new(hook, "hooks").explicit().versions(&VERSIONS).play(|scene| {
         let asked = program(scene, "asked", "if test \"$BALANCER_TO\" = 002; then echo not on a Friday; exit 3; fi")?;
@@ -249,9 +251,40 @@ fn d10_a_migration_ends_with_its_daemon(hook: Hook) -> Result<()> {
         scene.restart()?;
         ensure!(held.join().map_err(|_| anyhow::anyhow!("a client panicked"))??.version == "001");
         let history = scene.cli(&["history", "shop"])?;
-        ensure!(history.contains("was cut off by the end of the daemon, while the hook `during` ran"), "{history}");
+        ensure!(
+            history.contains("was cut off by the end of the daemon")
+                && history.contains("the hook `during` was running"),
+            "{history}"
+        );
         let status = scene.json(&["status", "shop"])?;
         ensure!(status["active"] == "001" && status["hold"].is_null(), "{status}");
         begins_on(&mut scene.browser(), "001").map(drop)
+    })
+}
+
+/// D21: the daemon dies while the hook behind a flip runs: the next one tells it again, and then no more.
+fn what_a_hook_was_not_told_the_next_daemon_tells_it(hook: Hook) -> Result<()> {
+    Stage::new(hook, "untold").explicit().versions(&VERSIONS).play(|scene| {
+        let behind = program(scene, "behind", "exec sleep 60")?;
+        let hooks = format!("[hooks.post_flip]\ncommand = [{behind:?}]\ntimeout = \"100s\"\n");
+        reload(scene, &hooks)?;
+        scene.cli(&["flip", "shop", "002", "--reason", "release"])?;
+        wait_until("it is being told", Duration::from_secs(5), || Ok(documents(scene, "behind")?.len() == 1))?;
+        // This one waits for the other.
+        scene.cli(&["flip", "shop", "001"])?;
+        scene.balancer.process().signal(Signal::KILL)?;
+        scene.balancer.process().wait(Duration::from_secs(5))?.context("it does not die")?;
+        program(scene, "behind", "")?;
+        scene.config = scene.config.replacen("[[service]]", &format!("{hooks}\n[[service]]"), 1);
+        scene.restart()?;
+        wait_until("it was told of both", Duration::from_secs(5), || Ok(documents(scene, "behind")?.len() >= 3))?;
+        scene.balancer.process().signal(Signal::KILL)?;
+        scene.balancer.process().wait(Duration::from_secs(5))?.context("it does not die")?;
+        scene.restart()?;
+        std::thread::sleep(Duration::from_millis(500));
+        let told = documents(scene, "behind")?;
+        let to: Vec<_> = told.iter().map(|told| told["to"].as_str().unwrap_or_default()).collect();
+        ensure!(to == ["002", "002", "001"] && told[1]["reason"] == "release", "{told:?}");
+        Ok(())
     })
 }

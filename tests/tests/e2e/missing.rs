@@ -57,7 +57,7 @@ fn c14_d12_a_missing_version_is_a_503_where_the_config_says_so(hook: Hook) -> Re
         let upload = ["-b", &format!("JSESSIONID={}", annas.session), "--data-binary", &"x".repeat(100_000)];
         ensure!(curl.status(&upload, "/echo")? == "503");
         wait_until("it is an event", Duration::from_secs(3), || {
-            Ok(scene.cli(&["events"])?.contains("their version is missing"))
+            Ok(scene.cli(&["events", "shop"])?.contains("answered with a 503: 001 has no healthy backend"))
         })?;
         ensure!(scene.cli(&["events"])?.contains("001 has no healthy backend left"));
         scene.start(1, "001")?;

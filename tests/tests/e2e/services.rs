@@ -25,6 +25,7 @@ under_both_hooks! {
     one_connection_alternates_between_services,
     each_service_flips_by_itself,
     a_held_service_does_not_hold_its_neighbour,
+    a_service_that_goes_while_it_flips_lets_its_requests_go,
     rules_change_on_open_connections,
     without_a_default_service_the_director_answers,
 }
@@ -44,6 +45,7 @@ fn service(response: &Response) -> Option<&str> {
     response.header("x-version")?.split('-').next()
 }
 
+/// D19: the table of evasion, end to end.
 fn nobody_is_taken_for_another(hook: Hook) -> Result<()> {
     let rules: String = evasion::RULES.iter().map(|rule| format!("    {{ {rule} }},\n")).collect();
     let rules = format!("default = \"site\"\non_ambiguous = \"reject\"\nrules = [\n{rules}]");
@@ -156,6 +158,7 @@ impl User {
     }
 }
 
+/// D20: one cookie name in two contexts, on one connection.
 fn one_connection_alternates_between_services(hook: Hook) -> Result<()> {
     stage(hook, "alternates").play(|scene| {
         for both in [false, true] {
@@ -190,7 +193,7 @@ fn one_connection_alternates_between_services(hook: Hook) -> Result<()> {
     })
 }
 
-/// Users on both services while each flips: nothing crosses, and what one does moves nobody of the other.
+/// D20: users on both services while each flips: nothing crosses, and what one does moves nobody of the other.
 fn each_service_flips_by_itself(hook: Hook) -> Result<()> {
     stage(hook, "flipsapart").play(|scene| {
         let stop = Arc::new(AtomicBool::new(false));
@@ -245,7 +248,7 @@ fn each_service_flips_by_itself(hook: Hook) -> Result<()> {
     })
 }
 
-/// D10 for one service: who waits is who asks it for something.
+/// D10, D20: of one service: who waits is who asks it for something.
 fn a_held_service_does_not_hold_its_neighbour(hook: Hook) -> Result<()> {
     stage(hook, "heldapart").play(|scene| {
         // Its last request was the neighbour's, and so is the connection's leg.
@@ -260,9 +263,9 @@ fn a_held_service_does_not_hold_its_neighbour(hook: Hook) -> Result<()> {
             .stdout(std::process::Stdio::null())
             .spawn()?;
         wait_until("the shop is held", Duration::from_secs(2), || {
-            Ok(scene.json(&["status", "shop"])?["held_milliseconds"].as_u64().is_some())
+            Ok(scene.json(&["status", "shop"])?["hold"].is_object())
         })?;
-        ensure!(scene.json(&["status", "admin"])?["held_milliseconds"].is_null());
+        ensure!(scene.json(&["status", "admin"])?["hold"].is_null());
         mixed.connection.send(&Request::get("/shop/nosession"))?;
         let mut neighbour = User::new(scene.lab, false)?;
         let began = Instant::now();
@@ -284,6 +287,68 @@ fn a_held_service_does_not_hold_its_neighbour(hook: Hook) -> Result<()> {
     })
 }
 
+/// A config without one of its services and without rules.
+fn without(config: &str, name: &str) -> String {
+    let mut keeps = true;
+    let mut lines: Vec<&str> = Vec::new();
+    let all: Vec<&str> = config.lines().collect();
+    for (index, line) in all.iter().enumerate() {
+        match *line {
+            "[[service]]" => keeps = all[index + 1] != format!("name = \"{name}\""),
+            "[[listener]]" => keeps = false,
+            _ => {}
+        }
+        lines.extend(keeps.then_some(*line));
+    }
+    lines.join("\n")
+}
+
+/// A reload takes a service away in the middle of its exclusive flip: that is over, the daemon goes on at once, and so do the requests
+/// that were held.
+fn a_service_that_goes_while_it_flips_lets_its_requests_go(hook: Hook) -> Result<()> {
+    stage(hook, "goneflip").play(|scene| {
+        let mut slow = scene.connection()?;
+        slow.send(&Request::get("/admin/slow?ms=4000"))?;
+        std::thread::sleep(Duration::from_millis(100));
+        let flip = scene
+            .balancer
+            .command(&["flip", "admin", "admin-2", "--mode", "exclusive", "--max-hold", "30s"])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::piped())
+            .spawn()?;
+        wait_until("it is held", Duration::from_secs(2), || Ok(scene.json(&["status", "admin"])?["hold"].is_object()))?;
+        let mut held = scene.connection()?;
+        held.send(&Request::get("/admin/nosession"))?;
+        std::thread::sleep(Duration::from_millis(200));
+        scene.lab.write_config(&without(&scene.config, "admin"))?;
+        refused(scene, &["config", "reload"], "1 requests in flight")?;
+        let began = Instant::now();
+        scene.cli(&["config", "reload", "--force"])?;
+        let flip = flip.wait_with_output()?;
+        let says = String::from_utf8_lossy(&flip.stderr).into_owned();
+        ensure!(flip.status.code() == Some(3) && says.contains("no service `admin`"), "{says}");
+        scene.cli(&["status"])?;
+        held.receive("GET")?;
+        ensure!(began.elapsed() < Duration::from_secs(3), "only {:?} later", began.elapsed());
+        slow.receive("GET")?;
+        // It comes back as it was.
+        scene.lab.write_config(&scene.config)?;
+        scene.cli(&["config", "reload"])?;
+        let status = scene.json(&["status", "admin"])?;
+        ensure!(status["hold"].is_null() && status["active"] == "admin-1", "{status}");
+        idle(scene, &NAMES)
+    })
+}
+
+/// A command that is refused, and what it says.
+fn refused(scene: &Scene, arguments: &[&str], says: &str) -> Result<()> {
+    let output = scene.balancer.try_cli(arguments)?;
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.code() == Some(3) && text.contains(says), "{arguments:?}: {text}");
+    Ok(())
+}
+
+/// D19: rules change by one store, for all requests from then on.
 fn rules_change_on_open_connections(hook: Hook) -> Result<()> {
     stage(hook, "rulesreload").play(|scene| {
         let config = scene.lab.dir().join("balancer.toml");
@@ -302,7 +367,7 @@ fn rules_change_on_open_connections(hook: Hook) -> Result<()> {
         let more = text.replace("rules = [{", "rules = [{ path = \"/buy\", service = \"shop\" }, {");
         std::fs::write(&config, &more)?;
         let diff = scene.cli(&["config", "diff"])?;
-        ensure!(diff.contains("reload:") && diff.contains("path /buy -> shop"), "{diff}");
+        ensure!(diff.contains("reload:") && diff.contains("shop if path /buy"), "{diff}");
         scene.cli(&["config", "reload"])?;
         ensure!(ask(&mut open, "/buy")? == "shop" && ask(&mut open, "/shop/nosession")? == "shop");
         ensure!(ask(&mut open, "/admin/nosession")? == "admin");
@@ -350,6 +415,7 @@ fn rules_change_on_open_connections(hook: Hook) -> Result<()> {
     })
 }
 
+/// D19: what no rule matches and nobody has by default.
 fn without_a_default_service_the_director_answers(hook: Hook) -> Result<()> {
     let rules =
         "rules = [{ path = \"/shop\", service = \"shop\" }, { host = \"admin.example.org\", service = \"admin\" }]";

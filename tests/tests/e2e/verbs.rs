@@ -179,7 +179,7 @@ const TABLE: &[Row] = &[
             ("shop 002 --mode percent --percent 101", &["101 is not a share", "0.01 to 100"]),
             ("shop 002 --percent 10", &["a percentage", "--mode percent"]),
             ("shop 002 --max-hold 5s", &["a longest hold", "--mode exclusive"]),
-            ("shop 002 --mode exclusive --max-hold 11m", &["longest hold", "10m"]),
+            ("shop 002 --mode exclusive --max-hold 11m", &["cannot be held for 11m", "up to 10m"]),
             ("shop 002 --mode exclusive --on-timeout burn", &["burn", "return", "cut"]),
             ("shop 002 --mode forced --on-timeout cut", &["time-out", "--mode exclusive"]),
             ("shop 002 --opaque close", &["opaque", "--mode exclusive"]),
@@ -243,7 +243,7 @@ const TABLE: &[Row] = &[
         verb: "pause",
         bad: &[
             ("", &["<SERVICE>"]),
-            ("shop --max-hold 11m", &["longest hold", "10m"]),
+            ("shop --max-hold 11m", &["cannot be held for 11m", "up to 10m"]),
             ("shop --max-hold soon", &["soon", "--max-hold"]),
         ],
         does: Does::Prints(
@@ -370,9 +370,10 @@ const TABLE: &[Row] = &[
         bad: &[
             ("", &["<FILE>"]),
             ("{broken}", &["broken.toml:", "unknown key `sauces`", "fix:", "sources"]),
+            ("{misruled}", &["misruled.toml:", "`shoe` is no service on", "fix:", "shop, admin"]),
             ("/no/such.toml", &["/no/such.toml", "cannot be read", "fix:"]),
         ],
-        does: Does::Prints("{config}", &["{config} is a good config", "shop"]),
+        does: Does::Prints("{ruled}", &["{ruled} is a good config", "shop", "admin"]),
         ..ROW
     },
     // Comparing changes nothing, so there is nothing to refuse.
@@ -384,12 +385,15 @@ const TABLE: &[Row] = &[
             ("/no/such.toml", &["/no/such.toml", "cannot be read"]),
         ],
         does: Does::Prints(
-            "{elsewhere}",
+            "{ruled}",
             &[
                 "refuse:  interfaces ",
                 "nosuch0",
                 "restart the daemon",
                 "stays:   shop: version 001 {1},weight=50 -> {1}",
+                "reload:  admin: service not there -> http://",
+                " rules none -> admin if path /admin",
+                " default not there -> shop",
             ],
         ),
         ..ROW
@@ -518,12 +522,28 @@ fn each_verb_does_refuses_and_does_not_understand() -> Result<()> {
         std::fs::write(scene.lab.dir().join("broken.toml"), broken)?;
         let interface = scene.lab.interfaces().first().context("no interface")?.to_string();
         let elsewhere = scene.config.replace(&format!("{interface:?}"), "\"nosuch0\"");
-        std::fs::write(scene.lab.dir().join("elsewhere.toml"), elsewhere)?;
+        std::fs::write(scene.lab.dir().join("elsewhere.toml"), &elsewhere)?;
+        let ruled = with_rules(scene, &elsewhere)?;
+        std::fs::write(
+            scene.lab.dir().join("misruled.toml"),
+            ruled.replace("service = \"admin\"", "service = \"shoe\""),
+        )?;
+        std::fs::write(scene.lab.dir().join("ruled.toml"), ruled)?;
         for row in TABLE {
             plays(scene, row).with_context(|| format!("balancer {}", row.verb))?;
         }
         Ok(())
     })
+}
+
+/// A config with a second service on its address, for `/admin`.
+fn with_rules(scene: &Scene, config: &str) -> Result<String> {
+    let listen = config.lines().find(|line| line.starts_with("listen = ")).context("no service listens")?;
+    let backend = scene.lab.application(3);
+    Ok(format!(
+        "{config}\n[[service]]\nname = \"admin\"\n{listen}\n[[service.version]]\nlabel = \"001\"\nbackends = [\"{backend}\"]\n\n\
+         [[listener]]\n{listen}\ndefault = \"shop\"\nrules = [{{ path = \"/admin\", service = \"admin\" }}]\n"
+    ))
 }
 
 /// Bad input, success, no daemon, refusals.
@@ -635,6 +655,8 @@ fn fill(scene: &Scene, text: &str) -> String {
         ("{config}", file("balancer.toml")),
         ("{broken}", file("broken.toml")),
         ("{elsewhere}", file("elsewhere.toml")),
+        ("{misruled}", file("misruled.toml")),
+        ("{ruled}", file("ruled.toml")),
         ("{nobody}", file("nobody.sock")),
         ("{dir}", scene.lab.dir().display().to_string()),
     ];

@@ -159,6 +159,11 @@ fn is_503(out: &[Out], from: i64, acked: i64) -> i64 {
     len(&seg.data)
 }
 
+/// How many requests were answered because a version was missing, of the first two.
+fn missed(rig: &Rig) -> [u64; 2] {
+    std::array::from_fn(|version| rig.maps.outcomes[version].missing.get())
+}
+
 /// D15: a tester is never sent to another version than the one that was chosen.
 #[test]
 fn d15_a_pinned_version_that_is_down_is_a_503() {
@@ -171,6 +176,7 @@ fn d15_a_pinned_version_that_is_down_is_a_503() {
         let out = rig.says(client, &request, director);
         is_503(&out, director, client + len(&request));
         assert_eq!((rig.verdict, rig.noted(Note::VersionMissing), rig.in_flight(0)), (Verdict::Rejected, 1, 0));
+        assert_eq!(missed(&rig), [0, 1]);
         assert_eq!(rig.maps.told.borrow().last().unwrap().version, NONE);
     }
 }
@@ -206,6 +212,9 @@ fn c14_d12_a_missing_version_is_a_503_where_the_service_says_so() {
             };
             is_503(&out, director, client + len(&request));
             assert_eq!(binding(&rig, "anna").is_some(), stays, "{what}");
+            // By the index that its version has, or had.
+            let index = binding_before.version() as usize;
+            assert_eq!(rig.maps.outcomes[index].missing.get(), 1, "{what}");
         }
     }
 }
