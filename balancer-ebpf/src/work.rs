@@ -37,8 +37,6 @@ pub struct Work {
     /// Where the packet leaves.
     pub egress: Egress,
     pub shelf: Shelf,
-    /// 1: the segment came as it was sent. 0: that does not matter, and nobody has looked.
-    pub verified: u32,
     /// The request at hand.
     pub extent: Extent,
     /// Bytes of the segment that belong to requests that were decided for the leg at hand, while the next one is looked at.

@@ -135,6 +135,7 @@ pub(super) fn acted_on(work: &Work, flow: &Flow) -> bool {
         && flow.state == FLOW_SPLICED
         && flow.flags & LEG_REUSED == 0
         && flow.response.chunked == 0
+        && segment.ack.minus(flow.leg.to_leg) == flow.upstream_acked
         && steady(segment.tsval, flow.leg.tsval);
     let until = segment.end().plus(flow.leg.to_client);
     !body || flow.flags & RESPONSES_UNFRAMED == 0 && until.after(flow.response.next)
@@ -252,12 +253,12 @@ fn joined<M: Maps, F: Frame>(
             // A late segment of an earlier connection on the same ports: its numbers mean nothing here.
             return (Next::Done, Verdict::OldLegReset);
         }
-        if work.verified != 0 && acked.after(flow.upstream_acked) && !acked.after(flow.received.plus(1)) {
+        if acked.after(flow.upstream_acked) && !acked.after(flow.received.plus(1)) {
             flow.upstream_acked = acked;
             stash_acked(maps, flow);
         }
     }
-    if work.verified != 0 && segment.timestamp_at != 0 {
+    if segment.timestamp_at != 0 {
         flow.leg.tsval = segment.tsval;
     }
     let from = segment.seq.plus(flow.leg.to_client);

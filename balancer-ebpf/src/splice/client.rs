@@ -91,8 +91,8 @@ pub fn client_step<M: Maps, F: Frame>(
     segment(maps, frame, work, flow, now)
 }
 
-/// Whether a segment is more than new bytes of a body whose length is known, which go on as they are. What such a one says besides is
-/// not believed, and one of those that follow will be verified: the flow's clock stands still until then.
+/// Whether a segment is more than new bytes of a body whose length is known, which go on as they are: whether it says besides what was
+/// not known.
 #[inline(always)]
 pub(super) fn acted_on(work: &Work, flow: &Flow) -> bool {
     let segment = &work.segment;
@@ -102,6 +102,8 @@ pub(super) fn acted_on(work: &Work, flow: &Flow) -> bool {
         && flow.flags & (ANSWERED_LAST | STASH_HEAD | STASH_OWNED | LEG_REUSED) == 0
         && flow.request.chunked == 0
         && !segment.seq.before(flow.received)
+        && segment.ack == flow.acked
+        && segment.window == flow.window
         && steady(segment.tsval, flow.tsval);
     !body || flow.flags & REQUESTS_UNFRAMED == 0 && segment.end().after(flow.request.next)
 }
@@ -156,17 +158,15 @@ fn segment<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &m
     if segment.seq.after(flow.received.plus(AHEAD)) {
         return (Next::Done, Verdict::BeyondStash);
     }
-    if work.verified != 0 {
-        if !segment.ack.after(flow.sent) && segment.ack.after(flow.acked) {
-            flow.acked = segment.ack;
-        }
-        if !segment.ack.before(flow.acked) {
-            // A late segment's window begins further left (RFC 9293, section 3.10.7.4: SND.WL2).
-            flow.window = segment.window;
-        }
-        if segment.timestamp_at != 0 {
-            flow.tsval = segment.tsval;
-        }
+    if !segment.ack.after(flow.sent) && segment.ack.after(flow.acked) {
+        flow.acked = segment.ack;
+    }
+    if !segment.ack.before(flow.acked) {
+        // A late segment's window begins further left (RFC 9293, section 3.10.7.4: SND.WL2).
+        flow.window = segment.window;
+    }
+    if segment.timestamp_at != 0 {
+        flow.tsval = segment.tsval;
     }
     if storm::is_storm(segment, flow, acked, seen, now) {
         return (Next::Done, Verdict::AckStorm);

@@ -40,7 +40,6 @@ fn work() -> Box<Work> {
         base: Default::default(),
         egress: Default::default(),
         shelf: Default::default(),
-        verified: 0,
         extent: Default::default(),
         accepted: 0,
         room: 0,
