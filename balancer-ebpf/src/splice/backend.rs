@@ -360,6 +360,7 @@ pub(super) fn passed<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work
         storm::is_over(flow);
         // A bare acknowledgement may stand behind bytes that were lost on their way here.
         flow.sent = flow.sent.max(until);
+        join::keep_up(flow);
     }
     if segment.timestamp_at != 0 {
         let clock = segment.tsval.wrapping_add(flow.leg.clock_to_client);

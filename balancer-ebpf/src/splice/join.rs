@@ -41,6 +41,22 @@ pub fn join<M: Maps>(maps: &M, flow: &mut Flow, slot: u32, choice: &Choice, now:
     count_leg(maps, choice.backend, 1);
 }
 
+/// How far a leg's beginnings may lie behind what is under way. Half of the circle of sequence numbers is twice as long: what lies
+/// further behind than that would seem to lie ahead.
+const FAR: u32 = 1 << 30;
+
+/// Has the beginnings of a flow's leg follow what is under way. Segments of an older leg are late by seconds, not by hundreds of megabytes.
+#[inline(always)]
+pub(super) fn keep_up(flow: &mut Flow) {
+    let leg = &mut flow.leg;
+    if flow.received.after(leg.first.plus(FAR)) {
+        leg.first = flow.received.minus(FAR / 2);
+    }
+    if flow.sent.after(leg.begins.plus(FAR)) {
+        leg.begins = flow.sent.minus(FAR / 2);
+    }
+}
+
 /// Sets the window shifts between a client and a leg. A side that does not scale has windows of 64 KiB at most.
 #[inline(always)]
 pub(super) fn shifts(leg: &mut Leg, client_scale: u32, our_scale: u32) {

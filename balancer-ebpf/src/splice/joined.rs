@@ -1,6 +1,6 @@
 //! Segments of a client whose flow has a leg: what was decided before, what is new, and what has to wait.
 
-use super::{Loss, Next, Now, Step, alone, backend, body, end, has_leg, idle, last, open, pool, request, send};
+use super::{Loss, Next, Now, Step, alone, backend, body, end, has_leg, idle, join, last, open, pool, request, send};
 use crate::host::Maps;
 use crate::http::Scanned;
 use crate::layout::{
@@ -106,6 +106,7 @@ fn known<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &mut
     let segment = &work.segment;
     let again = segment.payload != 0 && segment.seq.before(flow.received);
     flow.received = flow.received.max(segment.end());
+    join::keep_up(flow);
     if owned(flow) && segment.seq.before(flow.stash_first.plus(flow.stash_len)) {
         if flow.flags & LEG_REUSED != 0 && again {
             return reused_again(maps, frame, work, flow, now);

@@ -4,6 +4,7 @@ mod books;
 mod chunked;
 mod damage;
 mod flows;
+mod long;
 mod outcomes;
 mod pinned;
 mod pipelined;
