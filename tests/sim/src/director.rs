@@ -30,6 +30,8 @@ pub(crate) const BACK: u32 = 2;
 
 /// Microseconds for which a cookie is good at least.
 const COOKIE: u64 = 64_000_000;
+/// Microseconds of silence behind which a flow without a leg that is up gives its slot to others.
+const PATIENCE: u64 = 60_000_000;
 /// Milliseconds of a clock that the core believes of a segment whose checksum it does not verify.
 const STEADY: i32 = 64;
 /// Milliseconds for which the core passes over a backend that refused, and one that did not answer.
@@ -54,6 +56,8 @@ pub(crate) struct Director {
     /// each leg's backend sent.
     shown: BTreeMap<([u8; 4], u16), (u32, Option<u32>)>,
     told: BTreeMap<u16, (u32, u32)>,
+    /// When each client was heard last.
+    heard: BTreeMap<([u8; 4], u16), u64>,
     /// Clients that were answered with a cookie, when, and have not shown it yet.
     knocked: BTreeMap<([u8; 4], u16), u64>,
     /// By how much a clock may go back: what a damaged segment may make of it.
@@ -106,6 +110,7 @@ impl Director {
             unanswered: BTreeMap::new(),
             shown: BTreeMap::new(),
             told: BTreeMap::new(),
+            heard: BTreeMap::new(),
             knocked: BTreeMap::new(),
             blur: if damaging { STEADY } else { 0 },
         }
@@ -214,12 +219,17 @@ impl Director {
         }
     }
 
-    /// A client whose third ACK was lost, and who then says nothing for as long as a cookie is good, begins in vain.
+    /// A client whose third ACK was lost, and who then says nothing for as long as a cookie is good, begins in vain. And while
+    /// others want its slot, nobody waits for one for ever whose request has not reached a backend yet.
     fn came(&mut self, now: u64, from: ([u8; 4], u16), verdict: Verdict, oracle: &mut Oracle) {
+        let heard = self.heard.insert(from, now);
         match verdict {
             Verdict::SynCookie => drop(self.knocked.insert(from, now)),
             Verdict::UnknownReset if self.knocked.get(&from).is_some_and(|at| now - at >= COOKIE) => {
                 oracle.excuse(from, "its cookie is too old");
+            }
+            Verdict::UnknownReset if heard.is_some_and(|at| now - at > PATIENCE) => {
+                oracle.excuse(from, "its slot was wanted while it was silent");
             }
             Verdict::UnknownReset | Verdict::Unknown | Verdict::Busy | Verdict::BadChecksum => {}
             _ => drop(self.knocked.remove(&from)),
