@@ -1,0 +1,160 @@
+//! Downloads of large files: bytes per second beside direct connections, with the offloads that are usual, and with those that XDP
+//! leaves.
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use serde::{Deserialize, Serialize};
+
+use super::busy::Busy;
+use super::contender::{Contender, Way};
+use super::report::{Report, Target};
+use super::servers::application::LARGE;
+use super::statistics::median;
+use super::table::{Table, number};
+use super::{Options, servers};
+use crate::client::Connection;
+
+/// The medians of one contender with one kind of download.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Figure {
+    load: String,
+    contender: String,
+    megabytes_per_second: f64,
+    /// Of the whole machine.
+    cpu_microseconds_per_megabyte: f64,
+}
+
+const WAYS: [Way; 7] =
+    [Way::Direct, Way::Dnat, Way::HaProxy, Way::Nginx, Way::Tc, Way::DirectAsXdp, Way::Xdp];
+/// Downloads at a time.
+const AT_A_TIME: [usize; 2] = [1, 16];
+
+/// One run: bytes per second, and the CPU time of a byte.
+struct Sample {
+    rate: f64,
+    cost: f64,
+}
+
+/// Measures, prints and writes.
+pub fn run(options: &Options) -> Result<()> {
+    let mut report = Report::begin(options.extent)?;
+    let balancer = options.balancer()?;
+    let labs = Way::labs(&WAYS, 2)?;
+    let contenders = Contender::all(&WAYS, &labs, &balancer)?;
+    report.ran.push(servers::versions(&labs[0], &[("nginx", "-v"), ("haproxy", "-v"), ("nft", "-v")])?);
+    let (rounds, time) = (options.extent.choose(3, 5), Duration::from_secs(options.extent.choose(1, 3)));
+    report.ran.push(format!("{rounds} rounds of {} s or one download for each, whatever is longer", time.as_secs()));
+    let mut figures = Vec::new();
+    for (file, bytes) in LARGE {
+        for at_a_time in AT_A_TIME {
+            let load = format!("{file}, {at_a_time} at a time");
+            eprint!("\r\x1b[K{load}");
+            let of_load = in_turn(&load, &contenders, rounds, |contender| download(contender, file, bytes, at_a_time, time))?;
+            report.tables.push(table(&load, &of_load));
+            report.targets.extend(targets(&load, &of_load));
+            figures.extend(of_load);
+        }
+    }
+    eprint!("\r\x1b[K");
+    contenders.into_iter().try_for_each(Contender::finish)?;
+    report.finish("bulk", &figures)
+}
+
+fn in_turn(
+    load: &str,
+    contenders: &[Contender<'_>],
+    rounds: usize,
+    work: impl Fn(&Contender<'_>) -> Result<Sample>,
+) -> Result<Vec<Figure>> {
+    let mut samples: Vec<Vec<Sample>> = contenders.iter().map(|_| Vec::new()).collect();
+    for round in 0..rounds {
+        for turn in 0..contenders.len() {
+            let index = (turn + round) % contenders.len();
+            let contender = &contenders[index];
+            samples[index].push(work(contender).with_context(|| format!("{load}: {}", contender.way.name()))?);
+        }
+    }
+    let figure = |(contender, samples): (&Contender<'_>, &Vec<Sample>)| Figure {
+        load: load.to_owned(),
+        contender: contender.way.name().to_owned(),
+        megabytes_per_second: median(samples.iter().map(|sample| sample.rate / 1e6)),
+        cpu_microseconds_per_megabyte: median(samples.iter().map(|sample| sample.cost * 1e6 * 1e6)),
+    };
+    Ok(contenders.iter().zip(&samples).map(figure).collect())
+}
+
+/// Downloads again and again, from as many threads, each with a connection that it keeps.
+fn download(contender: &Contender<'_>, file: &str, bytes: u64, at_a_time: usize, time: Duration) -> Result<Sample> {
+    let (start, before) = (Instant::now(), Busy::now()?);
+    let total: u64 = std::thread::scope(|scope| {
+        let work = |index: usize| {
+            let to = contender.address(1 + index % contender.lab.backends().len());
+            scope.spawn(move || {
+                contender.lab.client().enter()?;
+                let connection = Connection::here(to)?;
+                let mut received = 0;
+                while received == 0 || start.elapsed() < time {
+                    get(&connection, to, file, bytes)?;
+                    received += bytes;
+                }
+                anyhow::Ok(received)
+            })
+        };
+        let threads: Vec<_> = (0..at_a_time).map(work).collect();
+        threads.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a client panicked"))?).sum::<Result<u64>>()
+    })?;
+    let busy = Busy::now()?.own_since(before).as_secs_f64();
+    Ok(Sample { rate: total as f64 / start.elapsed().as_secs_f64(), cost: busy / total as f64 })
+}
+
+/// One download, whose bytes nobody looks at.
+fn get(connection: &Connection, to: SocketAddr, file: &str, bytes: u64) -> Result<()> {
+    let mut stream = connection.stream();
+    stream.write_all(format!("GET /{file} HTTP/1.1\r\nHost: {to}\r\n\r\n").as_bytes()).context("ask for a file")?;
+    let mut buffer = vec![0; 256 << 10];
+    let mut head = Vec::new();
+    let mut left = loop {
+        let count = stream.read(&mut buffer).context("read a head")?;
+        ensure!(count > 0, "the connection was closed before the head was there");
+        head.extend_from_slice(&buffer[..count]);
+        if let Some(end) = head.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+            ensure!(head.starts_with(b"HTTP/1.1 200"), "the answer is: {}", String::from_utf8_lossy(&head[..end]));
+            break bytes - (head.len() - end - 4) as u64;
+        }
+    };
+    while left > 0 {
+        let count = stream.read(&mut buffer).context("read a file")? as u64;
+        ensure!(count > 0, "the connection was closed {left} bytes before the end");
+        left = left.checked_sub(count).context("there is more than the file")?;
+    }
+    Ok(())
+}
+
+fn rate(figures: &[Figure], way: Way) -> f64 {
+    let found = figures.iter().find(|figure| figure.contender == way.name());
+    found.map_or(f64::NAN, |figure| figure.megabytes_per_second)
+}
+
+fn table(load: &str, figures: &[Figure]) -> Table {
+    let head = ["", "MB/s", "× direct", "× direct, offloads as for XDP", "CPU µs/MB"];
+    let mut table = Table::new(load, &head);
+    for figure in figures {
+        let own = figure.megabytes_per_second;
+        let beside = [Way::Direct, Way::DirectAsXdp].map(|way| own / rate(figures, way));
+        let numbers = [own, beside[0], beside[1], figure.cpu_microseconds_per_megabyte];
+        table.row(&figure.contender, numbers.map(number));
+    }
+    table
+}
+
+fn targets(load: &str, figures: &[Figure]) -> Vec<Target> {
+    let pairs = [(Way::Tc, Way::Direct), (Way::Xdp, Way::DirectAsXdp)];
+    let target = |(way, other): (Way, Way)| {
+        let what = format!("{load}: {} beside {}", way.name(), other.name());
+        Target::at_least(what, 0.95, " ×", rate(figures, way) / rate(figures, other))
+    };
+    pairs.map(target).into()
+}
