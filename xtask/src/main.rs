@@ -48,7 +48,7 @@ enum Command {
     Sim(sim::Options),
     /// Look for inputs that the core misreads; needs a C++ compiler.
     Fuzz(fuzz::Options),
-    /// Measure packets or requests; arguments go to the benchmark as they are.
+    /// Measure packets, requests, flips, sessions, downloads and floods beside what one would use instead.
     Bench(bench::Options),
     /// Check the format, and lint host and kernel code.
     Lint,

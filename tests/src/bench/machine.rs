@@ -27,7 +27,8 @@ impl Machine {
         Ok(Self {
             kernel: kernel.trim().to_owned(),
             processor: model.map_or("unknown", |(_, name)| name).to_owned(),
-            cpus: std::thread::available_parallelism().context("count CPUs")?.get(),
+            // Not those that the calling thread may use: it may have chosen one.
+            cpus: text.lines().filter(|line| line.starts_with("processor")).count(),
             others: 0.0,
             when: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
             optimised: !cfg!(debug_assertions),
