@@ -27,7 +27,12 @@ impl Busy {
 
     /// The benchmark's own since then.
     pub(super) fn own_since(self, before: Self) -> Duration {
-        self.all.saturating_sub(before.all).saturating_sub(self.others.saturating_sub(before.others))
+        self.all.saturating_sub(before.all).saturating_sub(self.others_since(before))
+    }
+
+    /// What others took since then.
+    pub(super) fn others_since(self, before: Self) -> Duration {
+        self.others.saturating_sub(before.others)
     }
 }
 
@@ -45,7 +50,7 @@ impl Stretch {
 
     /// How many CPUs others took so far.
     pub(super) fn others(&self) -> Result<f64> {
-        let taken = Busy::now()?.others.saturating_sub(self.before.others);
+        let taken = Busy::now()?.others_since(self.before);
         Ok(taken.as_secs_f64() / self.start.elapsed().as_secs_f64().max(0.01))
     }
 }

@@ -111,7 +111,7 @@ fn stretch(contender: &Contender<'_>, sessions: &[Vec<String>], weather: Weather
     let sample = match weather {
         Weather::Calm => honest.run(contender.lab, time)?,
         Weather::Syns => {
-            let syns = Flood::start(contender.lab, Kind::Syn)?;
+            let syns = Flood::start_with_few(contender.lab, Kind::Syn)?;
             let sample = honest.run(contender.lab, time);
             flood = syns.finish()? as f64 / time.as_secs_f64();
             sample?

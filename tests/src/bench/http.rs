@@ -38,6 +38,8 @@ struct Figure {
     /// In all rounds: what was not answered, or not by 2xx or 3xx.
     errors: u64,
     requests: u64,
+    /// CPUs that other work took meanwhile.
+    others: f64,
 }
 
 /// Backend hosts, and wrk's threads.
@@ -128,6 +130,7 @@ fn figure(load: &str, contender: &str, samples: &[Sample]) -> Figure {
         p999_microseconds: of(|sample| sample.p999),
         errors: samples.iter().map(|sample| sample.errors).sum(),
         requests: samples.iter().map(|sample| sample.requests).sum(),
+        others: of(|sample| sample.others.as_secs_f64() / sample.seconds),
     }
 }
 
@@ -143,7 +146,7 @@ fn quotient(figures: &[Figure], value: fn(&Figure) -> f64, one: Way, other: Way)
 }
 
 fn table(title: &str, figures: &[Figure]) -> Table {
-    let head = ["", "requests/s", "× direct", "× HAProxy", "CPU µs", "own CPU µs", "p50 µs", "p99 µs", "p99.9 µs", "errors"];
+    let head = ["", "requests/s", "× direct", "× HAProxy", "CPU µs", "own CPU µs", "p50 µs", "p99 µs", "p99.9 µs", "errors", "others' CPUs"];
     let mut table = Table::new(title, &head);
     let rate = |way| of(figures, way).map_or(f64::NAN, |figure| figure.requests_per_second);
     let cpu = of(figures, Way::Direct).map_or(f64::NAN, |figure| figure.cpu_microseconds);
@@ -158,7 +161,7 @@ fn table(title: &str, figures: &[Figure]) -> Table {
             figure.p99_microseconds,
             figure.p999_microseconds,
         ];
-        table.row(&figure.contender, numbers.map(number).into_iter().chain([figure.errors.to_string()]));
+        table.row(&figure.contender, numbers.map(number).into_iter().chain([figure.errors.to_string(), number(figure.others)]));
     }
     table
 }

@@ -52,6 +52,8 @@ pub(super) struct Sample {
     pub(super) p999: f64,
     /// Of all CPUs.
     pub(super) busy: Duration,
+    /// The same of work that is none of the benchmark's.
+    pub(super) others: Duration,
 }
 
 impl Sample {
@@ -85,13 +87,14 @@ impl Wrk {
         let before = Busy::now()?;
         let arguments = ["-t", &threads, "-c", &connections, "-d", &time, "-s", &script, &url];
         let output = lab.client().output("wrk", &arguments)?;
-        let busy = Busy::now()?.own_since(before);
+        let after = Busy::now()?;
+        let (busy, others) = (after.own_since(before), after.others_since(before));
         let Some(text) = output.lines().find_map(|line| line.strip_prefix(MARK)) else {
             bail!("wrk said:\n{output}")
         };
         let summary: Summary = serde_json::from_str(text).with_context(|| format!("read wrk's summary: {text}"))?;
         let Summary { requests, microseconds, errors, p50, p99, p999 } = summary;
-        Ok(Sample { requests, seconds: microseconds / 1e6, errors, p50, p99, p999, busy })
+        Ok(Sample { requests, seconds: microseconds / 1e6, errors, p50, p99, p999, busy, others })
     }
 
     fn script(&self) -> String {

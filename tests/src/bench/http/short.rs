@@ -48,13 +48,14 @@ pub(super) fn run(contender: &Contender<'_>, pools: &Pools, load: Load, time: Du
         }
         anyhow::Ok(all)
     })?;
-    let (seconds, busy) = (start.elapsed().as_secs_f64(), Busy::now()?.own_since(before));
+    let (seconds, after) = (start.elapsed().as_secs_f64(), Busy::now()?);
+    let (busy, others) = (after.own_since(before), after.others_since(before));
     let requests = visits.microseconds.len() as u64;
     if let Some(error) = visits.first_error {
         eprintln!("\n{}: {} errors, of which the first: {error}", contender.way.name(), visits.errors);
     }
     let [p50, p99, p999] = [50.0, 99.0, 99.9].map(|percent| percentile(visits.microseconds.iter().copied(), percent));
-    Ok(Sample { requests, seconds, errors: visits.errors, p50, p99, p999, busy })
+    Ok(Sample { requests, seconds, errors: visits.errors, p50, p99, p999, busy, others })
 }
 
 #[derive(Default)]

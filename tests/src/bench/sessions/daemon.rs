@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::contender::FLOWS;
 use super::super::servers::application;
+use super::super::statistics::median;
 use super::super::table::{Table, number};
 use super::super::wrk::{Cookies, Target, Wrk};
 use super::filling::{Filling, second};
@@ -33,8 +34,9 @@ pub(super) struct Figure {
     /// From the command to its end, with so many sessions and before.
     forced_flip: f64,
     forced_flip_of_few: f64,
-    /// Words of the kernel that decide which version sessions are of: the flip writes the one of its service.
-    pub(super) stores: f64,
+    /// Of the table's buckets that were looked at, those in which the flip wrote.
+    pub(super) written: u64,
+    looked_at: u64,
     list: f64,
     stop: f64,
     start: f64,
@@ -51,9 +53,10 @@ pub(super) fn run(balancer: &Path, (sessions, said): (u32, &str)) -> Result<Figu
     let mut daemon = Balancer::start(&lab, balancer, &shop.to_toml(&lab))?;
     let login = Connection::open(lab.client(), lab.service())?.request(&Request::get("/login"))?;
     let id = login.set_cookie("JSESSIONID").context("a login sets a cookie")?;
-    flip(&daemon, "002")?;
-    let forced_flip_of_few = flip(&daemon, "001")?;
-    fill(&lab, sessions).context("fill the table")?;
+    let forced_flip_of_few = flips(&daemon)?;
+    let mut table = table_of(&lab)?;
+    fill(&mut table, sessions).context("fill the table")?;
+    let before = some_buckets(&table)?;
 
     let cookies = Cookies::One(Some(format!("JSESSIONID={id}")));
     let wrk = Wrk {
@@ -67,7 +70,8 @@ pub(super) fn run(balancer: &Path, (sessions, said): (u32, &str)) -> Result<Figu
     let time = Duration::from_secs(30);
     std::thread::scope(|scope| {
         let load = scope.spawn(|| wrk.run(&lab, time));
-        let forced_flip = flip(&daemon, "002")?;
+        let forced_flip = flips(&daemon)?;
+        let after = some_buckets(&table)?;
         let list = timed(|| daemon.cli(&["session", "ls", "shop", "--limit", "1"]).map(drop))?;
         let stop = timed(|| daemon.end(Signal::TERM, PATIENCE))?;
         let start = timed(|| daemon.begin_again())?;
@@ -77,13 +81,30 @@ pub(super) fn run(balancer: &Path, (sessions, said): (u32, &str)) -> Result<Figu
         daemon.detach()?;
         let sessions = said.to_owned();
         let (requests, errors) = (sample.requests, sample.errors);
-        Ok(Figure { sessions, forced_flip, forced_flip_of_few, stores: 1.0, list, stop, start, start_after_kill, requests, errors })
+        let (looked_at, written) = (before.len() as u64, before.iter().zip(&after).filter(|(one, other)| one != other).count() as u64);
+        Ok(Figure {
+            sessions,
+            forced_flip,
+            forced_flip_of_few,
+            written,
+            looked_at,
+            list,
+            stop,
+            start,
+            start_after_kill,
+            requests,
+            errors,
+        })
     })
 }
 
 pub(super) fn table(figure: &Figure) -> Table {
-    let Figure { sessions, forced_flip, forced_flip_of_few, list, stop, start, start_after_kill, requests, errors, .. } = figure;
-    let note = format!("Beside it, {requests} requests at 1000 a second, of which {errors} failed.");
+    let Figure { sessions, forced_flip, forced_flip_of_few, list, stop, start, start_after_kill, .. } = figure;
+    let Figure { requests, errors, written, looked_at, .. } = figure;
+    let note = format!(
+        "Medians of {FLIPS} flips, which moved everybody and wrote in {written} of {looked_at} buckets that were looked at. Beside all this, \
+         {requests} requests at 1000 a second, of which {errors} failed."
+    );
     let mut table = Table::new(format!("The daemon with {sessions} bound sessions"), &["what", "ms"]).note(note);
     let rows = [
         ("forced flip, the whole command, with one session", forced_flip_of_few),
@@ -105,15 +126,31 @@ fn timed(work: impl FnOnce() -> Result<()>) -> Result<f64> {
     Ok(start.elapsed().as_secs_f64() * 1e3)
 }
 
-fn flip(daemon: &Balancer<'_>, to: &str) -> Result<f64> {
-    timed(|| daemon.cli(&["flip", "shop", to, "--mode", "forced"]).map(drop))
+/// Flips to and fro; the median of their times. The last one is back to the first version.
+const FLIPS: usize = 6;
+
+fn flips(daemon: &Balancer<'_>) -> Result<f64> {
+    let flip = |to| timed(|| daemon.cli(&["flip", "shop", to, "--mode", "forced"]).map(drop));
+    let times = ["002", "001"].into_iter().cycle().take(FLIPS).map(flip).collect::<Result<Vec<_>>>()?;
+    Ok(median(times))
 }
 
-/// Fills the pinned table with sessions like the one that is there.
-fn fill(lab: &Lab, sessions: u32) -> Result<()> {
+type Sessions = Array<MapData, [u64; BUCKET_WORDS]>;
+
+/// The pinned table.
+fn table_of(lab: &Lab) -> Result<Sessions> {
     let path = pin_dir(Path::new("/sys/fs/bpf"), lab.name()).join("maps").join(map::SESSIONS);
     let data = MapData::from_pin(&path).with_context(|| format!("open {}", path.display()))?;
-    let mut table: Array<MapData, [u64; BUCKET_WORDS]> = Array::try_from(Map::Array(data))?;
+    Ok(Array::try_from(Map::Array(data))?)
+}
+
+/// Each hundredth bucket.
+fn some_buckets(table: &Sessions) -> Result<Vec<[u64; BUCKET_WORDS]>> {
+    (0..table.len()).step_by(100).map(|index| table.get(&index, 0).context("read SESSIONS")).collect()
+}
+
+/// Fills it with sessions like the one that is there.
+fn fill(table: &mut Sessions, sessions: u32) -> Result<()> {
     let known = |index| -> Result<Option<Binding>> {
         let bucket = table.get(&index, 0).context("read SESSIONS")?;
         let entries = bucket.chunks(BUCKET_WORDS / BUCKET_WAYS);
