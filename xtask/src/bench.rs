@@ -49,7 +49,10 @@ enum What {
 
 pub(crate) fn command(options: &Options) -> Result<()> {
     let compares = options.compare.is_some() || options.baseline.is_some();
-    ensure!(!compares || options.what == Some(What::Packet), "only packets are compared: `cargo xtask bench packet --compare`");
+    ensure!(
+        !compares || options.what == Some(What::Packet),
+        "only packets are compared: `cargo xtask bench packet --compare`"
+    );
     if options.what != Some(What::Report) {
         machine::need_root("a benchmark", "cargo xtask bench …")?;
         setup::ensure()?;

@@ -21,6 +21,8 @@ mod sim;
 mod test;
 mod workspace;
 
+#[path = "../../balancer-user/build/kernel.rs"]
+mod kernel;
 #[path = "../../balancer-user/build/toolchain.rs"]
 mod toolchain;
 #[cfg(test)]

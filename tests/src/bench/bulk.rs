@@ -27,8 +27,7 @@ struct Figure {
     cpu_microseconds_per_megabyte: f64,
 }
 
-const WAYS: [Way; 7] =
-    [Way::Direct, Way::Dnat, Way::HaProxy, Way::Nginx, Way::Tc, Way::DirectAsXdp, Way::Xdp];
+const WAYS: [Way; 7] = [Way::Direct, Way::Dnat, Way::HaProxy, Way::Nginx, Way::Tc, Way::DirectAsXdp, Way::Xdp];
 /// Downloads at a time.
 const AT_A_TIME: [usize; 2] = [1, 16];
 
@@ -52,7 +51,8 @@ pub fn run(options: &Options) -> Result<()> {
         for at_a_time in AT_A_TIME {
             let load = format!("{file}, {at_a_time} at a time");
             eprint!("\r\x1b[K{load}");
-            let of_load = in_turn(&load, &contenders, rounds, |contender| download(contender, file, bytes, at_a_time, time))?;
+            let of_load =
+                in_turn(&load, &contenders, rounds, |contender| download(contender, file, bytes, at_a_time, time))?;
             report.tables.push(table(&load, &of_load));
             report.targets.extend(targets(&load, &of_load));
             figures.extend(of_load);

@@ -141,8 +141,19 @@ fn figure(means: Means, flips: &[Flip], sights: &[Sight], sample: &Sample) -> Fi
 }
 
 fn table(figures: &[Figure]) -> Table {
-    let head =
-        ["", "flips", "command ms", "worst", "first on new ms", "worst", "last to old ms", "worst", "unseen", "requests", "errors"];
+    let head = [
+        "",
+        "flips",
+        "command ms",
+        "worst",
+        "first on new ms",
+        "worst",
+        "last to old ms",
+        "worst",
+        "unseen",
+        "requests",
+        "errors",
+    ];
     let note = "Milliseconds from the command's start. First on new: the answer to the first new session on the new version; last to \
                 old: when the last new session that still went to the old one asked. Unseen: not before the next flip. A reload is a \
                 signal, which is done at once; what it asks for is not.";

@@ -85,10 +85,13 @@ pub fn run(options: &Options) -> Result<()> {
                 let index = (turn + round) % contenders.len();
                 let contender = &contenders[index];
                 let stretch = stretch(contender, &sessions[index], weather, time);
-                stretches[index].push(stretch.with_context(|| format!("{}: {}", weather.name(), contender.way.name()))?);
+                stretches[index]
+                    .push(stretch.with_context(|| format!("{}: {}", weather.name(), contender.way.name()))?);
             }
         }
-        figures.extend(contenders.iter().zip(&stretches).map(|(contender, stretches)| figure(weather, contender.way, stretches)));
+        figures.extend(
+            contenders.iter().zip(&stretches).map(|(contender, stretches)| figure(weather, contender.way, stretches)),
+        );
     }
     eprint!("\r\x1b[K");
     for weather in Weather::ALL {

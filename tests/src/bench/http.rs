@@ -61,7 +61,8 @@ pub fn run(options: &Options) -> Result<()> {
     let time = Time { time: Duration::from_secs(options.extent.choose(1, 2)), rounds: options.extent.choose(5, 3) };
     let mut figures = compare(options, time, &mut report)?;
     figures.extend(mixed::run(&options.balancer()?, time, &mut report)?);
-    let failed: u64 = figures.iter().filter(|figure| figure.contender.starts_with("balancer")).map(|figure| figure.errors).sum();
+    let failed: u64 =
+        figures.iter().filter(|figure| figure.contender.starts_with("balancer")).map(|figure| figure.errors).sum();
     report.finish("http", &figures)?;
     ensure!(failed == 0, "{failed} requests to the balancer failed");
     Ok(())
@@ -80,7 +81,10 @@ fn compare(options: &Options, time: Time, report: &mut Report) -> Result<Vec<Fig
     let versions = [("wrk", "-v"), ("nginx", "-v"), ("haproxy", "-v"), ("nft", "-v")];
     report.ran.push(servers::versions(&labs[0], &versions)?);
     let Time { time: stretch, rounds } = time;
-    report.ran.push(format!("{rounds} rounds of {} s for each; {BACKENDS} backends, nginx with one worker each", stretch.as_secs()));
+    report.ran.push(format!(
+        "{rounds} rounds of {} s for each; {BACKENDS} backends, nginx with one worker each",
+        stretch.as_secs()
+    ));
     let everybody: Vec<(&Contender<'_>, &Pools)> = contenders.iter().zip(&pools).collect();
 
     let mut figures = Vec::new();
@@ -146,7 +150,19 @@ fn quotient(figures: &[Figure], value: fn(&Figure) -> f64, one: Way, other: Way)
 }
 
 fn table(title: &str, figures: &[Figure]) -> Table {
-    let head = ["", "requests/s", "× direct", "× HAProxy", "CPU µs", "own CPU µs", "p50 µs", "p99 µs", "p99.9 µs", "errors", "others' CPUs"];
+    let head = [
+        "",
+        "requests/s",
+        "× direct",
+        "× HAProxy",
+        "CPU µs",
+        "own CPU µs",
+        "p50 µs",
+        "p99 µs",
+        "p99.9 µs",
+        "errors",
+        "others' CPUs",
+    ];
     let mut table = Table::new(title, &head);
     let rate = |way| of(figures, way).map_or(f64::NAN, |figure| figure.requests_per_second);
     let cpu = of(figures, Way::Direct).map_or(f64::NAN, |figure| figure.cpu_microseconds);
@@ -161,7 +177,10 @@ fn table(title: &str, figures: &[Figure]) -> Table {
             figure.p99_microseconds,
             figure.p999_microseconds,
         ];
-        table.row(&figure.contender, numbers.map(number).into_iter().chain([figure.errors.to_string(), number(figure.others)]));
+        table.row(
+            &figure.contender,
+            numbers.map(number).into_iter().chain([figure.errors.to_string(), number(figure.others)]),
+        );
     }
     table
 }
@@ -198,12 +217,8 @@ mod tests {
     use super::*;
 
     fn figures() -> Vec<Figure> {
-        let sample = |requests, busy| Sample {
-            requests,
-            seconds: 1.0,
-            busy: Duration::from_micros(busy),
-            ..Sample::default()
-        };
+        let sample =
+            |requests, busy| Sample { requests, seconds: 1.0, busy: Duration::from_micros(busy), ..Sample::default() };
         [(Way::Direct, 1000, 20_000), (Way::HaProxy, 500, 50_000), (Way::Tc, 1100, 27_500)]
             .map(|(way, requests, busy)| figure("load", way.name(), &[sample(requests, busy)]))
             .to_vec()

@@ -22,10 +22,10 @@ use anyhow::{Context, Result};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use serde::{Deserialize, Serialize};
 
+use super::Extent;
 use super::report::Report;
 use super::statistics::{highest, lowest, median};
 use super::table::{Table, number};
-use super::Extent;
 use crate::lab::Lab;
 use crate::progrun::{Program, Room, Setting, World};
 

@@ -6,15 +6,15 @@ mod filling;
 mod learning;
 mod lookup;
 
-
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::report::{Report, Target};
 use super::Options;
+use super::report::{Report, Target};
 
 /// Tables: bound sessions, and how that is said.
-const SIZES: [(u32, &str); 5] = [(1_000, "1k"), (10_000, "10k"), (100_000, "100k"), (1_000_000, "1M"), (10_000_000, "10M")];
+const SIZES: [(u32, &str); 5] =
+    [(1_000, "1k"), (10_000, "10k"), (100_000, "100k"), (1_000_000, "1M"), (10_000_000, "10M")];
 
 /// All figures.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -91,7 +91,8 @@ mod tests {
 
     #[test]
     fn a_terminal_gets_columns() {
-        let lines = ["Speeds", "", "who     requests/s", "------  ----------", "direct        1234", "TC               -"];
+        let lines =
+            ["Speeds", "", "who     requests/s", "------  ----------", "direct        1234", "TC               -"];
         assert_eq!(table().text(), [&lines[..], &["In a hurry."]].concat().join("\n"));
     }
 

@@ -89,9 +89,7 @@ impl Wrk {
         let output = lab.client().output("wrk", &arguments)?;
         let after = Busy::now()?;
         let (busy, others) = (after.own_since(before), after.others_since(before));
-        let Some(text) = output.lines().find_map(|line| line.strip_prefix(MARK)) else {
-            bail!("wrk said:\n{output}")
-        };
+        let Some(text) = output.lines().find_map(|line| line.strip_prefix(MARK)) else { bail!("wrk said:\n{output}") };
         let summary: Summary = serde_json::from_str(text).with_context(|| format!("read wrk's summary: {text}"))?;
         let Summary { requests, microseconds, errors, p50, p99, p999 } = summary;
         Ok(Sample { requests, seconds: microseconds / 1e6, errors, p50, p99, p999, busy, others })
@@ -103,7 +101,9 @@ impl Wrk {
             let cookies = match cookies {
                 Cookies::One(None) => String::new(),
                 Cookies::One(Some(cookie)) => format!("cookie = {cookie:?}"),
-                Cookies::Each(all) => format!("cookies = {{ {} }}", all.iter().map(|one| format!("{one:?}, ")).collect::<String>()),
+                Cookies::Each(all) => {
+                    format!("cookies = {{ {} }}", all.iter().map(|one| format!("{one:?}, ")).collect::<String>())
+                }
                 Cookies::MadeUp => "made_up = true".to_owned(),
             };
             let _ = writeln!(targets, "  {{ host = \"{}\", port = \"{}\", {cookies} }},", to.ip(), to.port());

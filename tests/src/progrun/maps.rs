@@ -6,8 +6,8 @@ use std::mem::size_of;
 use anyhow::{Context, Result};
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use balancer_ebpf::layout::{
-    Backend, Binding, Bucket, FlowKey, FlowSlot, Globals, LegSlot, Listener, ListenerKey, MAX_VERSIONS, Policy, ServiceWord,
-    Times, Traffic, map, owned_by,
+    Backend, Binding, Bucket, FlowKey, FlowSlot, Globals, LegSlot, Listener, ListenerKey, MAX_VERSIONS, Policy,
+    ServiceWord, Times, Traffic, map, owned_by,
 };
 use balancer_user::kernel::values::{from_bytes, to_bytes};
 

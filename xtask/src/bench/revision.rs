@@ -1,7 +1,6 @@
-//! The kernel programs of another revision, built by that revision's own build script in a folder of its own.
+//! The kernel programs of another revision, built as the present ones are, in a folder of their own.
 //!
-//! `cargo check` is enough for that: it runs build scripts, and compiles nothing of the daemon. What has been built is kept by the
-//! revision's hash, and the compiler's own results for the next one.
+//! What has been built is kept by the revision's hash, and the compiler's own results for the next one.
 
 use std::{
     fs,
@@ -11,31 +10,30 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{machine, workspace};
-
-/// The package whose build script builds them, and what it calls them.
-const PACKAGE: &str = "balancer-user";
-const OBJECT: &str = "balancer-ebpf";
+use crate::{kernel, progress, setup, toolchain, workspace};
 
 /// The object's file.
 pub(crate) fn programs(revision: &str) -> Result<PathBuf> {
     let hash = hash(revision)?;
     let folder = workspace::target()?.join("bench/revisions");
     let object = folder.join(&hash);
-    if !object.exists() {
-        machine::say(&format!("xtask: building the kernel programs of {revision} ({hash:.12})"));
-        let tree = folder.join("tree");
-        unpack(&hash, &tree)?;
-        let built = build(&tree, &folder.join("target"))
-            .with_context(|| format!("build the kernel programs of {revision}"))?;
-        fs::copy(&built, &object).with_context(|| format!("copy {}", built.display()))?;
+    if object.exists() {
+        return Ok(object);
     }
+    let tree = folder.join("tree");
+    unpack(&hash, &tree)?;
+    let (toolchain, linker) = toolchain::find(setup::minimum()?)?;
+    let target = kernel::Target { arch: std::env::consts::ARCH, is_big_endian: cfg!(target_endian = "big") };
+    let (mut cargo, built) = kernel::build(&toolchain, &linker, &target, &folder.join("target"))?;
+    progress::run(&format!("build the kernel programs of {revision} ({hash:.12})"), cargo.current_dir(&tree))?;
+    fs::copy(&built, &object).with_context(|| format!("copy {}", built.display()))?;
     Ok(object)
 }
 
 fn hash(revision: &str) -> Result<String> {
     let commit = format!("{revision}^{{commit}}");
-    let output = Command::new("git").args(["rev-parse", "--verify", "--quiet", &commit]).output().context("start git")?;
+    let output =
+        Command::new("git").args(["rev-parse", "--verify", "--quiet", &commit]).output().context("start git")?;
     ensure!(output.status.success(), "git knows no revision {revision}: a shallow clone has none but its last");
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
@@ -50,39 +48,13 @@ fn unpack(hash: &str, tree: &Path) -> Result<()> {
         Command::new("git").args(["archive", hash]).stdout(Stdio::piped()).spawn().context("start git archive")?;
     let files = archive.stdout.take().context("git archive has an output")?;
     workspace::run(Command::new("tar").args(["-x", "-m", "-C"]).arg(tree).stdin(files))?;
-    ensure!(archive.wait()?.success(), "git archive failed");
+    ensure!(archive.wait().context("wait for git archive")?.success(), "git archive failed");
     Ok(())
-}
-
-fn build(tree: &Path, target: &Path) -> Result<PathBuf> {
-    let mut check = workspace::cargo(["check", "--package", PACKAGE, "--message-format", "json-render-diagnostics"]);
-    let output = check.current_dir(tree).env("CARGO_TARGET_DIR", target).stderr(Stdio::inherit()).output();
-    let output = output.context("start cargo check")?;
-    ensure!(output.status.success(), "cargo check failed: {}", output.status);
-    let folder = out_folder(&String::from_utf8_lossy(&output.stdout)).context("no build script ran")?;
-    Ok(folder.join(OBJECT))
-}
-
-/// Where the package's build script writes, as cargo's messages have it.
-fn out_folder(messages: &str) -> Option<PathBuf> {
-    let messages = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let mut scripts = messages.filter(|message| message["reason"] == "build-script-executed");
-    let ours = |message: &serde_json::Value| message["package_id"].as_str().is_some_and(|id| id.contains(PACKAGE));
-    scripts.find(ours).and_then(|message| message["out_dir"].as_str().map(PathBuf::from))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_build_scripts_folder_is_in_cargos_messages() {
-        let messages = r#"{"reason":"compiler-artifact","package_id":"path+file:///x/balancer-user#0.1.0"}
-{"reason":"build-script-executed","package_id":"registry+x#libc@0.2.0","out_dir":"/libc"}
-{"reason":"build-script-executed","package_id":"path+file:///x/balancer-user#0.1.0","out_dir":"/ours"}"#;
-        assert_eq!(out_folder(messages), Some(PathBuf::from("/ours")));
-        assert_eq!(out_folder("Compiling"), None);
-    }
 
     #[test]
     fn a_revision_that_is_not_there_is_named() {

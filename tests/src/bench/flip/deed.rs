@@ -92,7 +92,9 @@ impl<'a> Director<'a> {
     /// Has new sessions go to a backend, and returns when whoever flips believes that they do.
     pub(super) fn flip(&mut self, to: usize) -> Result<()> {
         match (&mut self.front, self.means) {
-            (Front::Balancer(balancer), Means::Cli | Means::CliXdp) => balancer.cli(&["flip", "shop", label(to)]).map(drop),
+            (Front::Balancer(balancer), Means::Cli | Means::CliXdp) => {
+                balancer.cli(&["flip", "shop", label(to)]).map(drop)
+            }
             (Front::Balancer(_), _) => post(self.lab, label(to)),
             (Front::Program(_), Means::HaProxyApi) => {
                 let weight = |index: usize| format!("set server shop/b{index} weight {}", i32::from(index == to));

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use super::super::Extent;
 use super::super::contender::Contender;
 use super::super::wrk::{Cookies, Sample, Target, Wrk};
-use super::super::Extent;
 use super::short;
 
 /// How clients use connections.

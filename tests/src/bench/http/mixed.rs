@@ -61,7 +61,8 @@ pub(super) fn run(balancer: &Path, Time { time, rounds }: Time, report: &mut Rep
     let mut table = Table::new(&title, &["", "requests/s apart", "mixed", "mixed × apart", "p99 µs apart", "mixed"]);
     let mut figures = Vec::new();
     for (Versions { name, .. }, [apart, mixed]) in directors.iter().zip(&samples) {
-        let [apart, mixed] = [("apart", apart), ("mixed", mixed)].map(|(how, samples)| figure(&format!("{title}, {how}"), name, samples));
+        let [apart, mixed] = [("apart", apart), ("mixed", mixed)]
+            .map(|(how, samples)| figure(&format!("{title}, {how}"), name, samples));
         let share = mixed.requests_per_second / apart.requests_per_second;
         let [rates, tails] = [|figure: &Figure| figure.requests_per_second, |figure: &Figure| figure.p99_microseconds]
             .map(|value| [value(&apart), value(&mixed)]);
@@ -99,7 +100,8 @@ impl<'a> Versions<'a> {
             match &self.front {
                 Front::Balancer(balancer) => drop(balancer.cli(&["flip", "shop", version])?),
                 Front::HaProxy { .. } => {
-                    let weights = (1..=VERSIONS.len()).map(|other| format!("set server shop/b{other} weight {}", i32::from(other == index)));
+                    let weights = (1..=VERSIONS.len())
+                        .map(|other| format!("set server shop/b{other} weight {}", i32::from(other == index)));
                     weights.into_iter().try_for_each(|command| haproxy::tell(self.lab, &command))?;
                 }
             }

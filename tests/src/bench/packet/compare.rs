@@ -85,7 +85,8 @@ fn scaled(was: &Measured, yardstick: f64) -> Vec<Figure> {
 impl Former {
     fn table(&self, now: &[Figure], was: &[Figure]) -> Table {
         let name = &self.name;
-        let mut table = Table::new(format!("ns per packet, now and in {name}"), &["packet", "program", "now", "was", "×"]);
+        let mut table =
+            Table::new(format!("ns per packet, now and in {name}"), &["packet", "program", "now", "was", "×"]);
         for (now, was) in pairs(now, was) {
             let numbers = [now.net, was.net, now.net / was.net].map(number);
             table.row(&now.case, [now.program.clone()].into_iter().chain(numbers));
@@ -105,7 +106,10 @@ impl Former {
         }
         let line = |(now, was): &(&Figure, &Figure)| {
             let more = (now.net / was.net - 1.0) * 100.0;
-            format!("{} in {}: {:.0} ns, {more:.0} % more than the {:.0} ns in {}", now.case, now.program, now.net, was.net, self.name)
+            format!(
+                "{} in {}: {:.0} ns, {more:.0} % more than the {:.0} ns in {}",
+                now.case, now.program, now.net, was.net, self.name
+            )
         };
         bail!("slower by more than a fifth:\n  {}", slower.iter().map(line).collect::<Vec<_>>().join("\n  "))
     }
@@ -118,9 +122,7 @@ impl Former {
 
 /// Figures of the same packet in the same program.
 fn pairs<'f>(now: &'f [Figure], was: &'f [Figure]) -> impl Iterator<Item = (&'f Figure, &'f Figure)> {
-    now.iter().filter_map(|now| {
-        Some((now, was.iter().find(|was| was.case == now.case && was.program == now.program)?))
-    })
+    now.iter().filter_map(|now| Some((now, was.iter().find(|was| was.case == now.case && was.program == now.program)?)))
 }
 
 /// What was to be reached: the better of the two programs counts, since each is a complete data path, and which one an interface gets
@@ -129,7 +131,8 @@ pub(super) fn targets(measured: &Measured) -> Vec<Target> {
     let mut rows: Vec<(u32, &str, f64)> = Vec::new();
     for figure in measured.figures.iter().filter(|figure| figure.program == Program::Tc.name()) {
         let Some(target) = conversation::target(&figure.case) else { continue };
-        let best = Program::ALL.map(|program| measured.net(&figure.case, program)).into_iter().fold(f64::INFINITY, f64::min);
+        let best =
+            Program::ALL.map(|program| measured.net(&figure.case, program)).into_iter().fold(f64::INFINITY, f64::min);
         rows.push((target, &figure.case, best));
     }
     rows.into_iter().map(|(target, case, best)| Target::at_most(case, target.into(), " ns", best)).collect()

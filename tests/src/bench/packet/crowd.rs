@@ -68,7 +68,9 @@ pub(super) fn measure(
             let packets = Packets { talk, at: at(talk), from_client: *verdict == Verdict::ToBackend, payload };
             for program in Program::ALL {
                 let mut means = Vec::new();
-                crowd.check(&mut programs, &packets, program, *verdict).with_context(|| format!("`{name}` of {said} flows"))?;
+                crowd
+                    .check(&mut programs, &packets, program, *verdict)
+                    .with_context(|| format!("`{name}` of {said} flows"))?;
                 for round in 0..rounds {
                     means.push(crowd.round(clock, &mut programs, &packets, program, (round, samples))?);
                 }

@@ -72,7 +72,8 @@ pub(super) fn rounds(
     samples: usize,
     wanted: &dyn Fn(&str, Program) -> bool,
 ) -> Result<Vec<Vec<Figure>>> {
-    let names: Vec<String> = subjects.first().context("nobody is measured")?.cases.iter().map(|case| case.name.clone()).collect();
+    let names: Vec<String> =
+        subjects.first().context("nobody is measured")?.cases.iter().map(|case| case.name.clone()).collect();
     let works: Vec<(usize, Program)> = (0..names.len())
         .flat_map(|index| Program::ALL.map(|program| (index, program)))
         .filter(|(index, program)| wanted(&names[*index], *program))

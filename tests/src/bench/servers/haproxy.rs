@@ -49,7 +49,9 @@ fn begin(lab: &Lab, command: &mut std::process::Command) -> Result<Process> {
 
 fn text(lab: &Lab, more: impl Fn(usize) -> &'static str) -> String {
     let servers: Vec<String> = (1..=lab.backends().len())
-        .map(|index| format!("    server b{index} {} cookie b{index} check inter 1s{}", lab.application(index), more(index)))
+        .map(|index| {
+            format!("    server b{index} {} cookie b{index} check inter 1s{}", lab.application(index), more(index))
+        })
         .collect();
     let threads = std::thread::available_parallelism().map_or(1, usize::from).to_string();
     let socket = lab.dir().join("haproxy.sock");

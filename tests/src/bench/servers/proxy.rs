@@ -26,7 +26,11 @@ pub(in crate::bench) fn choose(lab: &Lab, active: &[usize]) -> Result<std::path:
 fn text(lab: &Lab, active: &[usize]) -> String {
     let (mut upstreams, mut known, mut shares) = (String::new(), String::new(), String::new());
     for index in 1..=lab.backends().len() {
-        let _ = writeln!(upstreams, "    upstream b{index} {{ server {}; keepalive 512; keepalive_requests 1000000000; }}", lab.application(index));
+        let _ = writeln!(
+            upstreams,
+            "    upstream b{index} {{ server {}; keepalive 512; keepalive_requests 1000000000; }}",
+            lab.application(index)
+        );
         let _ = writeln!(known, "        b{index} b{index};");
     }
     if let Some((last, others)) = active.split_last() {

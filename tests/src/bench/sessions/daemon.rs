@@ -81,7 +81,8 @@ pub(super) fn run(balancer: &Path, (sessions, said): (u32, &str)) -> Result<Figu
         daemon.detach()?;
         let sessions = said.to_owned();
         let (requests, errors) = (sample.requests, sample.errors);
-        let (looked_at, written) = (before.len() as u64, before.iter().zip(&after).filter(|(one, other)| one != other).count() as u64);
+        let (looked_at, written) =
+            (before.len() as u64, before.iter().zip(&after).filter(|(one, other)| one != other).count() as u64);
         Ok(Figure {
             sessions,
             forced_flip,

@@ -23,7 +23,8 @@ impl Filling {
     /// Puts a session into the emptier one of its buckets; whether there was room.
     pub(super) fn bind(&mut self, hash: &SessionHash, binding: Binding, now: u32) -> bool {
         let mask = self.buckets.len() as u64 - 1;
-        let [first, second] = [hash.bucket as u32, (hash.bucket >> 32) as u32].map(|half| (u64::from(half) & mask) as usize);
+        let [first, second] =
+            [hash.bucket as u32, (hash.bucket >> 32) as u32].map(|half| (u64::from(half) & mask) as usize);
         let bucket = if self.used[second] < self.used[first] { second } else { first };
         let used = usize::from(self.used[bucket]);
         if used >= BUCKET_WAYS {

@@ -49,7 +49,10 @@ pub(super) fn run(balancer: &Path, extent: Extent, report: &mut Report) -> Resul
         .note("Each response issues an id. The balancer binds it before the response leaves; HAProxy adds a cookie of its own and remembers nothing.");
     let direct = figures.first().map_or(f64::NAN, |figure| figure.logins_per_second);
     for Figure { contender, logins_per_second, errors } in &figures {
-        table.row(contender, [*logins_per_second, logins_per_second / direct].map(number).into_iter().chain([errors.to_string()]));
+        table.row(
+            contender,
+            [*logins_per_second, logins_per_second / direct].map(number).into_iter().chain([errors.to_string()]),
+        );
     }
     report.tables.push(table);
     contenders.into_iter().try_for_each(Contender::finish)?;

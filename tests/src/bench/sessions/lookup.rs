@@ -91,7 +91,8 @@ pub(super) fn run(extent: Extent, sizes: &[(u32, &str)]) -> Result<Vec<Figure>> 
             let less = |one: &[f64], other: &[f64]| median(one.iter().zip(other).map(|(one, other)| one - other));
             Figure {
                 sessions: (*said).to_owned(),
-                bytes: f64::from(subject.buckets) * size_of::<balancer_ebpf::layout::Bucket>() as f64 / f64::from(subject.sessions),
+                bytes: f64::from(subject.buckets) * size_of::<balancer_ebpf::layout::Bucket>() as f64
+                    / f64::from(subject.sessions),
                 lookup: less(known, bare),
                 miss: less(unknown, bare),
                 birth: less(issuing, plain),
