@@ -18,6 +18,7 @@ mod report;
 mod servers;
 mod statistics;
 mod table;
+mod turns;
 mod wrk;
 
 pub use machine::Machine;

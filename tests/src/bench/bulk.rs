@@ -14,7 +14,7 @@ use super::report::{Report, Target};
 use super::servers::application::LARGE;
 use super::statistics::median;
 use super::table::{Table, number};
-use super::{Options, servers};
+use super::{Options, servers, turns};
 use crate::client::Connection;
 
 /// The medians of one contender with one kind of download.
@@ -23,6 +23,8 @@ struct Figure {
     load: String,
     contender: String,
     megabytes_per_second: f64,
+    /// The same of each round.
+    rates: Vec<f64>,
     /// Of the whole machine.
     cpu_microseconds_per_megabyte: f64,
 }
@@ -50,37 +52,30 @@ pub fn run(options: &Options) -> Result<()> {
     for (file, bytes) in LARGE {
         for at_a_time in AT_A_TIME {
             let load = format!("{file}, {at_a_time} at a time");
-            eprint!("\r\x1b[K{load}");
             let of_load =
-                in_turn(&load, &contenders, rounds, |contender| download(contender, file, bytes, at_a_time, time))?;
+                measure(&load, &contenders, rounds, |contender| download(contender, file, bytes, at_a_time, time))?;
             report.tables.push(table(&load, &of_load));
             report.targets.extend(targets(&load, &of_load));
             figures.extend(of_load);
         }
     }
-    eprint!("\r\x1b[K");
     contenders.into_iter().try_for_each(Contender::finish)?;
     report.finish("bulk", &figures)
 }
 
-fn in_turn(
+fn measure(
     load: &str,
     contenders: &[Contender<'_>],
     rounds: usize,
     work: impl Fn(&Contender<'_>) -> Result<Sample>,
 ) -> Result<Vec<Figure>> {
-    let mut samples: Vec<Vec<Sample>> = contenders.iter().map(|_| Vec::new()).collect();
-    for round in 0..rounds {
-        for turn in 0..contenders.len() {
-            let index = (turn + round) % contenders.len();
-            let contender = &contenders[index];
-            samples[index].push(work(contender).with_context(|| format!("{load}: {}", contender.way.name()))?);
-        }
-    }
+    let samples =
+        turns::in_turn(load, contenders, rounds, |contender| contender.way.name(), |_, contender| work(contender))?;
     let figure = |(contender, samples): (&Contender<'_>, &Vec<Sample>)| Figure {
         load: load.to_owned(),
         contender: contender.way.name().to_owned(),
         megabytes_per_second: median(samples.iter().map(|sample| sample.rate / 1e6)),
+        rates: samples.iter().map(|sample| sample.rate / 1e6).collect(),
         cpu_microseconds_per_megabyte: median(samples.iter().map(|sample| sample.cost * 1e6 * 1e6)),
     };
     Ok(contenders.iter().zip(&samples).map(figure).collect())
@@ -133,18 +128,21 @@ fn get(connection: &Connection, to: SocketAddr, file: &str, bytes: u64) -> Resul
     Ok(())
 }
 
-fn rate(figures: &[Figure], way: Way) -> f64 {
-    let found = figures.iter().find(|figure| figure.contender == way.name());
-    found.map_or(f64::NAN, |figure| figure.megabytes_per_second)
+/// How much faster one is than the other: the median of the rounds' own quotients.
+fn faster(figures: &[Figure], one: &str, other: Way) -> f64 {
+    let rates = |name: &str| {
+        let found = figures.iter().find(|figure| figure.contender == name);
+        found.map_or(&[][..], |figure| &figure.rates)
+    };
+    median(rates(one).iter().zip(rates(other.name())).map(|(one, other)| one / other))
 }
 
 fn table(load: &str, figures: &[Figure]) -> Table {
     let head = ["", "MB/s", "× direct", "× direct, offloads as for XDP", "CPU µs/MB"];
     let mut table = Table::new(load, &head);
     for figure in figures {
-        let own = figure.megabytes_per_second;
-        let beside = [Way::Direct, Way::DirectAsXdp].map(|way| own / rate(figures, way));
-        let numbers = [own, beside[0], beside[1], figure.cpu_microseconds_per_megabyte];
+        let beside = [Way::Direct, Way::DirectAsXdp].map(|way| faster(figures, &figure.contender, way));
+        let numbers = [figure.megabytes_per_second, beside[0], beside[1], figure.cpu_microseconds_per_megabyte];
         table.row(&figure.contender, numbers.map(number));
     }
     table
@@ -154,7 +152,7 @@ fn targets(load: &str, figures: &[Figure]) -> Vec<Target> {
     let pairs = [(Way::Tc, Way::Direct), (Way::Xdp, Way::DirectAsXdp)];
     let target = |(way, other): (Way, Way)| {
         let what = format!("{load}: {} beside {}", way.name(), other.name());
-        Target::at_least(what, 0.95, " ×", rate(figures, way) / rate(figures, other))
+        Target::at_least(what, 0.95, " ×", faster(figures, way.name(), other))
     };
     pairs.map(target).into()
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use serde::{Deserialize, Serialize};
 
 use super::contender::{Contender, Way};
@@ -10,7 +10,7 @@ use super::report::Report;
 use super::statistics::median;
 use super::table::{Table, number};
 use super::wrk::{Cookies, Sample, Target as Aim, Wrk};
-use super::{Options, servers};
+use super::{Options, servers, turns};
 use crate::flood::{Flood, Kind, SOURCES};
 
 /// What honest clients get meanwhile.
@@ -78,22 +78,14 @@ pub fn run(options: &Options) -> Result<()> {
     let sessions = contenders.iter().map(|contender| contender.sessions(1)).collect::<Result<Vec<_>>>()?;
     let mut figures = Vec::new();
     for weather in Weather::ALL {
-        let mut stretches: Vec<Vec<Stretch>> = contenders.iter().map(|_| Vec::new()).collect();
-        for round in 0..rounds {
-            eprint!("\r\x1b[K{}: round {} of {rounds}", weather.name(), round + 1);
-            for turn in 0..contenders.len() {
-                let index = (turn + round) % contenders.len();
-                let contender = &contenders[index];
-                let stretch = stretch(contender, &sessions[index], weather, time);
-                stretches[index]
-                    .push(stretch.with_context(|| format!("{}: {}", weather.name(), contender.way.name()))?);
-            }
-        }
+        let name = |contender: &Contender<'_>| contender.way.name();
+        let stretches = turns::in_turn(weather.name(), &contenders, rounds, name, |index, contender| {
+            stretch(contender, &sessions[index], weather, time)
+        })?;
         figures.extend(
             contenders.iter().zip(&stretches).map(|(contender, stretches)| figure(weather, contender.way, stretches)),
         );
     }
-    eprint!("\r\x1b[K");
     for weather in Weather::ALL {
         report.tables.push(table(weather, &figures));
     }

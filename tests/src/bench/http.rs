@@ -1,8 +1,8 @@
 //! Requests per second, latencies and CPU per request, beside what people would use instead.
 //!
 //! wrk has a thread per backend, and each thread sessions that this backend issued; short connections have a client of their own,
-//! since wrk closes none that could be kept. The contenders take turns in every round; what is reported are medians of rounds, and ratios of
-//! these. CPU is that of the whole machine, clients and backends included, and what a contender took more than direct connections is
+//! since wrk closes none that could be kept. The contenders take turns in every round; what is reported are medians of rounds, and medians of the
+//! ratios within each. CPU is that of the whole machine, clients and backends included, and what a contender took more than direct connections is
 //! its own.
 
 mod loads;
@@ -20,7 +20,7 @@ use super::report::{Report, Target};
 use super::statistics::median;
 use super::table::{Table, number};
 use super::wrk::Sample;
-use super::{Options, servers};
+use super::{Options, servers, turns};
 
 use loads::{Load, Pools, Sessions, Use};
 
@@ -30,6 +30,8 @@ struct Figure {
     load: String,
     contender: String,
     requests_per_second: f64,
+    /// The same of each round.
+    rates: Vec<f64>,
     /// Of the whole machine, clients and backends included.
     cpu_microseconds: f64,
     p50_microseconds: f64,
@@ -107,17 +109,8 @@ fn in_turn(
     Time { time, rounds }: Time,
     work: impl Fn((&Contender<'_>, &Pools), Duration) -> Result<Sample>,
 ) -> Result<Vec<Figure>> {
-    let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); everybody.len()];
-    for round in 0..rounds {
-        eprint!("\r\x1b[K{load}: round {} of {rounds}", round + 1);
-        for turn in 0..everybody.len() {
-            // Whoever comes first in a round is another one each time.
-            let index = (turn + round) % everybody.len();
-            let name = everybody[index].0.way.name();
-            samples[index].push(work(everybody[index], time).with_context(|| format!("{load}: {name}"))?);
-        }
-    }
-    eprint!("\r\x1b[K");
+    let name = |(contender, _): &(&Contender<'_>, &Pools)| contender.way.name();
+    let samples = turns::in_turn(load, everybody, rounds, name, |_, everyone| work(*everyone, time))?;
     let names = everybody.iter().map(|(contender, _)| contender.way.name());
     Ok(names.zip(&samples).map(|(name, samples)| figure(load, name, samples)).collect())
 }
@@ -128,6 +121,7 @@ fn figure(load: &str, contender: &str, samples: &[Sample]) -> Figure {
         load: load.to_owned(),
         contender: contender.to_owned(),
         requests_per_second: of(Sample::rate),
+        rates: samples.iter().map(Sample::rate).collect(),
         cpu_microseconds: of(|sample| sample.busy.as_secs_f64() * 1e6 / sample.requests as f64),
         p50_microseconds: of(|sample| sample.p50),
         p99_microseconds: of(|sample| sample.p99),
@@ -141,6 +135,12 @@ fn figure(load: &str, contender: &str, samples: &[Sample]) -> Figure {
 /// One contender's figure.
 fn of(figures: &[Figure], way: Way) -> Option<&Figure> {
     figures.iter().find(|figure| figure.contender == way.name())
+}
+
+/// How much faster one is than the other: the median of the rounds' own quotients, since each round has its own weather.
+fn faster(figures: &[Figure], one: Way, other: Way) -> f64 {
+    let rates = |way| of(figures, way).map_or(&[][..], |figure| &figure.rates);
+    median(rates(one).iter().zip(rates(other)).map(|(one, other)| one / other))
 }
 
 /// A quotient of two contenders' values.
@@ -164,13 +164,14 @@ fn table(title: &str, figures: &[Figure]) -> Table {
         "others' CPUs",
     ];
     let mut table = Table::new(title, &head);
-    let rate = |way| of(figures, way).map_or(f64::NAN, |figure| figure.requests_per_second);
+    let ways = |name: &str| WAYS.into_iter().find(|way| way.name() == name);
+    let beside = |figure: &Figure, other| ways(&figure.contender).map_or(f64::NAN, |way| faster(figures, way, other));
     let cpu = of(figures, Way::Direct).map_or(f64::NAN, |figure| figure.cpu_microseconds);
     for figure in figures {
         let numbers = [
             figure.requests_per_second,
-            figure.requests_per_second / rate(Way::Direct),
-            figure.requests_per_second / rate(Way::HaProxy),
+            beside(figure, Way::Direct),
+            beside(figure, Way::HaProxy),
             figure.cpu_microseconds,
             figure.cpu_microseconds - cpu,
             figure.p50_microseconds,
@@ -188,7 +189,7 @@ fn table(title: &str, figures: &[Figure]) -> Table {
 impl Load {
     /// What was to be reached under this load.
     fn targets(&self, figures: &[Figure]) -> Vec<Target> {
-        let rate = |one, other| quotient(figures, |figure| figure.requests_per_second, one, other);
+        let rate = |one, other| faster(figures, one, other);
         let cpu = |way| of(figures, way).map_or(f64::NAN, |figure| figure.cpu_microseconds);
         let own = |way| cpu(way) - cpu(Way::Direct);
         let name = self.name();

@@ -44,7 +44,11 @@ impl Machine {
 impl std::fmt::Display for Machine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { kernel, processor, cpus, others, .. } = self;
-        write!(f, "Linux {kernel}, {cpus} CPUs ({processor}), of which other work took {others:.1}")
+        write!(f, "Linux {kernel}, {cpus} CPUs ({processor})")?;
+        match *others {
+            others if others < 0.05 => Ok(()),
+            others => write!(f, ", of which other work took {others:.1}"),
+        }
     }
 }
 

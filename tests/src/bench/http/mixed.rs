@@ -9,7 +9,9 @@ use anyhow::{Context, Result, ensure};
 use super::super::contender::{FLOWS, SOURCES};
 use super::super::report::{Report, Target};
 use super::super::servers::{application, haproxy};
+use super::super::statistics::median;
 use super::super::table::{Table, number};
+use super::super::turns;
 use super::super::wrk::{Cookies, Sample, Target as Aim, Wrk};
 use super::{Figure, Time, figure};
 use crate::balancer::Balancer;
@@ -48,22 +50,16 @@ pub(super) fn run(balancer: &Path, Time { time, rounds }: Time, report: &mut Rep
         Versions::start("balancer, TC", &labs[1], Some(balancer))?,
         Versions::start("balancer, XDP", &labs[2], Some(balancer))?,
     ];
-    let mut samples = vec![[Vec::new(), Vec::new()]; directors.len()];
-    for round in 0..rounds {
-        for turn in 0..directors.len() {
-            let index = (turn + round) % directors.len();
-            let [apart, mixed] = &mut samples[index];
-            apart.push(directors[index].load(false, time)?);
-            mixed.push(directors[index].load(true, time)?);
-        }
-    }
     let title = format!("{SESSIONS} sessions of {} versions over {CONNECTIONS} connections", VERSIONS.len());
+    let both = |_, versions: &Versions<'_>| Ok((versions.load(false, time)?, versions.load(true, time)?));
+    let samples = turns::in_turn(&title, &directors, rounds, |versions| versions.name, both)?;
     let mut table = Table::new(&title, &["", "requests/s apart", "mixed", "mixed × apart", "p99 µs apart", "mixed"]);
     let mut figures = Vec::new();
-    for (Versions { name, .. }, [apart, mixed]) in directors.iter().zip(&samples) {
+    for (Versions { name, .. }, samples) in directors.iter().zip(samples) {
+        let (apart, mixed): (Vec<Sample>, Vec<Sample>) = samples.into_iter().unzip();
         let [apart, mixed] = [("apart", apart), ("mixed", mixed)]
-            .map(|(how, samples)| figure(&format!("{title}, {how}"), name, samples));
-        let share = mixed.requests_per_second / apart.requests_per_second;
+            .map(|(how, samples)| figure(&format!("{title}, {how}"), name, &samples));
+        let share = median(mixed.rates.iter().zip(&apart.rates).map(|(mixed, apart)| mixed / apart));
         let [rates, tails] = [|figure: &Figure| figure.requests_per_second, |figure: &Figure| figure.p99_microseconds]
             .map(|value| [value(&apart), value(&mixed)]);
         table.row(*name, [rates[0], rates[1], share, tails[0], tails[1]].map(number));

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::super::contender::{Contender, Way};
@@ -11,7 +11,7 @@ use super::super::report::Report;
 use super::super::statistics::median;
 use super::super::table::{Table, number};
 use super::super::wrk::{Cookies, Sample, Target, Wrk};
-use super::super::{Extent, servers};
+use super::super::{Extent, servers, turns};
 
 /// Logins through one contender.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,15 +30,13 @@ pub(super) fn run(balancer: &Path, extent: Extent, report: &mut Report) -> Resul
     let contenders = Contender::all(&WAYS, &labs, balancer)?;
     report.ran.push(servers::versions(&labs[0], &[("wrk", "-v"), ("nginx", "-v"), ("haproxy", "-v")])?);
     let (rounds, time) = (extent.choose(3, 5), Duration::from_secs(extent.choose(1, 2)));
-    let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); WAYS.len()];
-    for _ in 0..rounds {
-        for (contender, samples) in contenders.iter().zip(&mut samples) {
-            let aim = |backend| Target { to: contender.address(backend), cookies: Cookies::One(None) };
-            let targets = [1, 2].map(aim).to_vec();
-            let wrk = Wrk { targets, connections: CONNECTIONS, path: "/login", close: false, rate: None };
-            samples.push(wrk.run(contender.lab, time).with_context(|| contender.way.name())?);
-        }
-    }
+    let name = |contender: &Contender<'_>| contender.way.name();
+    let samples = turns::in_turn("logins", &contenders, rounds, name, |_, contender| {
+        let aim = |backend| Target { to: contender.address(backend), cookies: Cookies::One(None) };
+        let targets = [1, 2].map(aim).to_vec();
+        let wrk = Wrk { targets, connections: CONNECTIONS, path: "/login", close: false, rate: None };
+        wrk.run(contender.lab, time)
+    })?;
     let figure = |(contender, samples): (&Contender<'_>, &Vec<Sample>)| Figure {
         contender: contender.way.name().to_owned(),
         logins_per_second: median(samples.iter().map(Sample::rate)),
