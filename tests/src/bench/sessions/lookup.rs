@@ -4,7 +4,7 @@
 //! the look-up. All tables are there at once, and take turns.
 
 use anyhow::{Context, Result, ensure};
-use balancer_ebpf::layout::BUCKET_WAYS;
+use balancer_ebpf::layout::{BUCKET_WAYS, Bucket};
 use serde::{Deserialize, Serialize};
 
 use super::filling::{Filling, second};
@@ -86,19 +86,8 @@ pub(super) fn run(extent: Extent, sizes: &[(u32, &str)]) -> Result<Vec<Figure>> 
                 }
             }
         }
-        let figure = |((subject, (_, said)), means): ((&Subject, &(u32, &str)), &[Vec<f64>; 5])| {
-            let [known, unknown, bare, plain, issuing] = means;
-            let less = |one: &[f64], other: &[f64]| median(one.iter().zip(other).map(|(one, other)| one - other));
-            Figure {
-                sessions: (*said).to_owned(),
-                bytes: f64::from(subject.buckets) * size_of::<balancer_ebpf::layout::Bucket>() as f64
-                    / f64::from(subject.sessions),
-                lookup: less(known, bare),
-                miss: less(unknown, bare),
-                birth: less(issuing, plain),
-            }
-        };
-        Ok(subjects.iter().zip(sizes).zip(&means).map(figure).collect())
+        let figures = subjects.iter().zip(sizes).zip(&means);
+        Ok(figures.map(|((subject, (_, said)), means)| subject.figure(said, means)).collect())
     })
 }
 
@@ -148,6 +137,19 @@ impl Subject {
         };
         let (asking, answered) = (with_flow(asking)?, with_flow(answered)?);
         Ok(Self { programs, sessions, buckets, asking, answered, issued: 0 })
+    }
+
+    /// What the rounds' means of its packets say.
+    fn figure(&self, said: &str, [known, unknown, bare, plain, issuing]: &[Vec<f64>; Packet::ALL.len()]) -> Figure {
+        let less = |one: &[f64], other: &[f64]| median(one.iter().zip(other).map(|(one, other)| one - other));
+        let table = f64::from(self.buckets) * size_of::<Bucket>() as f64;
+        Figure {
+            sessions: said.to_owned(),
+            bytes: table / f64::from(self.sessions),
+            lookup: less(known, bare),
+            miss: less(unknown, bare),
+            birth: less(issuing, plain),
+        }
     }
 
     fn sample(&mut self, packet: Packet, sample: u64) -> Result<f64> {
