@@ -53,18 +53,29 @@ pub(super) fn run(balancer: &Path, Time { time, rounds }: Time, report: &mut Rep
     let title = format!("{SESSIONS} sessions of {} versions over {CONNECTIONS} connections", VERSIONS.len());
     let both = |_, versions: &Versions<'_>| Ok((versions.load(false, time)?, versions.load(true, time)?));
     let samples = turns::in_turn(&title, &directors, rounds, |versions| versions.name, both)?;
-    let mut table = Table::new(&title, &["", "requests/s apart", "mixed", "mixed × apart", "p99 µs apart", "mixed"]);
+    let head = ["", "requests/s apart", "mixed", "mixed × apart", "CPU µs apart", "mixed", "p99 µs apart", "mixed"];
+    let mut table = Table::new(&title, &head);
     let mut figures = Vec::new();
     for (Versions { name, .. }, samples) in directors.iter().zip(samples) {
         let (apart, mixed): (Vec<Sample>, Vec<Sample>) = samples.into_iter().unzip();
         let [apart, mixed] = [("apart", apart), ("mixed", mixed)]
             .map(|(how, samples)| figure(&format!("{title}, {how}"), name, &samples));
         let share = median(mixed.rates.iter().zip(&apart.rates).map(|(mixed, apart)| mixed / apart));
-        let [rates, tails] = [|figure: &Figure| figure.requests_per_second, |figure: &Figure| figure.p99_microseconds]
-            .map(|value| [value(&apart), value(&mixed)]);
-        table.row(*name, [rates[0], rates[1], share, tails[0], tails[1]].map(number));
+        let by_cpu = apart.cpu_microseconds / mixed.cpu_microseconds;
+        let numbers = [
+            apart.requests_per_second,
+            mixed.requests_per_second,
+            share,
+            apart.cpu_microseconds,
+            mixed.cpu_microseconds,
+            apart.p99_microseconds,
+            mixed.p99_microseconds,
+        ];
+        table.row(*name, numbers.map(number));
         if *name == "balancer, TC" {
-            report.targets.push(Target::at_least(format!("{title}: TC beside the same apart"), 0.8, " ×", share));
+            let what = format!("{title}: TC beside the same apart");
+            report.targets.push(Target::at_least(&what, 0.8, " ×", share));
+            report.targets.push(Target::at_least(what + ", by CPU per request", 0.8, " ×", by_cpu));
         }
         figures.extend([apart, mixed]);
     }

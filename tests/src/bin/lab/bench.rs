@@ -56,6 +56,9 @@ impl What {
 }
 
 pub(crate) fn run(bench: &Bench) -> Result<()> {
+    if !matches!(bench.what, Some(What::Report)) {
+        balancer_tests::bench::go_first()?;
+    }
     match bench.what {
         Some(what) => measure(bench, what),
         None => {
