@@ -27,6 +27,8 @@ struct Figure {
     rates: Vec<f64>,
     /// Of the whole machine.
     cpu_microseconds_per_megabyte: f64,
+    /// Downloads that broke off, or of which nothing came for ten seconds.
+    errors: u64,
 }
 
 const WAYS: [Way; 7] = [Way::Direct, Way::Dnat, Way::HaProxy, Way::Nginx, Way::Tc, Way::DirectAsXdp, Way::Xdp];
@@ -37,6 +39,7 @@ const AT_A_TIME: [usize; 2] = [1, 16];
 struct Sample {
     rate: f64,
     cost: f64,
+    errors: u64,
 }
 
 /// Measures, prints and writes.
@@ -60,7 +63,11 @@ pub fn run(options: &Options) -> Result<()> {
         }
     }
     contenders.into_iter().try_for_each(Contender::finish)?;
-    report.finish("bulk", &figures)
+    let failed: u64 =
+        figures.iter().filter(|figure| figure.contender.starts_with("balancer")).map(|figure| figure.errors).sum();
+    report.finish("bulk", &figures)?;
+    ensure!(failed == 0, "{failed} downloads through the balancer failed");
+    Ok(())
 }
 
 fn measure(
@@ -77,6 +84,7 @@ fn measure(
         megabytes_per_second: median(samples.iter().map(|sample| sample.rate / 1e6)),
         rates: samples.iter().map(|sample| sample.rate / 1e6).collect(),
         cpu_microseconds_per_megabyte: median(samples.iter().map(|sample| sample.cost * 1e6 * 1e6)),
+        errors: samples.iter().map(|sample| sample.errors).sum(),
     };
     Ok(contenders.iter().zip(&samples).map(figure).collect())
 }
@@ -84,25 +92,36 @@ fn measure(
 /// Downloads again and again, from as many threads, each with a connection that it keeps.
 fn download(contender: &Contender<'_>, file: &str, bytes: u64, at_a_time: usize, time: Duration) -> Result<Sample> {
     let (start, before) = (Instant::now(), Busy::now()?);
-    let total: u64 = std::thread::scope(|scope| {
+    let (total, errors): (u64, u64) = std::thread::scope(|scope| {
         let work = |index: usize| {
             let to = contender.address(1 + index % contender.lab.backends().len());
             scope.spawn(move || {
                 contender.lab.client().enter()?;
-                let connection = Connection::here(to)?;
-                let mut received = 0;
-                while received == 0 || start.elapsed() < time {
-                    get(&connection, to, file, bytes)?;
-                    received += bytes;
+                let mut connection = Connection::here(to)?;
+                let (mut received, mut errors) = (0, 0);
+                while received + errors == 0 || start.elapsed() < time {
+                    match get(&connection, to, file, bytes) {
+                        Ok(()) => received += bytes,
+                        Err(error) => {
+                            errors += 1;
+                            eprintln!("\n{file} through {}: {error:#}", contender.way.name());
+                            connection = Connection::here(to)?;
+                        }
+                    }
                 }
-                anyhow::Ok(received)
+                anyhow::Ok((received, errors))
             })
         };
         let threads: Vec<_> = (0..at_a_time).map(work).collect();
-        threads.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a client panicked"))?).sum::<Result<u64>>()
+        let mut sums = (0, 0);
+        for thread in threads {
+            let (received, errors) = thread.join().map_err(|_| anyhow!("a client panicked"))??;
+            sums = (sums.0 + received, sums.1 + errors);
+        }
+        anyhow::Ok(sums)
     })?;
     let busy = Busy::now()?.own_since(before).as_secs_f64();
-    Ok(Sample { rate: total as f64 / start.elapsed().as_secs_f64(), cost: busy / total as f64 })
+    Ok(Sample { rate: total as f64 / start.elapsed().as_secs_f64(), cost: busy / total as f64, errors })
 }
 
 /// One download, whose bytes nobody looks at.
@@ -138,12 +157,12 @@ fn faster(figures: &[Figure], one: &str, other: Way) -> f64 {
 }
 
 fn table(load: &str, figures: &[Figure]) -> Table {
-    let head = ["", "MB/s", "× direct", "× direct, offloads as for XDP", "CPU µs/MB"];
+    let head = ["", "MB/s", "× direct", "× direct, offloads as for XDP", "CPU µs/MB", "errors"];
     let mut table = Table::new(load, &head);
     for figure in figures {
         let beside = [Way::Direct, Way::DirectAsXdp].map(|way| faster(figures, &figure.contender, way));
         let numbers = [figure.megabytes_per_second, beside[0], beside[1], figure.cpu_microseconds_per_megabyte];
-        table.row(&figure.contender, numbers.map(number));
+        table.row(&figure.contender, numbers.map(number).into_iter().chain([figure.errors.to_string()]));
     }
     table
 }

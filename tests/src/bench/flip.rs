@@ -6,6 +6,8 @@
 mod deed;
 mod probe;
 
+use std::fs::File;
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -16,6 +18,8 @@ use super::statistics::{highest, median};
 use super::table::{Table, number};
 use super::wrk::{Cookies, Sample, Target as Aim, Wrk};
 use super::{Extent, Options, servers};
+
+use crate::lab::Lab;
 
 use deed::{Director, Means};
 use probe::{Probe, Sight};
@@ -72,6 +76,19 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// Milliseconds that a disk takes to have what was written: the balancer writes its state down before it flips, twice that.
+fn disk(lab: &Lab) -> Result<f64> {
+    let path = lab.dir().join("written");
+    let write = |_| {
+        let mut file = File::create(&path).context("write to the lab's disk")?;
+        file.write_all(&[0; 4096]).context("write to the lab's disk")?;
+        let start = Instant::now();
+        file.sync_all().context("wait for the lab's disk")?;
+        anyhow::Ok(start.elapsed().as_secs_f64() * 1e3)
+    };
+    Ok(median((0..32).map(write).collect::<Result<Vec<_>>>()?))
+}
+
 /// Of wrk, beside the one who asks: so many requests a second that there is CPU left for whoever flips.
 const CONNECTIONS: usize = 16;
 const RATE: f64 = 5000.0;
@@ -80,6 +97,7 @@ fn measure(means: Means, balancer: &std::path::Path, extent: Extent, report: &mu
     let lab = means.lab()?;
     if report.ran.is_empty() {
         report.ran.push(servers::versions(&lab, &[("wrk", "-v"), ("nginx", "-v"), ("haproxy", "-v")])?);
+        report.ran.push(format!("the disk that the state lies on: {:.1} ms for an fsync", disk(&lab)?));
     }
     let mut director = Director::start(means, &lab, balancer)?;
     let every = means.every();
