@@ -2,7 +2,6 @@
 //! leaves.
 
 use std::io::{Read, Write};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -51,12 +50,15 @@ pub fn run(options: &Options) -> Result<()> {
     report.ran.push(servers::versions(&labs[0], &[("nginx", "-v"), ("haproxy", "-v"), ("nft", "-v")])?);
     let (rounds, time) = (options.extent.choose(3, 5), Duration::from_secs(options.extent.choose(1, 3)));
     report.ran.push(format!("{rounds} rounds of {} s or one download for each, whatever is longer", time.as_secs()));
+    // Without sessions all of one client's downloads would come from one backend through the balancer, and from both directly.
+    let sessions = contenders.iter().map(|contender| contender.sessions(1)).collect::<Result<Vec<_>>>()?;
     let mut figures = Vec::new();
     for (file, bytes) in LARGE {
         for at_a_time in AT_A_TIME {
             let load = format!("{file}, {at_a_time} at a time");
-            let of_load =
-                measure(&load, &contenders, rounds, |contender| download(contender, file, bytes, at_a_time, time))?;
+            let of_load = measure(&load, &contenders, rounds, |index, contender| {
+                download(contender, &sessions[index], (file, bytes), at_a_time, time)
+            })?;
             report.tables.push(table(&load, &of_load));
             report.targets.extend(targets(&load, &of_load));
             figures.extend(of_load);
@@ -74,10 +76,9 @@ fn measure(
     load: &str,
     contenders: &[Contender<'_>],
     rounds: usize,
-    work: impl Fn(&Contender<'_>) -> Result<Sample>,
+    work: impl Fn(usize, &Contender<'_>) -> Result<Sample>,
 ) -> Result<Vec<Figure>> {
-    let samples =
-        turns::in_turn(load, contenders, rounds, |contender| contender.way.name(), |_, contender| work(contender))?;
+    let samples = turns::in_turn(load, contenders, rounds, |contender| contender.way.name(), work)?;
     let figure = |(contender, samples): (&Contender<'_>, &Vec<Sample>)| Figure {
         load: load.to_owned(),
         contender: contender.way.name().to_owned(),
@@ -90,17 +91,25 @@ fn measure(
 }
 
 /// Downloads again and again, from as many threads, each with a connection that it keeps.
-fn download(contender: &Contender<'_>, file: &str, bytes: u64, at_a_time: usize, time: Duration) -> Result<Sample> {
+fn download(
+    contender: &Contender<'_>,
+    sessions: &[Vec<String>],
+    (file, bytes): (&str, u64),
+    at_a_time: usize,
+    time: Duration,
+) -> Result<Sample> {
     let (start, before) = (Instant::now(), Busy::now()?);
     let (total, errors): (u64, u64) = std::thread::scope(|scope| {
         let work = |index: usize| {
-            let to = contender.address(1 + index % contender.lab.backends().len());
+            let backend = index % sessions.len();
+            let (to, cookies) = (contender.address(1 + backend), &sessions[backend][0]);
+            let request = format!("GET /{file} HTTP/1.1\r\nHost: {to}\r\nCookie: {cookies}\r\n\r\n");
             scope.spawn(move || {
                 contender.lab.client().enter()?;
                 let mut connection = Connection::here(to)?;
                 let (mut received, mut errors) = (0, 0);
                 while received + errors == 0 || start.elapsed() < time {
-                    match get(&connection, to, file, bytes) {
+                    match get(&connection, &request, bytes) {
                         Ok(()) => received += bytes,
                         Err(error) => {
                             errors += 1;
@@ -125,9 +134,9 @@ fn download(contender: &Contender<'_>, file: &str, bytes: u64, at_a_time: usize,
 }
 
 /// One download, whose bytes nobody looks at.
-fn get(connection: &Connection, to: SocketAddr, file: &str, bytes: u64) -> Result<()> {
+fn get(connection: &Connection, request: &str, bytes: u64) -> Result<()> {
     let mut stream = connection.stream();
-    stream.write_all(format!("GET /{file} HTTP/1.1\r\nHost: {to}\r\n\r\n").as_bytes()).context("ask for a file")?;
+    stream.write_all(request.as_bytes()).context("ask for a file")?;
     let mut buffer = vec![0; 256 << 10];
     let mut head = Vec::new();
     let mut left = loop {
