@@ -5,17 +5,16 @@
 
 use std::{
     env, fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, ExitCode},
 };
 
 use anyhow::{Context as _, Result, ensure};
 
+#[path = "build/kernel.rs"]
+mod kernel;
 #[path = "build/toolchain.rs"]
 mod toolchain;
-
-/// The package and its program; the daemon finds it in `OUT_DIR` under this name.
-const PROGRAM: &str = "balancer-ebpf";
 
 fn main() -> ExitCode {
     match embed() {
@@ -40,46 +39,16 @@ fn embed() -> Result<()> {
     println!("cargo::rerun-if-changed={}", linker.path.display());
 
     let out = PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR is not set")?);
-    let target = match env::var("CARGO_CFG_TARGET_ENDIAN").as_deref() {
-        Ok("big") => "bpfeb-unknown-none",
-        _ => "bpfel-unknown-none",
+    let target = kernel::Target {
+        arch: &env::var("CARGO_CFG_TARGET_ARCH").context("CARGO_CFG_TARGET_ARCH is not set")?,
+        is_big_endian: env::var("CARGO_CFG_TARGET_ENDIAN").is_ok_and(|endian| endian == "big"),
     };
-    build(&toolchain, &linker, target, &out.join("kernel"))
-        .with_context(|| format!("build the kernel program by {} and {}", toolchain.name, linker.path.display()))?;
-    let built = out.join("kernel").join(target).join("release").join(PROGRAM);
-    fs::copy(&built, out.join(PROGRAM)).with_context(|| format!("copy {}", built.display()))?;
-    Ok(())
-}
-
-fn build(toolchain: &toolchain::Toolchain, linker: &toolchain::Linker, target: &str, folder: &Path) -> Result<()> {
-    let arch = env::var("CARGO_CFG_TARGET_ARCH").context("CARGO_CFG_TARGET_ARCH is not set")?;
-    let flags = [
-        // aya-ebpf reads the registers of the machine that the program will run on.
-        &format!("--cfg=bpf_target_arch=\"{arch}\""),
-        "-Ctarget-cpu=v3",
-        // The kernel wants types (BTF), and they are made from full debug information.
-        "-Cdebuginfo=2",
-        "-Clink-arg=--btf",
-    ];
-    // rustc looks for its linker on PATH, where cargo's bin folder may be missing.
-    let path = env::var_os("PATH").unwrap_or_default();
-    let beside = linker.path.parent().map(PathBuf::from);
-    let path = env::join_paths(env::split_paths(&path).chain(beside)).context("add bpf-linker's folder to PATH")?;
-
-    let mut cargo = toolchain::probe::cargo(toolchain);
-    cargo
-        .args(["build", "--quiet", "--release", "--package", PROGRAM, "--bins"])
-        .args(["--target", target, "-Z", "build-std=core", "--target-dir"])
-        .arg(folder)
-        .env("PATH", path)
-        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
-        // A compiler that is not a nightly builds core from source only if told so.
-        .env("RUSTC_BOOTSTRAP", "1");
-    // The outer cargo's compiler is not the one wanted here.
-    for inherited in ["RUSTC", "RUSTDOC", "RUSTC_WORKSPACE_WRAPPER"] {
-        cargo.env_remove(inherited);
-    }
+    let (mut cargo, built) = kernel::build(&toolchain, &linker, &target, &out.join("kernel"))?;
     run(&mut cargo)
+        .with_context(|| format!("build the kernel program by {} and {}", toolchain.name, linker.path.display()))?;
+    // The daemon finds it under this name.
+    fs::copy(&built, out.join(kernel::PROGRAM)).with_context(|| format!("copy {}", built.display()))?;
+    Ok(())
 }
 
 /// Runs to the end. What the compiler says is an error's text, or else a warning: cargo shows nothing else.

@@ -43,18 +43,29 @@ impl<'a> Balancer<'a> {
     /// What a power cut does to the director: the daemon is gone at once, and all that was in the kernel with it. What is
     /// on the disk stays.
     pub fn power_off(&mut self) -> Result<()> {
-        if self.process.ended()?.is_none() {
-            self.process.signal(Signal::KILL)?;
-            self.process.wait(Duration::from_secs(5))?.context("the daemon does not die")?;
-        }
+        self.end(Signal::KILL, Duration::from_secs(5))?;
         remove_pins(self.lab.name())
     }
 
     /// A reboot of the director: off, and on again.
     pub fn reboot(&mut self) -> Result<()> {
         self.power_off()?;
+        self.begin_again().context("start the balancer after the reboot")
+    }
+
+    /// Ends the daemon by a signal; what is in the kernel goes on.
+    pub fn end(&mut self, signal: Signal, patience: Duration) -> Result<()> {
+        if self.process.ended()?.is_none() {
+            self.process.signal(signal)?;
+            self.process.wait(patience)?.with_context(|| format!("{signal:?} does not end the daemon"))?;
+        }
+        Ok(())
+    }
+
+    /// Starts another daemon, and waits until it answers.
+    pub fn begin_again(&mut self) -> Result<()> {
         self.process = spawn(self.lab, &self.program, &self.config)?;
-        self.wait_until_it_answers().context("start the balancer after the reboot")
+        self.wait_until_it_answers()
     }
 
     /// The daemon's socket.

@@ -6,6 +6,7 @@ pub mod bench;
 pub mod client;
 pub mod clients;
 pub mod echo;
+pub mod flood;
 pub mod lab;
 pub mod programs;
 pub mod progrun;

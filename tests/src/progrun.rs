@@ -19,11 +19,12 @@ pub use books::{Census, astray};
 pub use capture::{Capture, Caught};
 pub use counters::{Counters, counter_name};
 pub use frames::Envelope;
-pub use maps::FlowBytes;
-pub use null::{null_tc, null_xdp};
+pub use maps::{BUCKET_WORDS, FlowBytes};
+pub use null::{null_tc, null_xdp, yardstick};
 pub use setting::{COOKIE, ISN_KEY, KEY, SERVICE, Setting};
 pub use world::{Link, World};
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
@@ -81,7 +82,12 @@ pub struct Programs {
 impl Programs {
     /// Loads and verifies both programs.
     pub fn load(room: Room) -> Result<Self> {
-        let bytes = object::bytes(None).map_err(|failure| anyhow!("{}", failure.error))?;
+        Self::load_from(None, room)
+    }
+
+    /// The same with those of another object than the daemon's.
+    pub fn load_from(file: Option<&Path>, room: Room) -> Result<Self> {
+        let bytes = object::bytes(file).map_err(|failure| anyhow!("{}", failure.error))?;
         let mut loader = EbpfLoader::new();
         loader
             .map_max_entries(map::FLOWS, room.flows)

@@ -1,42 +1,60 @@
-//! `cargo xtask bench`: nanoseconds per packet, or requests per second.
+//! `cargo xtask bench`: what packets, requests, flips, sessions, downloads and floods cost, beside what one would use instead.
 
-use std::{ffi::OsString, process::Command};
+use std::{path::PathBuf, process::Command};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::{machine, packages, setup, workspace};
 
+mod revision;
+
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    #[command(subcommand)]
-    what: What,
+    /// One of them; all of them unless told, and then BENCHMARKS.md is filled. `report` measures nothing and fills it from what there is.
+    #[arg(value_parser = NAMES)]
+    what: Option<String>,
+    /// What the targets are about: all in less than 20 minutes. This is what happens unless told.
+    #[arg(long)]
+    quick: bool,
+    /// Everything: all in less than 90 minutes.
+    #[arg(long, conflicts_with = "quick")]
+    full: bool,
+    /// Of packets: builds the kernel programs of another revision (HEAD^ unless told), runs them in turn with the present ones,
+    /// and fails if any packet costs a fifth more than there.
+    #[arg(long, value_name = "REVISION", num_args = 0..=1, default_missing_value = "HEAD^")]
+    compare: Option<String>,
+    /// The same with a `packet.json` of this machine, for a revision whose maps have another layout.
+    #[arg(long, value_name = "FILE", conflicts_with = "compare")]
+    baseline: Option<PathBuf>,
 }
 
-#[derive(clap::Subcommand)]
-enum What {
-    /// The loaded programs alone, by the kernel's own clock.
-    Packet(Arguments),
-    /// Whole requests, beside direct connections and HAProxy.
-    Http(Arguments),
-}
-
-#[derive(clap::Args)]
-#[command(disable_help_flag = true)]
-struct Arguments {
-    /// Given to the benchmark as they are.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    arguments: Vec<OsString>,
-}
+/// What there is to run: `lab bench --help` says what each is.
+const NAMES: [&str; 7] = ["packet", "http", "flip", "sessions", "bulk", "flood", "report"];
 
 pub(crate) fn command(options: &Options) -> Result<()> {
-    let (what, arguments) = match &options.what {
-        What::Packet(given) => ("packet", &given.arguments),
-        What::Http(given) => ("http", &given.arguments),
-    };
-    machine::need_root("a benchmark", &format!("cargo xtask bench {what} …"))?;
-    setup::ensure()?;
-    machine::mount_bpffs()?;
-    packages::ensure(packages::TESTS)?;
+    let compares = options.compare.is_some() || options.baseline.is_some();
+    ensure!(
+        !compares || options.what.as_deref() == Some("packet"),
+        "only packets are compared: `cargo xtask bench packet --compare`"
+    );
+    if options.what.as_deref() != Some("report") {
+        machine::need_root("a benchmark", "cargo xtask bench …")?;
+        setup::ensure()?;
+        machine::mount_bpffs()?;
+        packages::ensure(packages::TESTS)?;
+    }
     let programs = workspace::Programs::build()?;
-    match workspace::exec(programs.tell(&mut Command::new(&programs.lab)).args(["bench", what]).args(arguments))? {}
+    let mut command = Command::new(&programs.lab);
+    programs.tell(&mut command).arg("bench");
+    command.args(&options.what);
+    if options.full {
+        command.arg("--full");
+    }
+    if let Some(revision) = &options.compare {
+        command.arg("--revision").arg(revision).arg("--against").arg(revision::programs(revision)?);
+    }
+    if let Some(file) = &options.baseline {
+        command.arg("--baseline").arg(file);
+    }
+    match workspace::exec(&mut command)? {}
 }

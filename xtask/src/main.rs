@@ -21,6 +21,8 @@ mod sim;
 mod test;
 mod workspace;
 
+#[path = "../../balancer-user/build/kernel.rs"]
+mod kernel;
 #[path = "../../balancer-user/build/toolchain.rs"]
 mod toolchain;
 #[cfg(test)]
@@ -48,7 +50,7 @@ enum Command {
     Sim(sim::Options),
     /// Look for inputs that the core misreads; needs a C++ compiler.
     Fuzz(fuzz::Options),
-    /// Measure packets or requests; arguments go to the benchmark as they are.
+    /// Measure packets, requests, flips, sessions, downloads and floods beside what one would use instead.
     Bench(bench::Options),
     /// Check the format, and lint host and kernel code.
     Lint,

@@ -4,165 +4,156 @@
 //! fresh copy of the packet, with the flow put back as it was. The clock is the kernel's (`duration`), and a program that
 //! does nothing is sampled in turn with it. A round's figure is the difference of the means of their middle halves; what is
 //! reported is the median of the rounds.
+//!
+//! `--compare` is about another revision: its programs are sampled in turn with the present ones, on the same machine in the same
+//! moment, so that there is no need of a baseline that would be of another machine or of another hour ([`compare`]). Where that revision
+//! lays its maps out differently, a file of figures is what is left, and a yardstick says how fast the machine was.
 
+mod clock;
 mod compare;
 mod conversation;
+mod crowd;
+pub(super) mod messages;
+mod subject;
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
-use aya::programs::{SchedClassifier, Xdp};
+use anyhow::{Context, Result};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use serde::{Deserialize, Serialize};
 
-use super::{Machine, median, middle, report};
+use super::Extent;
+use super::report::Report;
+use super::statistics::{highest, lowest, median};
+use super::table::{Table, number};
 use crate::lab::Lab;
-use crate::progrun::{self, Program, Programs, Room, Setting, World};
+use crate::progrun::{Program, Room, Setting, World};
 
-use conversation::{Case, Restore};
+use clock::Clock;
+use subject::Subject;
 
 /// What may be asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Fewer samples: seconds instead of half a minute.
-    pub quick: bool,
-    /// Compare with an earlier result, and leave that as it is.
-    pub compare: bool,
-    /// The earlier result; without it the one that was written last.
-    pub baseline: Option<PathBuf>,
+    pub extent: Extent,
+    /// Compare with this, and write nothing.
+    pub against: Option<Against>,
+}
+
+/// What is compared with.
+#[derive(Clone, Debug)]
+pub enum Against {
+    /// Another revision's programs, which run in turn with the present ones.
+    Object { revision: String, file: PathBuf },
+    /// Figures of another run.
+    Figures(PathBuf),
 }
 
 /// What one kind of packet costs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Figure {
-    pub case: String,
-    pub program: String,
+struct Figure {
+    case: String,
+    program: String,
     /// Nanoseconds, less those of a program that does nothing.
-    pub net: f64,
+    net: f64,
     /// Of a program that does nothing.
-    pub null: f64,
+    null: f64,
     /// Lowest and highest of the rounds.
-    pub low: f64,
-    pub high: f64,
+    low: f64,
+    high: f64,
 }
 
-/// A whole result.
+/// All of them, and what the yardstick took.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Measured {
-    pub machine: Machine,
-    pub rounds: usize,
-    pub samples: usize,
-    pub figures: Vec<Figure>,
+struct Measured {
+    yardstick: f64,
+    figures: Vec<Figure>,
 }
 
 const ROOM: Room = Room { flows: 1024, stashes: 64, buckets: 1024 };
-/// Measures, prints, writes or compares.
+
+/// Measures, and prints and writes or compares.
 pub fn run(options: &Options) -> Result<()> {
-    let baseline = match (options.compare, &options.baseline) {
-        (true, path) => Some(compare::read(path.as_deref().unwrap_or(&super::folder().join("packet.json")))?),
-        (false, _) => None,
-    };
-    let lab = Lab::builder("bench").backends(1).build()?;
+    let lab = Lab::builder("packet").backends(1).build()?;
     let world = World::of(&lab)?;
+    let stay = || {
+        let mut cpus = CpuSet::new();
+        cpus.set(0);
+        sched_setaffinity(None, &cpus).context("stay on one CPU")
+    };
     let setting = Setting::of(&lab, ROOM);
-    let (rounds, samples) = if options.quick { (5, 1_000) } else { (15, 4_000) };
-    let figures = lab.director().run(|| measure(&setting, &world, rounds, samples))?;
-    let result = Measured { machine: Machine::here()?, rounds, samples, figures };
-    println!("{}\n{} rounds of {} samples\n", result.machine, rounds, samples);
-    println!("{}", compare::show(&result, baseline.as_ref()));
-    match baseline {
-        Some(baseline) => compare::judge(&result, &baseline),
-        None => {
-            println!("\n{}", report::write("packet.json", &result)?.display());
-            Ok(())
+    let scene = Scene { setting: &setting, world: &world };
+    lab.director().run(|| {
+        stay()?;
+        match &options.against {
+            None => measure(options.extent, scene),
+            Some(against) => compare::run(against, scene),
         }
+    })
+}
+
+/// Where packets come from and go to.
+#[derive(Clone, Copy)]
+struct Scene<'a> {
+    setting: &'a Setting,
+    world: &'a World,
+}
+
+fn measure(extent: Extent, scene: Scene<'_>) -> Result<()> {
+    let mut report = Report::begin(extent)?;
+    let (rounds, samples) = extent.choose((5, 1_000), (15, 4_000));
+    let clock = Clock::new()?;
+    let mut subjects = [Subject::new(None, scene)?];
+    let mut figures: Vec<Figure> = subject::rounds(&clock, &mut subjects, rounds, samples, &|_, _| true)?.concat();
+    drop(subjects);
+    for &flows in extent.choose(&crowd::SIZES[2..], &crowd::SIZES[..]) {
+        figures.extend(crowd::measure(&clock, scene, flows, rounds, samples)?);
     }
+    let measured = Measured { yardstick: clock.yardstick(samples)?, figures };
+    report.ran.push(format!(
+        "BPF_PROG_TEST_RUN of both loaded programs, {rounds} rounds of {samples} samples of each packet, each on a fresh copy with \
+         its flow put back"
+    ));
+    report.tables = vec![table(&measured)];
+    report.targets = compare::targets(&measured);
+    report.finish("packet", &measured)
 }
 
-/// Both programs and, beside them, those that do nothing.
-struct Bench {
-    programs: Programs,
-    null_tc: SchedClassifier,
-    null_xdp: Xdp,
-}
-
-fn measure(setting: &Setting, world: &World, rounds: usize, samples: usize) -> Result<Vec<Figure>> {
-    let mut cpus = CpuSet::new();
-    cpus.set(0);
-    sched_setaffinity(None, &cpus).context("stay on one CPU")?;
-    let mut programs = Programs::load(ROOM)?;
-    programs.configure(setting)?;
-    let cases = conversation::cases(&mut programs, setting, world)?;
-    check(&mut programs, &cases)?;
-    let mut bench = Bench { programs, null_tc: progrun::null_tc()?, null_xdp: progrun::null_xdp()? };
-    let mut means = vec![Vec::new(); cases.len() * Program::ALL.len()];
-    for _ in 0..rounds {
-        let works = cases.iter().flat_map(|case| Program::ALL.map(|program| (case, program)));
-        for ((case, program), means) in works.zip(&mut means) {
-            let pair = bench.sample(case, program, samples);
-            means.push(pair.with_context(|| format!("measure `{}` in {}", case.name, program.name()))?);
-        }
-    }
-    let works = cases.iter().flat_map(|case| Program::ALL.map(|program| (case, program)));
-    Ok(works.zip(means).map(|((case, program), means)| figure(case, program, &means)).collect())
-}
-
-/// Whether each packet meets the fate that it is measured for.
-fn check(programs: &mut Programs, cases: &[Case]) -> Result<()> {
-    for case in cases {
-        for program in Program::ALL {
-            let before = programs.counters()?;
-            programs.run(program, case.interface, &case.frame)?;
-            let (verdict, notes) = programs.counters()?.of_packet(&before)?;
-            let wanted = if program == Program::Xdp { case.xdp } else { case.tc };
-            ensure!(verdict == wanted, "`{}` in {}: {verdict:?} {notes:?}", case.name, program.name());
-            restore(programs, &case.restore)?;
-        }
-    }
-    Ok(())
-}
-
-/// Puts back what a packet changed.
-fn restore(programs: &mut Programs, restore: &Restore) -> Result<()> {
-    match restore {
-        Restore::Nothing => Ok(()),
-        Restore::Flow(slot, flow) => programs.set_flow(*slot, **flow),
-        Restore::Begun(key) => {
-            let slot = programs.slot(key)?.context("the flow did not begin")?;
-            programs.forget(key)?;
-            programs.set_flow(slot, [0; _])
-        }
-    }
-}
-
-fn figure(case: &Case, program: Program, means: &[(f64, f64)]) -> Figure {
-    let net: Vec<f64> = means.iter().map(|(gross, null)| gross - null).collect();
+/// A figure of each round's two means.
+fn figure(case: &str, program: Program, means: &[(f64, f64)]) -> Figure {
+    let net = || means.iter().map(|(gross, null)| gross - null);
     Figure {
-        case: case.name.to_owned(),
+        case: case.to_owned(),
         program: program.name().to_owned(),
-        net: median(net.clone()),
-        null: median(means.iter().map(|(_, null)| *null).collect()),
-        low: net.iter().copied().fold(f64::INFINITY, f64::min),
-        high: net.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        net: median(net()),
+        null: median(means.iter().map(|(_, null)| *null)),
+        low: lowest(net()),
+        high: highest(net()),
     }
 }
 
-impl Bench {
-    /// One round's nanoseconds of a program and of one that does nothing.
-    fn sample(&mut self, case: &Case, program: Program, samples: usize) -> Result<(f64, f64)> {
-        let (mut gross, mut null) = (Vec::with_capacity(samples), Vec::with_capacity(samples));
-        for _ in 0..samples {
-            let skb = progrun::skb_context(case.interface);
-            let xdp = progrun::xdp_context(case.interface, case.frame.len());
-            let nothing = match program {
-                Program::Tc => progrun::run(&self.null_tc, &skb, &case.frame)?,
-                Program::Xdp => progrun::run(&self.null_xdp, &xdp, &case.frame)?,
-            };
-            null.push(nothing.duration.as_nanos() as f64);
-            let answer = self.programs.run(program, case.interface, &case.frame)?;
-            gross.push(answer.duration.as_nanos() as f64);
-            restore(&mut self.programs, &case.restore)?;
-        }
-        Ok((middle(gross), middle(null)))
+impl Measured {
+    fn net(&self, case: &str, program: Program) -> f64 {
+        let found = self.figures.iter().find(|figure| figure.case == case && figure.program == program.name());
+        found.map_or(f64::NAN, |figure| figure.net)
     }
+}
+
+fn table(measured: &Measured) -> Table {
+    let null = |program: Program| {
+        let found = measured.figures.iter().filter(|figure| figure.program == program.name());
+        number(median(found.map(|figure| figure.null)))
+    };
+    let note = format!(
+        "Null program: TC {}, XDP {}. (up): XDP's part of a packet that it passes up to TC. Of many flows, each packet is of another one.",
+        null(Program::Tc),
+        null(Program::Xdp)
+    );
+    let mut table = Table::new("ns per packet, null program subtracted", &["packet", "TC", "XDP", "target"]).note(note);
+    for figure in measured.figures.iter().filter(|figure| figure.program == Program::Tc.name()) {
+        let case = &figure.case;
+        let target = conversation::target(case).map_or_else(String::new, |target| format!("≤ {target}"));
+        table.row(case, Program::ALL.map(|program| number(measured.net(case, program))).into_iter().chain([target]));
+    }
+    table
 }

@@ -6,8 +6,8 @@ use std::mem::size_of;
 use anyhow::{Context, Result};
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use balancer_ebpf::layout::{
-    Backend, Binding, Bucket, FlowKey, FlowSlot, Globals, Listener, ListenerKey, MAX_VERSIONS, Policy, ServiceWord,
-    Times, Traffic, map,
+    Backend, Binding, Bucket, FlowKey, FlowSlot, Globals, LegSlot, Listener, ListenerKey, MAX_VERSIONS, Policy,
+    ServiceWord, Times, Traffic, map, owned_by,
 };
 use balancer_user::kernel::values::{from_bytes, to_bytes};
 
@@ -16,7 +16,8 @@ use super::{Counters, Programs, SERVICE, Setting};
 /// A flow's slot as it lies in its map.
 pub type FlowBytes = [u8; size_of::<FlowSlot>()];
 
-const BUCKET_WORDS: usize = size_of::<Bucket>() / 8;
+/// Words of a bucket of the session table.
+pub const BUCKET_WORDS: usize = size_of::<Bucket>() / 8;
 
 impl Programs {
     /// Writes a whole setting: from here on the programs steer.
@@ -162,6 +163,21 @@ impl Programs {
     /// Puts a flow into a slot.
     pub fn set_flow(&mut self, slot: u32, flow: FlowBytes) -> Result<()> {
         self.array::<FlowBytes>(map::FLOWS)?.set(slot, flow, 0).context("write FLOWS")
+    }
+
+    /// Gives a flow its leg's slot, and has it found by its connection.
+    pub fn enter(&mut self, key: &FlowKey, slot: u32) -> Result<()> {
+        let mut legs: Array<_, [u8; size_of::<LegSlot>()]> = self.array(map::LEGS)?;
+        let leg: LegSlot = from_bytes(&legs.get(&slot, 0).context("read LEGS")?);
+        leg.owner.set(owned_by(slot));
+        legs.set(slot, to_bytes(&leg), 0).context("write LEGS")?;
+        let mut keys: HashMap<_, [u8; size_of::<FlowKey>()], u32> = HashMap::try_from(self.map(map::FLOW_KEYS)?)?;
+        keys.insert(to_bytes(key), slot, 0).context("write FLOW_KEYS")
+    }
+
+    /// Writes a whole bucket of the session table.
+    pub fn set_bucket(&mut self, index: u32, words: [u64; BUCKET_WORDS]) -> Result<()> {
+        self.array::<[u64; BUCKET_WORDS]>(map::SESSIONS)?.set(index, words, 0).context("write SESSIONS")
     }
 
     fn map(&mut self, name: &str) -> Result<&mut aya::maps::Map> {

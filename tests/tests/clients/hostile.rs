@@ -1,17 +1,16 @@
 //! Floods beside honest clients: SYNs, acknowledgements of handshakes that never were, heads that never end. Whoever is honest is served.
 
-mod flood;
 mod visitors;
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use balancer_tests::client::{Connection, Request, Whoami};
+use balancer_tests::flood::{Flood, Kind};
 use balancer_tests::lab::Hook;
 use balancer_tests::scene::{Scene, wait_until};
 use balancer_tests::stage::Stage;
 
-use flood::{Flood, Kind};
 use visitors::{Served, Visitors};
 
 under_both_hooks! {

@@ -1,72 +1,171 @@
-//! Figures as a table, and beside those of an earlier run.
-
-use std::path::Path;
+//! The present programs beside others: what became slower, and by how much.
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::{Measured, conversation};
-use crate::bench::{median, report};
+use super::clock::Clock;
+use super::{Against, Figure, Measured, Scene, conversation, subject};
+use crate::bench::Machine;
+use crate::bench::report::{self, Saved, Target};
+use crate::bench::table::{Table, number};
 use crate::progrun::Program;
+use subject::Subject;
 
-/// What may be lost before it counts as a regression: a share, and nanoseconds below which a clock is of no use.
+/// What may be lost before it counts as a regression: a share, and nanoseconds that one run may be off by beside another, where
+/// both run in turn and where they do not.
 const TOLERANCE: f64 = 0.20;
-const GRAIN: f64 = 12.0;
+const GRAIN: f64 = 4.0;
+const GRAIN_OF_FILES: f64 = 12.0;
 
-/// An earlier result.
-pub(super) fn read(path: &Path) -> Result<Measured> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("read {}: run `bench packet` once without --compare", path.display()))?;
-    serde_json::from_str(&text).with_context(|| format!("understand {}", path.display()))
+/// Rounds and samples of the first look, and of the second at what seemed to be slower in it.
+const FIRST: (usize, usize) = (5, 600);
+const SECOND: (usize, usize) = (15, 1_500);
+
+/// What is compared with, by name, and how exactly.
+pub(super) struct Former {
+    name: String,
+    grain: f64,
 }
 
-/// A table, beside an earlier one if there is.
-pub(super) fn show(result: &Measured, baseline: Option<&Measured>) -> String {
-    let mut head = vec!["ns per packet, null program subtracted", "TC", "XDP", "target"];
-    if baseline.is_some() {
-        head.extend(["TC was", "XDP was"]);
-    }
-    let net = |measured: &Measured, case: &str, program: Program| {
-        let found = measured.figures.iter().find(|figure| figure.case == case && figure.program == program.name());
-        report::number(found.map_or(f64::NAN, |figure| figure.net))
-    };
-    let names = result.figures.iter().filter(|figure| figure.program == Program::Tc.name()).map(|figure| &figure.case);
-    let rows: Vec<Vec<String>> = names
-        .map(|case| {
-            let mut row = vec![case.clone(), net(result, case, Program::Tc), net(result, case, Program::Xdp)];
-            row.push(conversation::target(case).map_or_else(String::new, |target| format!("≤ {target}")));
-            row.extend(baseline.iter().flat_map(|was| Program::ALL.map(|program| net(was, case, program))));
-            row
-        })
-        .collect();
-    let null = |program: Program| {
-        let found = result.figures.iter().filter(|figure| figure.program == program.name());
-        report::number(median(found.map(|figure| figure.null).collect()))
-    };
-    let nulls = format!("null program: TC {}, XDP {}", null(Program::Tc), null(Program::Xdp));
-    format!("{}\n\n{nulls}; (up): XDP's part of a packet that it passes up to TC", report::table(&head, &rows))
-}
-
-/// Fails if anything costs a fifth more than it did.
-pub(super) fn judge(result: &Measured, baseline: &Measured) -> Result<()> {
-    ensure!(
-        result.machine.processor == baseline.machine.processor,
-        "the baseline is of another machine: {}",
-        baseline.machine
-    );
-    let mut worse = Vec::new();
-    for figure in &result.figures {
-        let Some(was) = baseline.figures.iter().find(|was| was.case == figure.case && was.program == figure.program)
-        else {
-            continue;
-        };
-        if figure.net > was.net * (1.0 + TOLERANCE) + GRAIN {
-            let (case, program) = (&figure.case, &figure.program);
-            worse.push(format!("{case} in {program}: {:.0} ns, was {:.0}", figure.net, was.net));
+/// Compares and fails if a packet costs a fifth more than it did.
+pub(super) fn run(against: &Against, scene: Scene<'_>) -> Result<()> {
+    println!("{}", Machine::here()?);
+    let clock = Clock::new()?;
+    match against {
+        Against::Object { revision, file } => {
+            let present = Subject::new(None, scene)?;
+            let former = Subject::new(Some(file), scene).with_context(|| {
+                format!(
+                    "the programs of {revision} cannot be driven as the present ones are; if the maps have another layout since, \
+                     compare with a file that was written there (`bench packet`, then --baseline FILE)"
+                )
+            })?;
+            let mut subjects = [present, former];
+            let mut look = |(rounds, samples): (usize, usize), wanted: &dyn Fn(&str, Program) -> bool| {
+                let figures = subject::rounds(&clock, &mut subjects, rounds, samples, wanted)?;
+                let [now, was] = figures.try_into().ok().context("two subjects have two sets of figures")?;
+                anyhow::Ok((now, was))
+            };
+            let former = Former { name: revision.clone(), grain: GRAIN };
+            let (now, was) = look(FIRST, &|_, _| true)?;
+            println!("{}", former.table(&now, &was).text());
+            let suspects = former.slower(&now, &was);
+            if suspects.is_empty() {
+                return former.acquit();
+            }
+            println!("\nlooking again at what seems to be slower");
+            let suspected = |case: &str, program: Program| {
+                suspects.iter().any(|(now, _)| now.case == case && now.program == program.name())
+            };
+            let (now, was) = look(SECOND, &suspected)?;
+            former.judge(&now, &was)
+        }
+        Against::Figures(file) => {
+            let Saved { report, figures: was }: Saved<Measured> = report::read(file)?;
+            ensure!(
+                report.machine.processor == Machine::here()?.processor,
+                "these figures are of another machine, and no yardstick makes one of two: {}",
+                report.machine
+            );
+            let mut present = [Subject::new(None, scene)?];
+            let now = subject::rounds(&clock, &mut present, FIRST.0, FIRST.1, &|_, _| true)?.concat();
+            let was = scaled(&was, clock.yardstick(FIRST.1)?);
+            let former = Former { name: file.display().to_string(), grain: GRAIN_OF_FILES };
+            println!("{}", former.table(&now, &was).text());
+            former.judge(&now, &was)
         }
     }
-    if !worse.is_empty() {
-        bail!("slower by more than a fifth:\n  {}", worse.join("\n  "));
+}
+
+/// What figures would have been on a machine whose yardstick takes so long.
+fn scaled(was: &Measured, yardstick: f64) -> Vec<Figure> {
+    let scale = yardstick / was.yardstick;
+    was.figures.iter().map(|figure| Figure { net: figure.net * scale, ..figure.clone() }).collect()
+}
+
+impl Former {
+    fn table(&self, now: &[Figure], was: &[Figure]) -> Table {
+        let name = &self.name;
+        let mut table =
+            Table::new(format!("ns per packet, now and in {name}"), &["packet", "program", "now", "was", "×"]);
+        for (now, was) in pairs(now, was) {
+            let numbers = [now.net, was.net, now.net / was.net].map(number);
+            table.row(&now.case, [now.program.clone()].into_iter().chain(numbers));
+        }
+        table
     }
-    println!("\nnothing is slower by a fifth than in the baseline ({})", baseline.machine);
-    Ok(())
+
+    /// What costs more than may be.
+    fn slower<'f>(&self, now: &'f [Figure], was: &'f [Figure]) -> Vec<(&'f Figure, &'f Figure)> {
+        pairs(now, was).filter(|(now, was)| now.net > was.net * (1.0 + TOLERANCE) + self.grain).collect()
+    }
+
+    fn judge(&self, now: &[Figure], was: &[Figure]) -> Result<()> {
+        let slower = self.slower(now, was);
+        if slower.is_empty() {
+            return self.acquit();
+        }
+        let line = |(now, was): &(&Figure, &Figure)| {
+            let more = (now.net / was.net - 1.0) * 100.0;
+            format!(
+                "{} in {}: {:.0} ns, {more:.0} % more than the {:.0} ns in {}",
+                now.case, now.program, now.net, was.net, self.name
+            )
+        };
+        bail!("slower by more than a fifth:\n  {}", slower.iter().map(line).collect::<Vec<_>>().join("\n  "))
+    }
+
+    fn acquit(&self) -> Result<()> {
+        println!("\nno packet costs a fifth more than in {}", self.name);
+        Ok(())
+    }
+}
+
+/// Figures of the same packet in the same program.
+fn pairs<'f>(now: &'f [Figure], was: &'f [Figure]) -> impl Iterator<Item = (&'f Figure, &'f Figure)> {
+    now.iter().filter_map(|now| Some((now, was.iter().find(|was| was.case == now.case && was.program == now.program)?)))
+}
+
+/// What was to be reached: the better of the two programs counts, since each is a complete data path, and which one an interface gets
+/// is a setting. Of a row of packets that have one target, the slowest.
+pub(super) fn targets(measured: &Measured) -> Vec<Target> {
+    let mut rows: Vec<(u32, &str, f64)> = Vec::new();
+    for figure in measured.figures.iter().filter(|figure| figure.program == Program::Tc.name()) {
+        let Some(target) = conversation::target(&figure.case) else { continue };
+        let best =
+            Program::ALL.map(|program| measured.net(&figure.case, program)).into_iter().fold(f64::INFINITY, f64::min);
+        rows.push((target, &figure.case, best));
+    }
+    rows.into_iter().map(|(target, case, best)| Target::at_most(case, target.into(), " ns", best)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figure(case: &str, net: f64) -> Figure {
+        Figure { case: case.to_owned(), program: Program::Tc.name().to_owned(), net, null: 70.0, low: net, high: net }
+    }
+
+    #[test]
+    fn a_fifth_more_is_a_regression_and_a_grain_is_none() {
+        let former = Former { name: "main".to_owned(), grain: GRAIN };
+        let was = [figure("a", 100.0), figure("b", 10.0), figure("gone", 1.0)];
+        assert!(former.judge(&[figure("a", 123.0), figure("b", 15.0), figure("new", 999.0)], &was).is_ok());
+        let error = former.judge(&[figure("a", 130.0), figure("b", 10.0)], &was).map_err(|error| error.to_string());
+        let wanted = "slower by more than a fifth:\n  a in balancer_tc: 130 ns, 30 % more than the 100 ns in main";
+        assert_eq!(error.err().as_deref(), Some(wanted));
+    }
+
+    #[test]
+    fn a_file_of_a_slower_hour_is_scaled() {
+        let was = Measured { yardstick: 400.0, figures: vec![figure("a", 100.0)] };
+        assert_eq!(scaled(&was, 200.0)[0].net, 50.0);
+    }
+
+    #[test]
+    fn the_better_program_counts_for_a_target() {
+        let xdp = Figure { program: Program::Xdp.name().to_owned(), ..figure("not ours", 20.0) };
+        let measured = Measured { yardstick: 1.0, figures: vec![figure("not ours", 50.0), xdp, figure("other", 1.0)] };
+        assert_eq!(targets(&measured), [Target::at_most("not ours", 25.0, " ns", 20.0)]);
+    }
 }

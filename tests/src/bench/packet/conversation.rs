@@ -4,9 +4,11 @@ use anyhow::Result;
 use balancer_ebpf::layout::FlowKey;
 use balancer_ebpf::verdict::Verdict;
 
+use super::Scene;
+use super::messages::{SESSION, STRANGER, large_response, post, request, response, set_cookie};
 use crate::progrun::frames::{Numbers, greeting, segment};
 use crate::progrun::talk::Talk;
-use crate::progrun::{COOKIE, FlowBytes, Programs, Setting, World};
+use crate::progrun::{FlowBytes, Programs};
 
 /// What has to be put back after a packet.
 pub(super) enum Restore {
@@ -19,7 +21,7 @@ pub(super) enum Restore {
 
 /// One kind of packet.
 pub(super) struct Case {
-    pub(super) name: &'static str,
+    pub(super) name: String,
     pub(super) interface: u32,
     pub(super) frame: Vec<u8>,
     pub(super) restore: Restore,
@@ -31,32 +33,34 @@ pub(super) struct Case {
 const NOT_OURS: &str = "not ours";
 const SYN: &str = "SYN → SYN-ACK";
 const THIRD_ACK: &str = "third ACK begins a flow (up)";
-const CLIENT_ACK: &str = "ACK of the client";
-const BACKEND_ACK: &str = "ACK of the backend";
-const UPLOAD: &str = "1448 bytes to the backend";
-const DOWNLOAD: &str = "1448 bytes to the client";
-const KNOWN: &str = "request of 460 bytes, cookie last, known";
-const UNKNOWN: &str = "request of 460 bytes, cookie last, unknown";
+pub(super) const CLIENT_ACK: &str = "ACK of the client";
+pub(super) const BACKEND_ACK: &str = "ACK of the backend";
+pub(super) const UPLOAD: &str = "1448 bytes to the backend";
+pub(super) const DOWNLOAD: &str = "1448 bytes to the client";
 const PLAIN: &str = "response head of 200 bytes";
 const ISSUING: &str = "response head of 200 bytes, Set-Cookie";
 
+/// Lengths of requests.
+const LENGTHS: [usize; 3] = [200, 460, 1400];
+
+fn asking(length: usize, known: &str) -> String {
+    format!("request of {length} bytes, cookie last, {known}")
+}
+
 /// What a case is to cost at most.
 pub(super) fn target(case: &str) -> Option<u32> {
+    let established = |case: &str| [CLIENT_ACK, BACKEND_ACK, UPLOAD, DOWNLOAD].contains(&case);
     match case {
         NOT_OURS => Some(25),
         SYN => Some(180),
-        CLIENT_ACK | BACKEND_ACK | UPLOAD | DOWNLOAD => Some(110),
-        KNOWN => Some(450),
-        _ => None,
+        case if established(case) => Some(110),
+        case if case == asking(460, "known") => Some(450),
+        case => case.strip_suffix(", 1M flows").filter(|case| established(case)).map(|_| 400),
     }
 }
 
-/// A session that the backend has issued, and one that nobody has.
-const SESSION: &str = "0123456789ABCDEF0123456789ABCDEF";
-const STRANGER: &str = "FEDCBA9876543210FEDCBA9876543210";
-
-/// All cases. The flows that they need are in the table afterwards.
-pub(super) fn cases(programs: &mut Programs, setting: &Setting, world: &World) -> Result<Vec<Case>> {
+/// All cases of one flow. The flows that they need are in the table afterwards.
+pub(super) fn cases(programs: &mut Programs, Scene { setting, world }: Scene<'_>) -> Result<Vec<Case>> {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime).tv_sec as u32;
     programs.bind(setting, SESSION.as_bytes(), Some(setting.issued_by(0, 0).presented()), now)?;
 
@@ -71,14 +75,12 @@ pub(super) fn cases(programs: &mut Programs, setting: &Setting, world: &World) -
 
     let mut waiting = Talk::new(setting, world, 40_006);
     waiting.open(programs, &request(SESSION, 460))?;
-    let (waiting_slot, waiting_flow) = waiting.flow(programs)?;
     let plain = segment(&waiting.backend, waiting.backend_at(), &response(""))?;
-    let issuing = format!("Set-Cookie: {COOKIE}=AAAABBBBCCCCDDDDEEEEFFFF00001111; Path=/\r\n");
-    let issuing = segment(&waiting.backend, waiting.backend_at(), &response(&issuing))?;
+    let issuing = response(&set_cookie("AAAABBBBCCCCDDDDEEEEFFFF00001111"));
+    let issuing = segment(&waiting.backend, waiting.backend_at(), &issuing)?;
     let mut idle = Talk::new(setting, world, 40_003);
     idle.open(programs, &request(SESSION, 460))?;
     idle.answer(programs, &response(""))?;
-    let (idle_slot, idle_flow) = idle.flow(programs)?;
 
     let mut upload = Talk::new(setting, world, 40_004);
     upload.open(programs, &post())?;
@@ -86,9 +88,15 @@ pub(super) fn cases(programs: &mut Programs, setting: &Setting, world: &World) -
     download.open(programs, &request(SESSION, 460))?;
     download.answer(programs, &large_response())?;
 
+    let back_to = |talk: &Talk| {
+        let (slot, flow) = talk.flow(programs)?;
+        anyhow::Ok(move || Restore::Flow(slot, flow.clone()))
+    };
+    let (idled, waited) = (back_to(&idle)?, back_to(&waiting)?);
+    let (uploading, downloading) = (back_to(&upload)?, back_to(&download)?);
     let (front, back) = (world.client.interface, world.backends[0].interface);
-    let case = |name, interface, frame, restore, verdict| Case {
-        name,
+    let case = |name: &str, interface, frame, restore, verdict| Case {
+        name: name.to_owned(),
         interface,
         frame,
         restore,
@@ -96,48 +104,26 @@ pub(super) fn cases(programs: &mut Programs, setting: &Setting, world: &World) -
         xdp: if verdict == Verdict::FlowBegun { Verdict::NeedsGrowth } else { verdict },
     };
     let body = [b'x'; 1448];
-    let asked = |session| segment(&idle.client, idle.client_at(), &request(session, 460));
-    let restore = || Restore::Flow(idle_slot, idle_flow.clone());
-    let answered = || Restore::Flow(waiting_slot, waiting_flow.clone());
     let client_ack = segment(&idle.client, idle.client_at(), &[])?;
     let backend_ack = segment(&idle.backend, idle.backend_at(), &[])?;
     let sent = segment(&upload.client, upload.client_at(), &body)?;
     let received = segment(&download.backend, download.backend_at(), &body)?;
-    Ok(vec![
+    let mut cases = vec![
         case(NOT_OURS, front, not_ours, Restore::Nothing, Verdict::NotOurs),
         case(SYN, front, syn, Restore::Nothing, Verdict::SynCookie),
         case(THIRD_ACK, front, third_ack, Restore::Begun(third.key()), Verdict::FlowBegun),
-        case(CLIENT_ACK, front, client_ack, Restore::Nothing, Verdict::ToBackend),
-        case(BACKEND_ACK, back, backend_ack, Restore::Nothing, Verdict::ToClient),
-        case(UPLOAD, front, sent, Restore::Nothing, Verdict::ToBackend),
-        case(DOWNLOAD, back, received, Restore::Nothing, Verdict::ToClient),
-        case(KNOWN, front, asked(SESSION)?, restore(), Verdict::RequestSame),
-        case(UNKNOWN, front, asked(STRANGER)?, restore(), Verdict::RequestSame),
-        case(PLAIN, back, plain, answered(), Verdict::ToClient),
-        case(ISSUING, back, issuing, answered(), Verdict::ToClient),
-    ])
-}
-
-/// A request of `len` bytes, as a browser makes them, its cookie last.
-fn request(session: &str, len: usize) -> Vec<u8> {
-    let head =
-        "GET /shop/catalogue/page?item=4711 HTTP/1.1\r\nHost: shop.example.org\r\nAccept: text/html\r\nX-Padding: ";
-    let tail = format!("\r\nCookie: {COOKIE}={session}\r\n\r\n");
-    let padding = "p".repeat(len - head.len() - tail.len());
-    [head.as_bytes(), padding.as_bytes(), tail.as_bytes()].concat()
-}
-
-fn post() -> Vec<u8> {
-    format!("POST /shop HTTP/1.1\r\nCookie: {COOKIE}={SESSION}\r\nContent-Length: 100000000\r\n\r\n").into_bytes()
-}
-
-/// A response of 200 bytes of head and two of body.
-fn response(field: &str) -> Vec<u8> {
-    let head = format!("HTTP/1.1 200 OK\r\nServer: x\r\n{field}Content-Length: 2\r\nX-Padding: ");
-    let padding = "p".repeat(200 - 4 - head.len());
-    format!("{head}{padding}\r\n\r\nok").into_bytes()
-}
-
-fn large_response() -> Vec<u8> {
-    b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n".to_vec()
+        case(CLIENT_ACK, front, client_ack, idled(), Verdict::ToBackend),
+        case(BACKEND_ACK, back, backend_ack, idled(), Verdict::ToClient),
+        case(UPLOAD, front, sent, uploading(), Verdict::ToBackend),
+        case(DOWNLOAD, back, received, downloading(), Verdict::ToClient),
+    ];
+    for (length, (known, session)) in
+        LENGTHS.into_iter().flat_map(|length| [("known", SESSION), ("unknown", STRANGER)].map(|known| (length, known)))
+    {
+        let frame = segment(&idle.client, idle.client_at(), &request(session, length))?;
+        cases.push(case(&asking(length, known), front, frame, idled(), Verdict::RequestSame));
+    }
+    cases.push(case(PLAIN, back, plain, waited(), Verdict::ToClient));
+    cases.push(case(ISSUING, back, issuing, waited(), Verdict::ToClient));
+    Ok(cases)
 }

@@ -3,51 +3,93 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::Subcommand;
+use clap::{Args, ValueEnum};
 
-use balancer_tests::bench::{http, packet};
+use balancer_tests::bench::{Extent, Options, bulk, flip, flood, http, packet, pages, sessions};
 
-#[derive(Subcommand)]
-pub(crate) enum Bench {
-    /// Nanoseconds per packet, in the programs as the kernel has loaded them.
-    Packet {
-        /// Seconds instead of half a minute.
-        #[arg(long)]
-        quick: bool,
-        /// Compares with an earlier result, fails if something is a fifth slower, and writes nothing.
-        #[arg(long)]
-        compare: bool,
-        /// The earlier result; target/bench/packet.json unless told.
-        #[arg(long, value_name = "FILE", requires = "compare")]
-        baseline: Option<PathBuf>,
-    },
-    /// Requests per second and CPU per request: direct, HAProxy, the balancer by either hook.
-    Http {
-        /// The balancer's program; the one beside this one unless told.
-        #[arg(long, value_name = "PATH", env = "BALANCER_BIN")]
-        balancer: Option<PathBuf>,
-        /// One round of one second each: shows that it works.
-        #[arg(long)]
-        quick: bool,
-        /// Seconds of load per variant and round.
-        #[arg(long, value_name = "N", default_value_t = 3, conflicts_with = "quick")]
-        seconds: u64,
-        /// Rounds, in which the variants take turns.
-        #[arg(long, value_name = "N", default_value_t = 5, conflicts_with = "quick")]
-        rounds: usize,
-    },
+/// What is measured, and how.
+#[derive(Args)]
+pub(crate) struct Bench {
+    /// One of them; all of them unless told, and then BENCHMARKS.md is filled.
+    #[arg(value_enum)]
+    what: Option<What>,
+    /// What the targets are about: all in a quarter of an hour. This is what happens unless told.
+    #[arg(long, conflicts_with = "full")]
+    quick: bool,
+    /// Everything: all in an hour and a half.
+    #[arg(long)]
+    full: bool,
+    /// The balancer's program; the one beside this one unless told.
+    #[arg(long, value_name = "PATH", env = "BALANCER_BIN")]
+    balancer: Option<PathBuf>,
+    /// Of packets: compares with the programs of this object, and fails if something is a fifth slower.
+    #[arg(long, value_name = "FILE", requires = "revision")]
+    against: Option<PathBuf>,
+    /// The revision that the object is of.
+    #[arg(long, value_name = "NAME")]
+    revision: Option<String>,
+    /// The same with figures that were written before, where the object cannot be run.
+    #[arg(long, value_name = "FILE", conflicts_with = "against")]
+    baseline: Option<PathBuf>,
 }
 
-pub(crate) fn run(bench: Bench) -> Result<()> {
-    match bench {
-        Bench::Http { balancer, quick, seconds, rounds } => {
-            let balancer = match balancer {
-                Some(path) => path,
-                None => std::env::current_exe()?.with_file_name("balancer"),
-            };
-            let (seconds, rounds) = if quick { (1, 1) } else { (seconds, rounds) };
-            http::run(&http::Options { balancer, seconds, rounds })
+#[derive(Clone, Copy, ValueEnum)]
+enum What {
+    /// Nanoseconds per packet, in the programs as the kernel has loaded them.
+    Packet,
+    /// Requests per second, latencies and CPU: direct, nftables, HAProxy, nginx, the balancer by either hook.
+    Http,
+    /// How soon new sessions are on the new version, and what fails, beside HAProxy and nginx.
+    Flip,
+    /// The session table from a thousand to ten million.
+    Sessions,
+    /// Downloads.
+    Bulk,
+    /// Honest requests beside floods.
+    Flood,
+    /// No measurement: BENCHMARKS.md from what has been measured.
+    Report,
+}
+
+impl What {
+    const MEASURED: [Self; 6] = [Self::Packet, Self::Http, Self::Flip, Self::Sessions, Self::Bulk, Self::Flood];
+}
+
+pub(crate) fn run(bench: &Bench) -> Result<()> {
+    if !matches!(bench.what, Some(What::Report)) {
+        balancer_tests::bench::go_first()?;
+    }
+    match bench.what {
+        Some(what) => measure(bench, what),
+        None => {
+            What::MEASURED.into_iter().try_for_each(|what| measure(bench, what))?;
+            pages::fill()
         }
-        Bench::Packet { quick, compare, baseline } => packet::run(&packet::Options { quick, compare, baseline }),
+    }
+}
+
+fn measure(bench: &Bench, what: What) -> Result<()> {
+    let extent = if bench.full { Extent::Full } else { Extent::Quick };
+    let balancer = match &bench.balancer {
+        Some(path) => path.clone(),
+        None => std::env::current_exe()?.with_file_name("balancer"),
+    };
+    let options = Options { balancer, extent };
+    match what {
+        What::Packet => {
+            let object = bench.against.clone().zip(bench.revision.clone());
+            let against = match (object, &bench.baseline) {
+                (Some((file, revision)), _) => Some(packet::Against::Object { revision, file }),
+                (None, Some(file)) => Some(packet::Against::Figures(file.clone())),
+                (None, None) => None,
+            };
+            packet::run(&packet::Options { extent, against })
+        }
+        What::Http => http::run(&options),
+        What::Flip => flip::run(&options),
+        What::Sessions => sessions::run(&options),
+        What::Bulk => bulk::run(&options),
+        What::Flood => flood::run(&options),
+        What::Report => pages::fill(),
     }
 }

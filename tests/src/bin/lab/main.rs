@@ -35,8 +35,7 @@ enum Command {
     },
     /// Reboots the director of the running lab: daemon and kernel state are gone, the disk is there.
     Reboot,
-    /// Measures what packets and requests cost.
-    #[command(subcommand)]
+    /// Measures what packets, requests, flips and sessions cost.
     Bench(bench::Bench),
     /// Clears away what labs that were killed have left.
     Clean,
@@ -73,7 +72,7 @@ fn obey(command: Command) -> Result<()> {
     match command {
         Command::Run { balancer, hook, tomcat } => run::run(&balancer, hook.into(), tomcat),
         Command::Reboot => reboot::run(),
-        Command::Bench(bench) => bench::run(bench),
+        Command::Bench(bench) => bench::run(&bench),
         Command::Clean => {
             println!("{} dead labs cleaned up", registry::clean()?);
             Ok(())

@@ -9,14 +9,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use balancer_fuzz::mutate::Random;
-use balancer_tests::lab::Lab;
-use balancer_tests::progrun::World;
 use etherparse::{PacketBuilder, TcpOptionElement};
+use rand::rngs::Xoshiro256PlusPlus;
+use rand::{RngExt, SeedableRng};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
+use crate::lab::Lab;
+use crate::progrun::World;
+
 /// Where the flood says that it comes from: a network for benchmarks (RFC 2544), which leads nowhere.
-const SOURCES: &str = "198.18.0.0/15";
+pub const SOURCES: &str = "198.18.0.0/15";
 
 /// Those of a SYN of Linux.
 const OPTIONS: [TcpOptionElement; 5] = [
@@ -32,7 +34,7 @@ const BATCH: usize = 64;
 
 /// What it consists of.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Kind {
+pub enum Kind {
     /// As Linux sends them.
     Syn,
     /// Without options: their answers need room, which only TC makes.
@@ -44,18 +46,28 @@ pub(super) enum Kind {
 }
 
 /// A running flood.
-pub(super) struct Flood {
+#[derive(Debug)]
+pub struct Flood {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Result<u64>>>,
 }
 
 impl Flood {
-    /// From backend host 2, which is to serve nobody: it has a link of its own to the director, so that the answers to the flood do
+    /// From backend host 2, which had better serve nobody: it has a link of its own to the director, so that the answers to the flood do
     /// not fill the clients' queues, which would prove nothing about the director.
-    pub(super) fn start(lab: &Lab, kind: Kind) -> Result<Self> {
+    pub fn start(lab: &Lab, kind: Kind) -> Result<Self> {
+        Self::begin(lab, kind, None)
+    }
+
+    /// The same with some thousands of packets that are made once: several times as fast.
+    pub fn start_with_few(lab: &Lab, kind: Kind) -> Result<Self> {
+        Self::begin(lab, kind, Some(256))
+    }
+
+    fn begin(lab: &Lab, kind: Kind, batches: Option<usize>) -> Result<Self> {
         let (world, to, node) = (World::of(lab)?, lab.service(), lab.backend(2).clone());
         let link = *world.backends.get(1).context("there is no host 2")?;
-        node.output("ip", &["route", "add", "blackhole", SOURCES])?;
+        node.output("ip", &["route", "replace", "blackhole", SOURCES])?;
         let stop = Arc::new(AtomicBool::new(false));
         let over = Arc::clone(&stop);
         let work = move || {
@@ -63,13 +75,13 @@ impl Flood {
             let mut cpus = CpuSet::new();
             cpus.set(0);
             sched_setaffinity(None, &cpus).context("stay on one core")?;
-            send(kind, (link.peer_mac, link.mac), (of_ipv4(to.ip()), to.port()), &over)
+            send(kind, (link.peer_mac, link.mac), (of_ipv4(to.ip()), to.port()), batches, &over)
         };
         Ok(Self { stop, thread: Some(std::thread::spawn(work)) })
     }
 
     /// Ends it: how many packets it sent.
-    pub(super) fn finish(mut self) -> Result<u64> {
+    pub fn finish(mut self) -> Result<u64> {
         self.stop.store(true, Ordering::Relaxed);
         let thread = self.thread.take().context("it is finished once")?;
         thread.join().map_err(|_| anyhow!("the flood panicked"))?
@@ -83,13 +95,25 @@ impl Drop for Flood {
     }
 }
 
-fn send(kind: Kind, macs: ([u8; 6], [u8; 6]), to: ([u8; 4], u16), over: &AtomicBool) -> Result<u64> {
+/// Sends new packets each time, or so many batches of them again and again.
+fn send(
+    kind: Kind,
+    macs: ([u8; 6], [u8; 6]),
+    to: ([u8; 4], u16),
+    batches: Option<usize>,
+    over: &AtomicBool,
+) -> Result<u64> {
     let socket = socket()?;
-    let mut random = Random(1);
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(1);
     let mut sent = 0;
+    let mut batch = || (0..BATCH).map(|_| frame(kind, macs, to, &mut random)).collect::<Result<Vec<_>>>();
+    let made = (0..batches.unwrap_or(0)).map(|_| batch()).collect::<Result<Vec<_>>>()?;
+    let mut again = made.iter().cycle();
     while !over.load(Ordering::Relaxed) {
-        let frames: Vec<Vec<u8>> = (0..BATCH).map(|_| frame(kind, macs, to, &mut random)).collect::<Result<_>>()?;
-        sent += send_all(&socket, &frames)?;
+        sent += match again.next() {
+            Some(frames) => send_all(&socket, frames)?,
+            None => send_all(&socket, &batch()?)?,
+        };
     }
     ensure!(sent > 0, "nothing was sent");
     Ok(sent)
@@ -99,22 +123,22 @@ fn frame(
     kind: Kind,
     (from, to): ([u8; 6], [u8; 6]),
     (vip, port): ([u8; 4], u16),
-    random: &mut Random,
+    random: &mut Xoshiro256PlusPlus,
 ) -> Result<Vec<u8>> {
-    let source = Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 18, 0, 0)) | random.below(1 << 17) as u32);
-    let source_port = 1024 + random.below(60_000) as u16;
+    let source = Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 18, 0, 0)) | random.random_range(0..1 << 17));
+    let source_port = 1024 + random.random_range(0..60_000);
     let (source, source_port) = match kind {
         Kind::Forged { client } => client,
         Kind::Syn | Kind::BareSyn | Kind::Ack => (source.octets(), source_port),
     };
-    let (seq, ack) = (random.below(1 << 32) as u32, random.below(1 << 32) as u32);
+    let (seq, ack) = (random.random(), random.random());
     let tcp = PacketBuilder::ethernet2(from, to).ipv4(source, vip, 64).tcp(source_port, port, seq, 64_240);
     let mut bytes = Vec::with_capacity(64);
     match kind {
         Kind::Syn => tcp.syn().options(&OPTIONS).context("options")?.write(&mut bytes, &[]),
         Kind::BareSyn => tcp.syn().write(&mut bytes, &[]),
         Kind::Ack => tcp.ack(ack).write(&mut bytes, &[]),
-        Kind::Forged { .. } if random.below(2) == 0 => tcp.rst().write(&mut bytes, &[]),
+        Kind::Forged { .. } if random.random() => tcp.rst().write(&mut bytes, &[]),
         Kind::Forged { .. } => tcp.ack(ack).write(&mut bytes, b"GET /forged HTTP/1.1\r\nHost: a\r\n\r\n"),
     }
     .context("make a packet")?;
