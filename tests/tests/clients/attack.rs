@@ -10,6 +10,7 @@ mod tricks;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use balancer_tests::client::{Browser, Connection, Request, Whoami};
@@ -80,7 +81,8 @@ fn play(hook: Hook, kind: Kind) -> Result<()> {
         })?;
         let wanted: Requests = sent.into_iter().map(|(number, sent)| (number.to_string(), sent)).collect();
         ensure!(wanted.values().all(|sent| sent.len() > 100), "too few requests: {wanted:?}");
-        let (wanted, seen) = (sorted(wanted), sorted(seen(scene)?));
+        let wanted = sorted(wanted);
+        let seen = all_seen(scene, &wanted)?;
         for (user, sent) in &wanted {
             let seen = seen.get(user).context("a user was not seen")?;
             let differ = sent.iter().zip(seen).find(|(sent, seen)| sent != seen);
@@ -133,6 +135,19 @@ type Requests = BTreeMap<String, Vec<String>>;
 fn sorted(mut requests: Requests) -> Requests {
     requests.values_mut().for_each(|asked| asked.sort_unstable());
     requests
+}
+
+/// What the backends saw of each honest user, when they have noted as much as was sent, or should have.
+fn all_seen(scene: &Scene, wanted: &Requests) -> Result<Requests> {
+    let count = |requests: &Requests| requests.values().map(Vec::len).sum::<usize>();
+    let end = Instant::now() + Duration::from_secs(5);
+    loop {
+        let seen = sorted(seen(scene)?);
+        if count(&seen) >= count(wanted) || Instant::now() >= end {
+            return Ok(seen);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// What the backends saw of each honest user.
