@@ -1,8 +1,8 @@
 //! Segments of a backend: the leg's handshake, its end, and its data.
 
 use super::{
-    AHEAD, Found, From, Loss, Next, Now, Step, begin, body, end, framed, has_leg, join, last, open, response, send,
-    steady, storm,
+    AHEAD, Found, From, Loss, Next, Now, Step, begin, body, end, framed, has_leg, join, joined, last, open, response,
+    send, steady, storm,
 };
 use crate::host::{Cpu, Maps};
 use crate::layout::{
@@ -108,11 +108,7 @@ fn again<F: Frame>(frame: &mut F, work: &mut Work, globals: &Globals, flow: &mut
     if !answers || flow.stash == NONE || flow.flags & (STASH_HEAD | STASH_RESPONSE) != 0 {
         return (Next::Done, Verdict::StraySynAck);
     }
-    if !frame.can_grow() {
-        return (Next::Done, Verdict::NeedsGrowth);
-    }
-    let (first, len) = (flow.stash_first, flow.stash_len);
-    send::from_stash(work, flow, first, len, Verdict::RequestFromStash)
+    joined::again_from_stash(frame, work, flow)
 }
 
 /// Whether a segment is of the flow's leg.

@@ -182,9 +182,10 @@ fn leaves<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &mu
     (Next::FarewellAndDraft, Verdict::LegParked)
 }
 
-/// The client sends the end of its head again: what it had acknowledged by the director may be lost as well.
+/// The request in the stash again: the client sends the end of its head again, and what it had acknowledged by the director may be lost
+/// as well; or the backend its SYN-ACK, and has heard nothing.
 #[inline(always)]
-fn again_from_stash<F: Frame>(frame: &mut F, work: &mut Work, flow: &mut Flow) -> Step {
+pub(super) fn again_from_stash<F: Frame>(frame: &mut F, work: &mut Work, flow: &mut Flow) -> Step {
     if !frame.can_grow() {
         return (Next::Done, Verdict::NeedsGrowth);
     }

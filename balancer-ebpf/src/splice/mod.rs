@@ -416,7 +416,13 @@ fn server_key(work: &mut Work) {
 /// The live counts of the version that a flow's leg belongs to.
 #[inline(always)]
 fn traffic<M: Maps>(maps: &M, service: u32, version: u32) -> Option<&Traffic> {
-    maps.traffic(service * MAX_VERSIONS + (version & (MAX_VERSIONS - 1)))
+    maps.traffic(place_of_version(service, version))
+}
+
+/// Where a version's counts lie in the maps that have them.
+#[inline(always)]
+const fn place_of_version(service: u32, version: u32) -> u32 {
+    service * MAX_VERSIONS + (version & (MAX_VERSIONS - 1))
 }
 
 /// Adds `by` (two's complement) to the requests in flight on a version.

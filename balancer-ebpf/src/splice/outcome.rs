@@ -3,9 +3,9 @@
 //! A request that is sent again to the same version is not lost. What is not framed is not counted: nobody sees where its
 //! requests end.
 
-use super::{framed, has_leg};
+use super::{framed, has_leg, place_of_version};
 use crate::host::{Cpu, Machine, Maps};
-use crate::layout::{BACKEND_FIN, FLOW_OPENING, Flow, MAX_VERSIONS, RESPONSE_BODY};
+use crate::layout::{BACKEND_FIN, FLOW_OPENING, Flow, Outcomes, RESPONSE_BODY};
 
 /// How a flow's requests can be lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub fn answered<M: Maps>(maps: &M, flow: &Flow, status: u32) {
     if status < 200 && status != 101 {
         return;
     }
-    let Some(outcomes) = maps.outcomes(flow.service * MAX_VERSIONS + (flow.leg.version & (MAX_VERSIONS - 1))) else {
+    let Some(outcomes) = outcomes(maps, flow.service, flow.leg.version) else {
         return;
     };
     add::<M>(&outcomes.answers, 1);
@@ -53,7 +53,7 @@ pub fn lost<M: Maps>(maps: &M, flow: &Flow, how: Loss) {
     if !has_leg(flow) || flow.outstanding == 0 || !framed(flow) {
         return;
     }
-    let Some(outcomes) = maps.outcomes(flow.service * MAX_VERSIONS + (flow.leg.version & (MAX_VERSIONS - 1))) else {
+    let Some(outcomes) = outcomes(maps, flow.service, flow.leg.version) else {
         return;
     };
     // Of the first one the head may have been read, and be counted as an answer.
@@ -76,9 +76,15 @@ pub fn lost<M: Maps>(maps: &M, flow: &Flow, how: Loss) {
 /// A request is answered with a 503: its version is missing.
 #[inline(always)]
 pub(super) fn missing<M: Maps>(maps: &M, service: u32, version: u32) {
-    if let Some(outcomes) = maps.outcomes(service * MAX_VERSIONS + (version & (MAX_VERSIONS - 1))) {
+    if let Some(outcomes) = outcomes(maps, service, version) {
         add::<M>(&outcomes.missing, 1);
     }
+}
+
+/// What became of a version's requests on this CPU.
+#[inline(always)]
+fn outcomes<M: Maps>(maps: &M, service: u32, version: u32) -> Option<&Outcomes> {
+    maps.outcomes(place_of_version(service, version))
 }
 
 /// Adds to a count that only this CPU writes.
