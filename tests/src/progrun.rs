@@ -7,10 +7,12 @@
 
 mod books;
 mod capture;
+mod code;
 mod counters;
 pub mod frames;
 mod maps;
 mod null;
+mod replay;
 mod setting;
 pub mod talk;
 mod world;
@@ -20,7 +22,8 @@ pub use capture::{Capture, Caught};
 pub use counters::{Counters, counter_name};
 pub use frames::Envelope;
 pub use maps::{BUCKET_WORDS, FlowBytes};
-pub use null::{null_tc, null_xdp, yardstick};
+pub use null::yardstick;
+pub use replay::{Callee, Original, Replay};
 pub use setting::{COOKIE, ISN_KEY, KEY, SERVICE, Setting};
 pub use world::{Link, World};
 
@@ -131,8 +134,16 @@ fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
     Ok(ebpf.program_mut(object::XDP).context("the object has no XDP program")?.try_into()?)
 }
 
-/// Runs any program on a fresh copy of `frame`.
+/// Runs any program once on a fresh copy of `frame`.
 pub fn run<P>(program: &P, context: &[u8], frame: &[u8]) -> Result<Answer>
+where
+    P: for<'a> TestRun<Opts<'a> = TestRunOptions<'a>, Result = aya::programs::TestRunResult>,
+{
+    repeat(program, context, frame, 1)
+}
+
+/// Runs any program so often in a row: it finds the frame as it left it. The duration is one run's on average.
+fn repeat<P>(program: &P, context: &[u8], frame: &[u8], times: u32) -> Result<Answer>
 where
     P: for<'a> TestRun<Opts<'a> = TestRunOptions<'a>, Result = aya::programs::TestRunResult>,
 {
@@ -141,6 +152,7 @@ where
         data_in: Some(frame),
         data_out: Some(&mut out),
         ctx_in: Some(context),
+        repeat: times,
         ..TestRunOptions::new()
     };
     let result = program.test_run(options).context("BPF_PROG_TEST_RUN")?;

@@ -1,9 +1,8 @@
 //! Nanoseconds per packet, in the programs as the kernel has loaded them.
 //!
-//! Programs change packets and flows, so nothing is repeated inside the kernel: each sample is a test run of its own, on a
-//! fresh copy of the packet, with the flow put back as it was. The clock is the kernel's (`duration`), and a program that
-//! does nothing is sampled in turn with it. A round's figure is the difference of the means of their middle halves; what is
-//! reported is the median of the rounds.
+//! Programs change packets and flows, so a program of ours puts both back before each packet ([`crate::progrun::Replay`]). A sample is what one of
+//! hundreds of packets in a row took by the kernel's clock (`duration`), with the same in front of a program that does nothing sampled in turn
+//! with it. A round's figure is the difference of the means of their middle halves; what is reported is the median of the rounds.
 //!
 //! `--compare` is about another revision: its programs are sampled in turn with the present ones, on the same machine in the same
 //! moment, so that there is no need of a baseline that would be of another machine or of another hour ([`compare`]). Where that revision
@@ -29,7 +28,7 @@ use super::table::{Table, number};
 use crate::lab::Lab;
 use crate::progrun::{Program, Room, Setting, World};
 
-use clock::Clock;
+use clock::yardstick;
 use subject::Subject;
 
 /// What may be asked for.
@@ -70,6 +69,9 @@ struct Measured {
     figures: Vec<Figure>,
 }
 
+/// Samples of the yardstick.
+const YARDS: usize = 1_000;
+
 const ROOM: Room = Room { flows: 1024, stashes: 64, buckets: 1024 };
 
 /// Measures, and prints and writes or compares.
@@ -101,18 +103,17 @@ struct Scene<'a> {
 
 fn measure(extent: Extent, scene: Scene<'_>) -> Result<()> {
     let mut report = Report::begin(extent)?;
-    let (rounds, samples) = extent.choose((5, 1_000), (15, 4_000));
-    let clock = Clock::new()?;
+    let rounds = extent.choose(5, 15);
     let mut subjects = [Subject::new(None, scene)?];
-    let mut figures: Vec<Figure> = subject::rounds(&clock, &mut subjects, rounds, samples, &|_, _| true)?.concat();
+    let mut figures: Vec<Figure> = subject::rounds(&mut subjects, rounds, &|_, _| true)?.concat();
     drop(subjects);
     for &flows in extent.choose(&crowd::SIZES[2..], &crowd::SIZES[..]) {
-        figures.extend(crowd::measure(&clock, scene, flows, rounds, samples)?);
+        figures.extend(crowd::measure(scene, flows, rounds)?);
     }
-    let measured = Measured { yardstick: clock.yardstick(samples)?, figures };
+    let measured = Measured { yardstick: yardstick(YARDS)?, figures };
     report.ran.push(format!(
-        "BPF_PROG_TEST_RUN of both loaded programs, {rounds} rounds of {samples} samples of each packet, each on a fresh copy with \
-         its flow put back"
+        "BPF_PROG_TEST_RUN of both loaded programs, {rounds} rounds of thousands of packets in a row, before each of which \
+         its head and its flow are put back"
     ));
     report.tables = vec![table(&measured)];
     report.targets = compare::targets(&measured);

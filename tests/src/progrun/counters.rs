@@ -25,6 +25,11 @@ impl Counters {
         (verdicts, notes)
     }
 
+    /// How many packets met this fate.
+    pub fn count(&self, verdict: Verdict) -> u64 {
+        self.0.get(verdict as usize).copied().unwrap_or(0)
+    }
+
     /// What was counted since `before` and how often, by name: for more packets than anybody wants listed.
     pub fn named(&self, before: &Self) -> BTreeMap<String, u64> {
         let counted = self.0.iter().zip(&before.0).enumerate();

@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::clock::Clock;
-use super::{Against, Figure, Measured, Scene, conversation, subject};
+use super::clock::yardstick;
+use super::{Against, Figure, Measured, Scene, YARDS, conversation, subject};
 use crate::bench::Machine;
 use crate::bench::report::{self, Saved, Target};
 use crate::bench::table::{Table, number};
@@ -16,9 +16,9 @@ const TOLERANCE: f64 = 0.20;
 const GRAIN: f64 = 4.0;
 const GRAIN_OF_FILES: f64 = 12.0;
 
-/// Rounds and samples of the first look, and of the second at what seemed to be slower in it.
-const FIRST: (usize, usize) = (5, 600);
-const SECOND: (usize, usize) = (15, 1_500);
+/// Rounds of the first look, and of the second at what seemed to be slower in it.
+const FIRST: usize = 5;
+const SECOND: usize = 15;
 
 /// What is compared with, by name, and how exactly.
 pub(super) struct Former {
@@ -29,7 +29,6 @@ pub(super) struct Former {
 /// Compares and fails if a packet costs a fifth more than it did.
 pub(super) fn run(against: &Against, scene: Scene<'_>) -> Result<()> {
     println!("{}", Machine::here()?);
-    let clock = Clock::new()?;
     match against {
         Against::Object { revision, file } => {
             let present = Subject::new(None, scene)?;
@@ -40,8 +39,8 @@ pub(super) fn run(against: &Against, scene: Scene<'_>) -> Result<()> {
                 )
             })?;
             let mut subjects = [present, former];
-            let mut look = |(rounds, samples): (usize, usize), wanted: &dyn Fn(&str, Program) -> bool| {
-                let figures = subject::rounds(&clock, &mut subjects, rounds, samples, wanted)?;
+            let mut look = |rounds: usize, wanted: &dyn Fn(&str, Program) -> bool| {
+                let figures = subject::rounds(&mut subjects, rounds, wanted)?;
                 let [now, was] = figures.try_into().ok().context("two subjects have two sets of figures")?;
                 anyhow::Ok((now, was))
             };
@@ -67,8 +66,8 @@ pub(super) fn run(against: &Against, scene: Scene<'_>) -> Result<()> {
                 report.machine
             );
             let mut present = [Subject::new(None, scene)?];
-            let now = subject::rounds(&clock, &mut present, FIRST.0, FIRST.1, &|_, _| true)?.concat();
-            let was = scaled(&was, clock.yardstick(FIRST.1)?);
+            let now = subject::rounds(&mut present, FIRST, &|_, _| true)?.concat();
+            let was = scaled(&was, yardstick(YARDS)?);
             let former = Former { name: file.display().to_string(), grain: GRAIN_OF_FILES };
             println!("{}", former.table(&now, &was).text());
             former.judge(&now, &was)

@@ -10,21 +10,16 @@ use crate::progrun::frames::{Numbers, greeting, segment};
 use crate::progrun::talk::Talk;
 use crate::progrun::{FlowBytes, Programs};
 
-/// What has to be put back after a packet.
-pub(super) enum Restore {
-    Nothing,
-    /// The flow in a slot.
-    Flow(u32, Box<FlowBytes>),
-    /// A flow that the packet began is taken away again.
-    Begun(FlowKey),
-}
-
 /// One kind of packet.
 pub(super) struct Case {
     pub(super) name: String,
     pub(super) interface: u32,
-    pub(super) frame: Vec<u8>,
-    pub(super) restore: Restore,
+    /// Packets that are alike, and take turns.
+    pub(super) frames: Vec<Vec<u8>>,
+    /// The flow in a slot, which is put back before each packet.
+    pub(super) flow: Option<(u32, Box<FlowBytes>)>,
+    /// The flows that the packets begin, which are taken away again when each has been there once.
+    pub(super) begun: Vec<FlowKey>,
     /// What becomes of it in TC, and in XDP.
     pub(super) tc: Verdict,
     pub(super) xdp: Verdict,
@@ -39,6 +34,9 @@ pub(super) const UPLOAD: &str = "1448 bytes to the backend";
 pub(super) const DOWNLOAD: &str = "1448 bytes to the client";
 const PLAIN: &str = "response head of 200 bytes";
 const ISSUING: &str = "response head of 200 bytes, Set-Cookie";
+
+/// Connections that begin in one go.
+pub(super) const BEGINNINGS: usize = 256;
 
 /// Lengths of requests.
 const LENGTHS: [usize; 3] = [200, 460, 1400];
@@ -69,9 +67,14 @@ pub(super) fn cases(programs: &mut Programs, Scene { setting, world }: Scene<'_>
     foreign.to.set_ip([192, 0, 2, 1].into());
     let syn = greeting(&stranger.client, Numbers { seq: 1, ack: 0, tsval: 1, tsecr: 0 })?;
     let not_ours = segment(&foreign, Numbers { seq: 1, ack: 1, tsval: 1, tsecr: 1 }, &[])?;
-    let mut third = Talk::new(setting, world, 40_002);
-    third.greet(programs)?;
-    let third_ack = segment(&third.client, third.client_at(), &[])?;
+    let mut third_acks = Vec::new();
+    let mut begun = Vec::new();
+    for port in (50_000..).take(BEGINNINGS) {
+        let mut third = Talk::new(setting, world, port);
+        third.greet(programs)?;
+        third_acks.push(segment(&third.client, third.client_at(), &[])?);
+        begun.push(third.key());
+    }
 
     let mut waiting = Talk::new(setting, world, 40_006);
     waiting.open(programs, &request(SESSION, 460))?;
@@ -90,18 +93,19 @@ pub(super) fn cases(programs: &mut Programs, Scene { setting, world }: Scene<'_>
 
     let back_to = |talk: &Talk| {
         let (slot, flow) = talk.flow(programs)?;
-        anyhow::Ok(move || Restore::Flow(slot, flow.clone()))
+        anyhow::Ok(move || Some((slot, flow.clone())))
     };
     let (idled, waited) = (back_to(&idle)?, back_to(&waiting)?);
     let (uploading, downloading) = (back_to(&upload)?, back_to(&download)?);
     let (front, back) = (world.client.interface, world.backends[0].interface);
-    let case = |name: &str, interface, frame, restore, verdict| Case {
+    let case = |name: &str, interface, frame, flow, verdict| Case {
         name: name.to_owned(),
         interface,
-        frame,
-        restore,
+        frames: vec![frame],
+        flow,
+        begun: Vec::new(),
         tc: verdict,
-        xdp: if verdict == Verdict::FlowBegun { Verdict::NeedsGrowth } else { verdict },
+        xdp: verdict,
     };
     let body = [b'x'; 1448];
     let client_ack = segment(&idle.client, idle.client_at(), &[])?;
@@ -109,9 +113,17 @@ pub(super) fn cases(programs: &mut Programs, Scene { setting, world }: Scene<'_>
     let sent = segment(&upload.client, upload.client_at(), &body)?;
     let received = segment(&download.backend, download.backend_at(), &body)?;
     let mut cases = vec![
-        case(NOT_OURS, front, not_ours, Restore::Nothing, Verdict::NotOurs),
-        case(SYN, front, syn, Restore::Nothing, Verdict::SynCookie),
-        case(THIRD_ACK, front, third_ack, Restore::Begun(third.key()), Verdict::FlowBegun),
+        Case {
+            name: THIRD_ACK.to_owned(),
+            interface: front,
+            frames: third_acks,
+            flow: None,
+            begun,
+            tc: Verdict::FlowBegun,
+            xdp: Verdict::NeedsGrowth,
+        },
+        case(NOT_OURS, front, not_ours, None, Verdict::NotOurs),
+        case(SYN, front, syn, None, Verdict::SynCookie),
         case(CLIENT_ACK, front, client_ack, idled(), Verdict::ToBackend),
         case(BACKEND_ACK, back, backend_ack, idled(), Verdict::ToClient),
         case(UPLOAD, front, sent, uploading(), Verdict::ToBackend),

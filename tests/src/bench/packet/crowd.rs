@@ -9,14 +9,14 @@ use balancer_ebpf::layout::{FlowKey, FlowSlot, PORTS_PER_SOURCE, place};
 use balancer_ebpf::verdict::Verdict;
 use balancer_user::kernel::values::{from_bytes, to_bytes};
 
-use super::clock::Clock;
 use super::conversation::{BACKEND_ACK, CLIENT_ACK, DOWNLOAD, UPLOAD};
 use super::messages::{SESSION, large_response, post, request};
+use super::subject::row;
 use super::{Figure, ROOM, Scene, figure};
 use crate::bench::statistics::middle;
 use crate::progrun::frames::{Numbers, Way, segment};
 use crate::progrun::talk::Talk;
-use crate::progrun::{FlowBytes, Program, Programs, Room, Setting};
+use crate::progrun::{Callee, FlowBytes, Original, Program, Programs, Replay, Room, Setting};
 
 /// How many flows, and how that is said.
 pub(super) const SIZES: [(u32, &str); 3] = [(10_000, "10k"), (100_000, "100k"), (1_000_000, "1M")];
@@ -27,14 +27,11 @@ const PORTS: u32 = 50_000;
 /// Goes through all slots in an order that no prefetcher guesses: a prime that divides none of the sizes.
 const STRIDE: u64 = 716_047;
 
+/// Flows that have a packet each in one round.
+const VISITS: u32 = 8_192;
+
 /// Measures the packets of established flows.
-pub(super) fn measure(
-    clock: &Clock,
-    scene: Scene<'_>,
-    (flows, said): (u32, &str),
-    rounds: usize,
-    samples: usize,
-) -> Result<Vec<Figure>> {
+pub(super) fn measure(scene: Scene<'_>, (flows, said): (u32, &str), rounds: usize) -> Result<Vec<Figure>> {
     // Beside them there is room for the two that are copied.
     let room = Room { flows: flows + 64, ..ROOM };
     let sources = (0..=room.flows / PORTS_PER_SOURCE).map(|index| IpAddr::from([10, 254, 1, index as u8 + 1]));
@@ -68,11 +65,9 @@ pub(super) fn measure(
             let packets = Packets { talk, at: at(talk), from_client: *verdict == Verdict::ToBackend, payload };
             for program in Program::ALL {
                 let mut means = Vec::new();
-                crowd
-                    .check(&mut programs, &packets, program, *verdict)
-                    .with_context(|| format!("`{name}` of {said} flows"))?;
                 for round in 0..rounds {
-                    means.push(crowd.round(clock, &mut programs, &packets, program, (round, samples))?);
+                    let mean = crowd.round(&mut programs, &packets, program, (round, *verdict));
+                    means.push(mean.with_context(|| format!("`{name}` of {said} flows in {}", program.name()))?);
                 }
                 figures.push(figure(&format!("{name}, {said} flows"), program, &means));
             }
@@ -138,33 +133,28 @@ impl Crowd<'_> {
         Ok((way.link.interface, segment(&way, packets.at, packets.payload)?))
     }
 
-    fn check(&self, programs: &mut Programs, packets: &Packets<'_>, program: Program, wanted: Verdict) -> Result<()> {
-        let index = self.flows / 2;
-        let (interface, frame) = self.packet(packets, index)?;
-        let before = programs.counters()?;
-        programs.run(program, interface, &frame)?;
-        let (verdict, notes) = programs.counters()?.of_packet(&before)?;
-        ensure!(verdict == wanted, "{verdict:?} {notes:?} in {}", program.name());
-        programs.set_flow(index, self.flow(index).1)
-    }
-
     /// One round: each packet is of another flow, and the flows are put back when it is over.
     fn round(
         &self,
-        clock: &Clock,
         programs: &mut Programs,
         packets: &Packets<'_>,
         program: Program,
-        (round, samples): (usize, usize),
+        (round, wanted): (usize, Verdict),
     ) -> Result<(f64, f64)> {
-        let first = (round * samples) as u64;
-        let indices = || (first..).take(samples).map(|step| (step * STRIDE % u64::from(self.flows)) as u32);
-        let (mut gross, mut null) = (Vec::with_capacity(samples), Vec::with_capacity(samples));
-        for index in indices() {
-            let (interface, frame) = self.packet(packets, index)?;
-            null.push(clock.null(program, interface, &frame)?);
-            gross.push(programs.run(program, interface, &frame)?.duration.as_nanos() as f64);
-        }
+        let first = round as u64 * u64::from(VISITS);
+        let indices = || (first..).take(VISITS as usize).map(|step| (step * STRIDE % u64::from(self.flows)) as u32);
+        let made = indices().map(|index| self.packet(packets, index)).collect::<Result<Vec<_>>>()?;
+        let originals: Vec<Original<'_>> = made.iter().map(|(_, frame)| Original { frame, flow: None }).collect();
+        let interface = made.first().context("no packet")?.0;
+        let replay = Replay::new(programs, program, interface, &originals)?;
+        let before = programs.counters()?;
+        // One behind the other, for who comes second in turn would find the originals in a cache.
+        let row = row(program);
+        let mean = |callee| Ok(replay.run(callee, row)?.as_nanos() as f64);
+        let rows = |callee| (0..VISITS / row).map(|_| mean(callee)).collect::<Result<Vec<_>>>();
+        let (null, gross) = (rows(Callee::Nothing)?, rows(Callee::Measured)?);
+        let counted = programs.counters()?.named(&before);
+        ensure!(counted.get(Verdict::NAMES[wanted as usize]) == Some(&u64::from(VISITS)), "{counted:?}");
         for index in indices() {
             programs.set_flow(index, self.flow(index).1)?;
         }

@@ -3,12 +3,30 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use balancer_ebpf::verdict::Verdict;
 
-use super::clock::Clock;
-use super::conversation::{self, Case, Restore};
+use super::conversation::{self, BEGINNINGS, Case};
+
 use super::{Figure, ROOM, Scene, figure};
 use crate::bench::statistics::middle;
-use crate::progrun::{Program, Programs};
+use crate::progrun::{Callee, Original, Program, Programs, Replay};
+
+/// Packets in a row, of which a sample is the mean. Of XDP there are more: in front of each row the kernel waits until nobody runs its
+/// dispatcher (`bpf_prog_change_xdp`, Linux 5.6), for tens of milliseconds.
+pub(super) const fn row(program: Program) -> u32 {
+    match program {
+        Program::Tc => BEGINNINGS as u32,
+        Program::Xdp => 4096,
+    }
+}
+
+/// The samples of a round.
+const fn samples_of(program: Program) -> usize {
+    match program {
+        Program::Tc => 40,
+        Program::Xdp => 3,
+    }
+}
 
 /// Both programs of one object, their flows, and the packets for these.
 pub(super) struct Subject {
@@ -29,88 +47,107 @@ impl Subject {
 
     /// Whether each packet meets the fate that it is measured for.
     fn check(&mut self) -> Result<()> {
-        let Self { programs, cases } = self;
+        let Self { programs, cases, .. } = self;
         for case in cases {
             for program in Program::ALL {
-                let before = programs.counters()?;
-                programs.run(program, case.interface, &case.frame)?;
-                let (verdict, notes) = programs.counters()?.of_packet(&before)?;
-                let wanted = if program == Program::Xdp { case.xdp } else { case.tc };
-                ensure!(verdict == wanted, "`{}` in {}: {verdict:?} {notes:?}", case.name, program.name());
-                restore(programs, &case.restore)?;
+                for frame in &case.frames {
+                    let before = programs.counters()?;
+                    programs.run(program, case.interface, frame)?;
+                    let (verdict, notes) = programs.counters()?.of_packet(&before)?;
+                    ensure!(verdict == case.wanted(program), "`{}` in {}: {verdict:?} {notes:?}", case.name, program.name());
+                }
+                if let Some((slot, flow)) = &case.flow {
+                    programs.set_flow(*slot, **flow)?;
+                }
+                case.take_away(programs)?;
             }
         }
         Ok(())
     }
 
-    fn sample(&mut self, index: usize, program: Program) -> Result<f64> {
+    /// Prepares the packets of a case to be run in a row, and sees to it that none of them meets another fate there.
+    fn replay(&mut self, index: usize, program: Program) -> Result<Replay> {
         let case = &self.cases[index];
-        let answer = self.programs.run(program, case.interface, &case.frame)?;
-        restore(&mut self.programs, &case.restore)?;
-        Ok(answer.duration.as_nanos() as f64)
+        let flow = case.flow.as_ref().map(|(slot, flow)| (*slot, &**flow));
+        let originals: Vec<Original<'_>> = case.frames.iter().map(|frame| Original { frame, flow }).collect();
+        let replay = Replay::new(&self.programs, program, case.interface, &originals)?;
+        let before = self.programs.counters()?;
+        replay.run(Callee::Measured, row(program))?;
+        let after = self.programs.counters()?;
+        ensure!(
+            after.count(case.wanted(program)) - before.count(case.wanted(program)) == u64::from(row(program)),
+            "`{}` in a row in {}: {:?}",
+            case.name,
+            program.name(),
+            after.named(&before)
+        );
+        case.take_away(&mut self.programs)?;
+        Ok(replay)
+    }
+
+    fn sample(&mut self, index: usize, replay: &Replay, row: u32) -> Result<(f64, f64)> {
+        let null = replay.run(Callee::Nothing, row)?.as_nanos() as f64;
+        let gross = replay.run(Callee::Measured, row)?.as_nanos() as f64;
+        self.cases[index].take_away(&mut self.programs)?;
+        Ok((gross, null))
     }
 }
 
-/// Puts back what a packet changed.
-fn restore(programs: &mut Programs, restore: &Restore) -> Result<()> {
-    match restore {
-        Restore::Nothing => Ok(()),
-        Restore::Flow(slot, flow) => programs.set_flow(*slot, **flow),
-        Restore::Begun(key) => {
-            let slot = programs.slot(key)?.context("the flow did not begin")?;
-            programs.forget(key)?;
-            programs.set_flow(slot, [0; _])
+impl Case {
+    fn wanted(&self, program: Program) -> Verdict {
+        if program == Program::Xdp { self.xdp } else { self.tc }
+    }
+
+    /// Takes away the flows that have begun.
+    fn take_away(&self, programs: &mut Programs) -> Result<()> {
+        for key in &self.begun {
+            if let Some(slot) = programs.slot(key)? {
+                programs.forget(key)?;
+                programs.set_flow(slot, [0; _])?;
+            }
         }
+        Ok(())
     }
 }
 
 /// Measures the same packets in all subjects, in turn; the figures of each. Cases that are not wanted are left out.
+///
+/// A case's rounds follow each other, for the cookies in some packets are good for a minute.
 pub(super) fn rounds(
-    clock: &Clock,
     subjects: &mut [Subject],
     rounds: usize,
-    samples: usize,
     wanted: &dyn Fn(&str, Program) -> bool,
 ) -> Result<Vec<Vec<Figure>>> {
-    let names: Vec<String> =
-        subjects.first().context("nobody is measured")?.cases.iter().map(|case| case.name.clone()).collect();
-    let works: Vec<(usize, Program)> = (0..names.len())
-        .flat_map(|index| Program::ALL.map(|program| (index, program)))
-        .filter(|(index, program)| wanted(&names[*index], *program))
-        .collect();
-    let mut means = vec![vec![Vec::new(); works.len()]; subjects.len()];
-    for _ in 0..rounds {
-        for (work, (index, program)) in works.iter().copied().enumerate() {
-            let round = round(clock, subjects, index, program, samples);
-            let round = round.with_context(|| format!("measure `{}` in {}", names[index], program.name()))?;
-            for (means, mean) in means.iter_mut().zip(round) {
-                means[work].push(mean);
+    let mut figures = vec![Vec::new(); subjects.len()];
+    for index in 0..subjects.first().context("nobody is measured")?.cases.len() {
+        let name = subjects[0].cases[index].name.clone();
+        for program in Program::ALL.into_iter().filter(|program| wanted(&name, *program)) {
+            let means = case(subjects, index, program, rounds);
+            let means = means.with_context(|| format!("measure `{name}` in {}", program.name()))?;
+            for (figures, means) in figures.iter_mut().zip(means) {
+                figures.push(figure(&name, program, &means));
             }
         }
     }
-    let figures = |means: &Vec<Vec<(f64, f64)>>| {
-        works.iter().zip(means).map(|((index, program), means)| figure(&names[*index], *program, means)).collect()
-    };
-    Ok(means.iter().map(figures).collect())
+    Ok(figures)
 }
 
-/// One round of one packet: for each subject its nanoseconds, and those of a program that does nothing.
-fn round(
-    clock: &Clock,
-    subjects: &mut [Subject],
-    index: usize,
-    program: Program,
-    samples: usize,
-) -> Result<Vec<(f64, f64)>> {
-    let mut null = Vec::with_capacity(samples);
-    let mut gross = vec![Vec::with_capacity(samples); subjects.len()];
-    for _ in 0..samples {
-        for (subject, gross) in subjects.iter_mut().zip(&mut gross) {
-            let case = &subject.cases[index];
-            null.push(clock.null(program, case.interface, &case.frame)?);
-            gross.push(subject.sample(index, program)?);
+/// The rounds of one packet: for each subject its nanoseconds in each, and those of a program that does nothing.
+fn case(subjects: &mut [Subject], index: usize, program: Program, rounds: usize) -> Result<Vec<Vec<(f64, f64)>>> {
+    let replays = subjects.iter_mut().map(|subject| subject.replay(index, program)).collect::<Result<Vec<_>>>()?;
+    let mut means = vec![Vec::with_capacity(rounds); subjects.len()];
+    for _ in 0..rounds {
+        let mut samples = vec![(Vec::new(), Vec::new()); subjects.len()];
+        for _ in 0..samples_of(program) {
+            for ((subject, replay), (gross, null)) in subjects.iter_mut().zip(&replays).zip(&mut samples) {
+                let sample = subject.sample(index, replay, row(program))?;
+                gross.push(sample.0);
+                null.push(sample.1);
+            }
+        }
+        for (means, (gross, null)) in means.iter_mut().zip(samples) {
+            means.push((middle(gross), middle(null)));
         }
     }
-    let null = middle(null);
-    Ok(gross.into_iter().map(|gross| (middle(gross), null)).collect())
+    Ok(means)
 }
