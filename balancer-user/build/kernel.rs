@@ -41,6 +41,7 @@ pub(crate) fn build(
         // The kernel wants types (BTF), and they are made from full debug information.
         "-Cdebuginfo=2",
         "-Clink-arg=--btf",
+        "-Clink-arg=--cpu-features=+allows-misaligned-mem-access",
     ];
     // rustc looks for its linker on PATH, where cargo's bin folder may be missing.
     let path = env::var_os("PATH").unwrap_or_default();

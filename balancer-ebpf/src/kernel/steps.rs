@@ -77,6 +77,21 @@ macro_rules! global_steps {
         }
 
         /// 0, or one more than the verdict.
+        #[unsafe(export_name = concat!("balancer_", $hook, "_short"))]
+        #[inline(never)]
+        extern "C" fn step_short($pointer: *mut $context, flow: *mut Flow, of_leg: u32, ns: u64) -> u32 {
+            // SAFETY: as above.
+            let (Some(flow), Some(work)) = (unsafe { flow.as_mut() }, work()) else {
+                return Verdict::NoConfig as u32 + 1;
+            };
+            let $base = base(work);
+            match splice::short(&Kernel, &mut $frame, work, flow, of_leg != 0, Now::at(ns)) {
+                None => 0,
+                Some(verdict) => verdict as u32 + 1,
+            }
+        }
+
+        /// The same.
         #[unsafe(export_name = concat!("balancer_", $hook, "_verify"))]
         #[inline(never)]
         extern "C" fn step_verify($pointer: *mut $context, flow: *mut Flow, of_leg: u32) -> u32 {
@@ -163,6 +178,14 @@ macro_rules! step_methods {
         #[inline(always)]
         fn is_sound(&mut self, _: &mut Work) -> bool {
             step_sound(self.$context) != 0
+        }
+
+        #[inline(always)]
+        fn short<M: Maps>(&mut self, _: &M, _: &mut Work, flow: &mut Flow, of_leg: bool, now: Now) -> Option<Verdict> {
+            match step_short(self.$context, flow, u32::from(of_leg), now.ns) {
+                0 => None,
+                verdict => Some(Verdict::from_number(verdict.wrapping_sub(1))),
+            }
         }
 
         #[inline(always)]

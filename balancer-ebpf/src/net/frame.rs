@@ -133,6 +133,22 @@ pub trait Frame {
         crate::splice::arrival(maps, self, work, globals, now)
     }
 
+    /// [`crate::splice::short`].
+    #[inline(always)]
+    fn short<M: Maps>(
+        &mut self,
+        maps: &M,
+        work: &mut Work,
+        flow: &mut Flow,
+        of_leg: bool,
+        now: Now,
+    ) -> Option<Verdict>
+    where
+        Self: Sized,
+    {
+        crate::splice::short(maps, self, work, flow, of_leg, now)
+    }
+
     /// [`crate::splice::verify`].
     #[inline(always)]
     fn verify<M: Maps>(&mut self, maps: &M, work: &mut Work, flow: &mut Flow, of_leg: bool) -> Result<(), Verdict>

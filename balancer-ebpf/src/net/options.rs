@@ -128,20 +128,30 @@ pub fn read_options<C: Cpu, F: Frame>(frame: &F, len: u32, options: &mut Options
     true
 }
 
-/// Completes `segment` with timestamp and SACK: by one comparison if they lie as they nearly always do.
+/// Completes `segment` with its timestamp, if it has that and no other option, or none at all.
 #[inline(always)]
-pub fn read_timestamp<C: Cpu, F: Frame>(frame: &mut F, segment: &mut Segment, options: &mut Options) -> bool {
+pub fn read_lone_timestamp<F: Frame>(frame: &mut F, segment: &mut Segment) -> bool {
     if segment.options == 0 {
         return true;
     }
-    if segment.options == 12 {
-        let Some(h) = frame.headers_ts() else { return false };
-        if [h[54], h[55], h[56], h[57]] == TIMESTAMP_LAYOUT {
-            segment.timestamp_at = 58;
-            segment.tsval = u32::from_be_bytes([h[58], h[59], h[60], h[61]]);
-            segment.tsecr = u32::from_be_bytes([h[62], h[63], h[64], h[65]]);
-            return true;
-        }
+    if segment.options != 12 {
+        return false;
+    }
+    let Some(h) = frame.headers_ts() else { return false };
+    if [h[54], h[55], h[56], h[57]] != TIMESTAMP_LAYOUT {
+        return false;
+    }
+    segment.timestamp_at = 58;
+    segment.tsval = u32::from_be_bytes([h[58], h[59], h[60], h[61]]);
+    segment.tsecr = u32::from_be_bytes([h[62], h[63], h[64], h[65]]);
+    true
+}
+
+/// Completes `segment` with timestamp and SACK: by one comparison if they lie as they nearly always do.
+#[inline(always)]
+pub fn read_timestamp<C: Cpu, F: Frame>(frame: &mut F, segment: &mut Segment, options: &mut Options) -> bool {
+    if read_lone_timestamp(frame, segment) {
+        return true;
     }
     if !read_options::<C, F>(frame, segment.options, options) {
         return false;

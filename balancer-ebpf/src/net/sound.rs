@@ -4,7 +4,7 @@
 //! for checksums are brought up to date by differences, and the receiver drops it. What it decides on, learns from, acknowledges or
 //! keeps in a stash leaves with a checksum of its own, and would be damaged for good.
 
-use super::{Frame, fold};
+use super::{Frame, HEADERS, Segment, fold};
 use crate::layout::Address;
 use crate::work::Work;
 
@@ -16,6 +16,35 @@ const BARE: u32 = 20;
 /// is only reached with a checksum that is right).
 pub const LONGEST: u32 = 12_288;
 
+/// A segment's length, and the sum of its pseudo-header: the addresses, the protocol's number, 6, and the length (RFC 9293, section 3.1;
+/// RFC 8200, section 8.1). What maps an IPv4 address into one of IPv6 is a zero to this sum.
+#[inline(always)]
+fn pseudo_header(segment: &Segment) -> (u32, u64) {
+    let length = BARE + segment.options + segment.payload;
+    let words = |address: &Address| address.pairs().map(|pair| (pair >> 32) + (pair & 0xffff_ffff));
+    let ([a, b], [c, d]) = (words(&segment.source), words(&segment.destination));
+    (length, a + b + c + d + u64::from(6u16.to_be()) + u64::from((length as u16).to_be()))
+}
+
+/// Whether the TCP checksum of a segment that is nothing but a header, with a timestamp or without options, is right. Where it is not,
+/// [`is_sound`] knows more.
+#[inline(always)]
+pub fn is_bare_sound<F: Frame>(frame: &mut F, segment: &Segment) -> bool {
+    let (_, pseudo) = pseudo_header(segment);
+    let Some(h) = frame.headers() else { return false };
+    let mut sum = pseudo;
+    for word in h[TCP as usize..].as_chunks::<4>().0 {
+        sum += u64::from(u32::from_ne_bytes(*word));
+    }
+    if segment.options != 0 {
+        let Some(h) = frame.headers_ts() else { return false };
+        for word in h[HEADERS..].as_chunks::<4>().0 {
+            sum += u64::from(u32::from_ne_bytes(*word));
+        }
+    }
+    fold(sum) == 0xffff
+}
+
 /// Whether the TCP checksum of the segment at hand, which was parsed, is right, or somebody has vouched for it.
 #[inline(always)]
 pub fn is_sound<F: Frame>(frame: &mut F, work: &mut Work) -> bool {
@@ -24,13 +53,7 @@ pub fn is_sound<F: Frame>(frame: &mut F, work: &mut Work) -> bool {
     }
     let grows = frame.can_grow();
     let Some(h) = frame.headers() else { return false };
-    let segment = &work.segment;
-    let length = BARE + segment.options + segment.payload;
-    // The addresses, the protocol's number, 6, and the segment's length (RFC 9293, section 3.1; RFC 8200, section 8.1). What maps an
-    // IPv4 address into one of IPv6 is a zero to this sum.
-    let words = |address: &Address| address.pairs().map(|pair| (pair >> 32) + (pair & 0xffff_ffff));
-    let ([a, b], [c, d]) = (words(&segment.source), words(&segment.destination));
-    let pseudo = a + b + c + d + u64::from(6u16.to_be()) + u64::from((length as u16).to_be());
+    let (length, pseudo) = pseudo_header(&work.segment);
     // A host on this very machine leaves the rest to hardware, which a veth does without; so does what merges segments. XDP
     // sees no such frames, or could do nothing with them.
     if grows && u16::from_ne_bytes([h[50], h[51]]) == fold(pseudo) {

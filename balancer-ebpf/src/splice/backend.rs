@@ -111,9 +111,21 @@ fn again<F: Frame>(frame: &mut F, work: &mut Work, globals: &Globals, flow: &mut
     joined::again_from_stash(frame, work, flow)
 }
 
+/// Whether a leg can have acknowledged that, in the client's numbers.
+#[inline(always)]
+pub(super) fn is_acked(acked: Seq, flow: &Flow) -> bool {
+    !acked.before(flow.leg.first) && !acked.after(flow.received.plus(1))
+}
+
+/// Whether a segment that begins there, in the client's numbers, lies further ahead than any can.
+#[inline(always)]
+pub(super) fn is_ahead(from: Seq, flow: &Flow) -> bool {
+    from.after(flow.sent.plus(AHEAD))
+}
+
 /// Whether a segment is of the flow's leg.
 #[inline(always)]
-fn is_legs(work: &Work, flow: &Flow) -> bool {
+pub(super) fn is_legs(work: &Work, flow: &Flow) -> bool {
     let segment = &work.segment;
     flow.state != FLOW_FREE
         && has_leg(flow)
@@ -245,11 +257,11 @@ fn joined<M: Maps, F: Frame>(
     let segment = &work.segment;
     if segment.has(ACK) {
         let acked = segment.ack.minus(flow.leg.to_leg);
-        if acked.before(flow.leg.first) || acked.after(flow.received.plus(1)) {
+        if !is_acked(acked, flow) {
             // A late segment of an earlier connection on the same ports: its numbers mean nothing here.
             return (Next::Done, Verdict::OldLegReset);
         }
-        if acked.after(flow.upstream_acked) && !acked.after(flow.received.plus(1)) {
+        if acked.after(flow.upstream_acked) {
             flow.upstream_acked = acked;
             stash_acked(maps, flow);
         }
@@ -258,7 +270,7 @@ fn joined<M: Maps, F: Frame>(
         flow.leg.tsval = segment.tsval;
     }
     let from = segment.seq.plus(flow.leg.to_client);
-    if from.after(flow.sent.plus(AHEAD)) && !segment.has(RST) {
+    if is_ahead(from, flow) && !segment.has(RST) {
         return (Next::Done, Verdict::BeyondResponseHead);
     }
     if segment.payload != 0 && from.before(flow.leg.begins) {

@@ -36,10 +36,16 @@ pub(super) fn chunked(cursor: &mut Cursor, start: Seq) {
     cursor.chunk = ChunkState::START;
 }
 
+/// Whether a segment that ends there is near the end of a stride that is not the last.
+#[inline(always)]
+pub(super) fn is_near(cursor: &Cursor, end: Seq) -> bool {
+    cursor.left != 0 && end.plus(NEAR).after(cursor.next)
+}
+
 /// Moves the cursor on through data that is longer than sequence numbers can tell apart.
 #[inline(always)]
 pub(super) fn advance(cursor: &mut Cursor, end: Seq) {
-    if cursor.left != 0 && end.plus(NEAR).after(cursor.next) {
+    if is_near(cursor, end) {
         let step = cursor.left.min(STRIDE);
         cursor.next = cursor.next.plus(step as u32);
         cursor.left -= step;

@@ -10,7 +10,7 @@ use crate::layout::{
     ANSWERED_LAST, FLOW_CLOSING, FLOW_OPENING, FLOW_SPLICED, FLOW_UNBOUND, Flow, Globals, LEG_RESET, LEG_REUSED,
     REJECTED, REQUESTS_UNFRAMED, STASH_HEAD, STASH_OWNED,
 };
-use crate::net::{ACK, FIN, Frame, RST, SYN, read_timestamp};
+use crate::net::{ACK, FIN, Frame, RST, SYN, Segment, read_timestamp};
 use crate::verdict::Verdict;
 use crate::work::Work;
 
@@ -125,39 +125,31 @@ fn give_way<M: Maps>(maps: &M, flow: &mut Flow) {
     maps.leave(&flow.key, flow.slot);
 }
 
-/// What a segment proves whose numbers cannot be this flow's: that the client's port was used again, or nothing.
+/// Whether a segment's numbers may be those of this connection.
 #[inline(always)]
-fn renewed<M: Maps>(maps: &M, work: &Work, globals: &Globals, flow: &Flow, now: Now) -> Proof {
-    let segment = &work.segment;
-    if !segment.has(ACK) {
-        return Proof::None;
-    }
+pub(super) fn is_plausible(segment: &Segment, flow: &Flow) -> bool {
     // Cookies of one client's port differ little within an epoch, so the acknowledgement alone does not tell.
     // From what the backend has acknowledged, which may be megabytes behind what is under way, to a little beyond that.
     let behind = flow.upstream_acked.minus(RESET_WINDOW);
     let near = segment.seq.since(behind) <= flow.received.plus(RESET_WINDOW).since(behind);
-    let plausible = near && !segment.ack.after(flow.sent) && !segment.ack.before(flow.acked.minus(LATE_ACKS));
-    if plausible {
+    near && !segment.ack.after(flow.sent) && !segment.ack.before(flow.acked.minus(LATE_ACKS))
+}
+
+/// What a segment proves whose numbers cannot be this flow's: that the client's port was used again, or nothing.
+#[inline(always)]
+fn renewed<M: Maps>(maps: &M, work: &Work, globals: &Globals, flow: &Flow, now: Now) -> Proof {
+    let segment = &work.segment;
+    if !segment.has(ACK) || is_plausible(segment, flow) {
         return Proof::None;
     }
     maps.check_cookie(globals, &flow.key, segment.seq, segment.ack, now.ms)
 }
 
-/// A segment of a flow that is locked.
+/// What every segment with an acknowledgement tells of its client. Whether it is one too many ([`storm`]).
 #[inline(always)]
-fn segment<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &mut Flow, now: Now) -> Step {
-    let segment = &work.segment;
+pub(super) fn take(segment: &Segment, flow: &mut Flow, now: Now) -> bool {
     let (seen, acked) = (flow.seen, flow.acked);
     flow.seen = now.ms;
-    if segment.has(RST) {
-        return reset(maps, work, flow);
-    }
-    if segment.has(SYN) || !segment.has(ACK) {
-        return (Next::Done, Verdict::Malformed);
-    }
-    if segment.seq.after(flow.received.plus(AHEAD)) {
-        return (Next::Done, Verdict::BeyondStash);
-    }
     if !segment.ack.after(flow.sent) && segment.ack.after(flow.acked) {
         flow.acked = segment.ack;
     }
@@ -168,7 +160,26 @@ fn segment<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &m
     if segment.timestamp_at != 0 {
         flow.tsval = segment.tsval;
     }
-    if storm::is_storm(segment, flow, acked, seen, now) {
+    storm::is_storm(segment, flow, acked, seen, now)
+}
+
+/// A segment of a flow that is locked.
+#[inline(always)]
+fn segment<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &mut Flow, now: Now) -> Step {
+    let segment = &work.segment;
+    if segment.has(RST) {
+        flow.seen = now.ms;
+        return reset(maps, work, flow);
+    }
+    if segment.has(SYN) || !segment.has(ACK) {
+        flow.seen = now.ms;
+        return (Next::Done, Verdict::Malformed);
+    }
+    if segment.seq.after(flow.received.plus(AHEAD)) {
+        flow.seen = now.ms;
+        return (Next::Done, Verdict::BeyondStash);
+    }
+    if take(segment, flow, now) {
         return (Next::Done, Verdict::AckStorm);
     }
     match flow.state {

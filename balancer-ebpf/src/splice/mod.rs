@@ -28,6 +28,7 @@
 //! | `reject` | answers in the backend's place |
 //! | `last` | how connections end that cannot be followed |
 //! | `outside` | how an operator ends flows |
+//! | `short` | most packets: those about which there is nothing to ask |
 //! | `verify` | whether a segment came as it was sent, if that matters |
 //! | `storm` | acknowledgements without end |
 //! | `too_big` | routers that say that packets have to be smaller |
@@ -59,6 +60,7 @@ mod reject;
 mod request;
 mod response;
 mod send;
+mod short;
 mod stash;
 mod storm;
 #[cfg(test)]
@@ -85,6 +87,7 @@ pub use pool::{claim_leg, park, take};
 pub use reject::reject;
 pub use request::{Extent, decide_step, hold_step, request_step, trace};
 pub use send::{Emission, Quote, finish};
+pub use short::short;
 pub use stash::claim_stash;
 pub use too_big::too_big;
 pub use verify::verify;
@@ -359,7 +362,11 @@ pub fn direct<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work) -> Ve
     if !theirs {
         return if matches!(from, From::Client) { Verdict::Unknown } else { Verdict::Busy };
     }
-    if let Err(verdict) = frame.verify(maps, work, &mut flow, !matches!(from, From::Client)) {
+    let of_leg = !matches!(from, From::Client);
+    if let Some(verdict) = frame.short(maps, work, &mut flow, of_leg, now) {
+        return verdict;
+    }
+    if let Err(verdict) = frame.verify(maps, work, &mut flow, of_leg) {
         return verdict;
     }
     let step = match from {

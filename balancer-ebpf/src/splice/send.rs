@@ -123,7 +123,7 @@ pub fn finish<M: Maps, F: Frame>(
             let mut translation = if next as u32 == Next::ToLeg as u32 { to_leg(flow) } else { to_client(flow) };
             translation.fin = next as u32 == Next::ToClientFin as u32;
             work.egress = translation.hop.egress;
-            if translate(frame, &work.segment, &translation) { verdict } else { Verdict::Unwritable }
+            if translate::<F, true>(frame, &work.segment, &translation) { verdict } else { Verdict::Unwritable }
         }
         Next::Draft | Next::FarewellAndDraft => {
             if next as u32 == Next::FarewellAndDraft as u32 {
@@ -138,6 +138,20 @@ pub fn finish<M: Maps, F: Frame>(
         }
         Next::Emit => emit(maps, frame, work, flow, verdict),
     }
+}
+
+/// Translates a segment without SACK blocks for the leg; false if the frame cannot be written to.
+#[inline(always)]
+pub(super) fn plain_to_leg<F: Frame>(frame: &mut F, work: &mut Work, flow: &Flow) -> bool {
+    work.egress = flow.leg.hop.egress;
+    translate::<F, false>(frame, &work.segment, &to_leg(flow))
+}
+
+/// The same for the client.
+#[inline(always)]
+pub(super) fn plain_to_client<F: Frame>(frame: &mut F, work: &mut Work, flow: &Flow) -> bool {
+    work.egress = flow.client_hop.egress;
+    translate::<F, false>(frame, &work.segment, &to_client(flow))
 }
 
 #[inline(always)]
@@ -214,9 +228,9 @@ fn towards<F: Frame>(frame: &mut F, hop: &Hop) -> bool {
 }
 
 /// Rewrites a segment for the other side: addresses, ports, sequence and acknowledgement numbers, window, timestamps and
-/// SACK blocks, and brings its checksums up to date by what changed.
+/// SACK blocks (if there may be any), and brings its checksums up to date by what changed.
 #[inline(always)]
-fn translate<F: Frame>(frame: &mut F, segment: &Segment, to: &Translation) -> bool {
+fn translate<F: Frame, const SACKS: bool>(frame: &mut F, segment: &Segment, to: &Translation) -> bool {
     if !towards(frame, &to.hop) {
         return false;
     }
@@ -261,7 +275,7 @@ fn translate<F: Frame>(frame: &mut F, segment: &Segment, to: &Translation) -> bo
             tcp += aligned(before, segment.timestamp_at);
         }
     }
-    if segment.sacks != 0 {
+    if SACKS && segment.sacks != 0 {
         for block in 0..4 {
             if block < segment.sacks {
                 let at = segment.sack_at + block * 8;

@@ -32,7 +32,7 @@ fn translated(tcp: &Tcp, to: &Translation) -> Tcp {
     assert!(frame.rebase(if v4 { 0 } else { IPV6_BASE }));
     assert_eq!(parse(&mut frame, &mut segment), Parsed::Segment);
     assert!(read_timestamp::<Plain, _>(&mut frame, &mut segment, &mut Options::default()));
-    assert!(translate(&mut frame, &segment, to));
+    assert!(translate::<_, true>(&mut frame, &segment, to));
     assert_eq!(frame.bytes[..12], to.hop.macs);
     Tcp::read(&frame.bytes)
 }
