@@ -112,7 +112,8 @@ pub trait Maps: Backends + Table + Pins {
     fn keep_held(&self, slot: u32);
     /// Tells whoever listens of a decision; never waits for that.
     fn tell(&self, event: &PinEvent);
-    /// Nanoseconds since boot.
+    /// Nanoseconds since boot, which may be as old as one tick of the kernel's clock: 1 to 10 ms. To ask the processor costs as much as all
+    /// that is done to many a packet, and nothing here is about less than tens of milliseconds.
     fn now(&self) -> u64;
     /// Counts something noticed on the way ([`crate::verdict::Note`] and the reasons behind it).
     fn note(&self, counter: u32);

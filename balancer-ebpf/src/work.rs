@@ -34,6 +34,9 @@ pub struct Work {
     /// Where the frame's window begins ([`crate::net::Frame::base`]). A cell, to be read from memory: of what is kept in a register the
     /// verifier would know which of the two it is, and walk everything behind it twice.
     pub base: Cell<u64>,
+    /// The kernel's clock tick in which the time was last asked for, and the time (`Maps::now`). The edge's own.
+    pub tick: Cell<u64>,
+    pub now: Cell<u64>,
     /// Where the packet leaves.
     pub egress: Egress,
     pub shelf: Shelf,

@@ -4,7 +4,7 @@ use core::cell::Cell;
 use core::ops::{Deref, DerefMut};
 
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST};
-use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
+use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_boot_ns};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, Queue, RingBuf};
@@ -15,7 +15,7 @@ use balancer_ebpf::http::{Chunk, Head, Scan, Scanned, Span};
 use balancer_ebpf::layout::{
     Address, Backend, Bucket, Buffer, Condition, Flow, FlowKey, FlowSlot, Globals, Hands, LEG_CLASSES, LegSlot,
     Listener, ListenerKey, MAX_BACKENDS, MAX_PINS, MAX_SERVICES, MAX_VERSIONS, Outcomes, Pin, PinEvent, PinKey, Policy,
-    RULE_BLOCKS, RuleSet, SERVICE_BLOCKS, SessionHash, SessionRule, SourceKey, Stash, Traffic,
+    RULE_BLOCKS, RuleSet, SERVICE_BLOCKS, SIEVE_WORDS, SessionHash, SessionRule, SourceKey, Stash, Traffic, sieve_bit,
 };
 use balancer_ebpf::net::{Crafted, Draft, Seq, Sum};
 use balancer_ebpf::pins::Pins;
@@ -41,6 +41,8 @@ unsafe impl<T> Sync for Shared<T> {}
 static LISTENERS: HashMap<ListenerKey, Listener> = HashMap::with_max_entries(64, 0);
 #[map]
 static ADDRESSES: HashMap<Address, u32> = HashMap::with_max_entries(2048, 0);
+#[map]
+static SIEVE: Array<u64> = Array::with_max_entries(SIEVE_WORDS, 0);
 #[map]
 static INTERFACES: HashMap<u32, u32> = HashMap::with_max_entries(256, 0);
 #[map]
@@ -274,6 +276,10 @@ impl Maps for Kernel {
     }
     #[inline(always)]
     fn role(&self, address: &Address) -> Option<u32> {
+        let (word, bit) = sieve_bit(address);
+        if SIEVE.get(word)? & bit == 0 {
+            return None;
+        }
         // SAFETY: the value is copied at once.
         unsafe { ADDRESSES.get(address) }.copied()
     }
@@ -373,8 +379,15 @@ impl Maps for Kernel {
     }
     #[inline(always)]
     fn now(&self) -> u64 {
-        // SAFETY: the helper takes nothing and cannot fail.
-        unsafe { bpf_ktime_get_boot_ns() }
+        // SAFETY: a helper that takes nothing and cannot fail; it becomes a load (Linux 5.6).
+        let tick = unsafe { bpf_jiffies64() };
+        let Some(work) = work() else { return 0 };
+        if Bpf::load(&work.tick) != tick {
+            Bpf::store(&work.tick, tick);
+            // SAFETY: as above.
+            Bpf::store(&work.now, unsafe { bpf_ktime_get_boot_ns() });
+        }
+        Bpf::load(&work.now)
     }
     #[inline(always)]
     fn note(&self, counter: u32) {

@@ -16,6 +16,7 @@ mod pin;
 mod policy;
 mod rules;
 mod session;
+mod sieve;
 mod stash;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ pub use pin::*;
 pub use policy::*;
 pub use rules::*;
 pub use session::*;
+pub use sieve::*;
 pub use stash::*;
 pub use traffic::*;
 
@@ -91,4 +93,6 @@ pub mod map {
     /// `HASH` [`super::Address`] → `u32` of `ROLE_*`: the VIPs, the legs' source addresses, and the backends of `gateway`
     /// services.
     pub const ADDRESSES: &str = "ADDRESSES";
+    /// `ARRAY` of [`super::SIEVE_WORDS`] `u64`: [`super::sieve_bit`] of each of them.
+    pub const SIEVE: &str = "SIEVE";
 }

@@ -135,14 +135,7 @@ pub trait Frame {
 
     /// [`crate::splice::short`].
     #[inline(always)]
-    fn short<M: Maps>(
-        &mut self,
-        maps: &M,
-        work: &mut Work,
-        flow: &mut Flow,
-        of_leg: bool,
-        now: Now,
-    ) -> Option<Verdict>
+    fn short<M: Maps>(&mut self, maps: &M, work: &mut Work, flow: &mut Flow, of_leg: bool, now: Now) -> Option<Verdict>
     where
         Self: Sized,
     {

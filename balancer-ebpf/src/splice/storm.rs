@@ -22,7 +22,7 @@ pub(super) fn is_storm(segment: &Segment, flow: &mut Flow, acked: Seq, seen: u64
         return false;
     }
     let says = segment.payload != 0 || segment.has(FIN) || flow.acked != acked;
-    if says || now.ms.wrapping_sub(seen) >= PAUSE {
+    if says || now.ms.saturating_sub(seen) >= PAUSE {
         flow.tries = 0;
         return false;
     }

@@ -6,9 +6,10 @@ use std::mem::size_of;
 use anyhow::{Context, Result};
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use balancer_ebpf::layout::{
-    Backend, Binding, Bucket, FlowKey, FlowSlot, Globals, LegSlot, Listener, ListenerKey, MAX_VERSIONS, Policy,
-    ServiceWord, Times, Traffic, map, owned_by,
+    Address, Backend, Binding, Bucket, FlowKey, FlowSlot, Globals, LegSlot, Listener, ListenerKey, MAX_VERSIONS,
+    Policy, ServiceWord, Times, Traffic, map, owned_by,
 };
+use balancer_user::kernel::maps::set_sieve;
 use balancer_user::kernel::values::{from_bytes, to_bytes};
 
 use super::{Counters, Programs, SERVICE, Setting};
@@ -32,6 +33,8 @@ impl Programs {
         for (address, role) in setting.roles() {
             addresses.insert(<[u8; 16]>::from(address), role, 0)?;
         }
+        let addresses: Vec<Address> = setting.roles().into_iter().map(|(address, _)| address).collect();
+        set_sieve(&mut self.array(map::SIEVE)?, &addresses)?;
         let mut policies: Array<_, [u8; size_of::<Policy>()]> = self.array(map::POLICIES)?;
         policies.set(0, to_bytes(&setting.policy()), 0)?;
         self.refresh_backends(setting)?;

@@ -161,18 +161,19 @@ impl Restore {
         code.store64(0, 0, 1);
         code.look_up(self.originals, KEY);
         code.mov(7, 0);
-        if let Some(flows) = self.flows {
-            code.load32(1, 7, 0);
-            code.store32(10, KEY, 1);
-            code.look_up(flows, KEY);
-            code.copy((0, 0), (7, AT_FLOW), size_of::<FlowBytes>());
-        }
+        // The packet first: what is read at once behind a store of another width waits until that has reached the cache.
         code.load32(2, 6, begin);
         code.load32(3, 6, end);
         code.mov(1, 2);
         code.add(1, self.head as i32);
         code.end_if_greater(1, 3);
         code.copy((2, 0), (7, AT_HEAD), self.head);
+        if let Some(flows) = self.flows {
+            code.load32(1, 7, 0);
+            code.store32(10, KEY, 1);
+            code.look_up(flows, KEY);
+            code.copy((0, 0), (7, AT_FLOW), size_of::<FlowBytes>());
+        }
         code.tail_call(6, self.callees, self.callee);
         code.end(0)
     }

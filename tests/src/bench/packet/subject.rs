@@ -54,7 +54,12 @@ impl Subject {
                     let before = programs.counters()?;
                     programs.run(program, case.interface, frame)?;
                     let (verdict, notes) = programs.counters()?.of_packet(&before)?;
-                    ensure!(verdict == case.wanted(program), "`{}` in {}: {verdict:?} {notes:?}", case.name, program.name());
+                    ensure!(
+                        verdict == case.wanted(program),
+                        "`{}` in {}: {verdict:?} {notes:?}",
+                        case.name,
+                        program.name()
+                    );
                 }
                 if let Some((slot, flow)) = &case.flow {
                     programs.set_flow(*slot, **flow)?;
