@@ -8,7 +8,7 @@ use crate::decide::{Backends, Choice, Decided, Search};
 use crate::http::{Chunk, Head, Scan, Scanned, Span};
 use crate::layout::{
     Address, Buffer, Condition, Flow, FlowKey, Globals, Hands, LegSlot, Listener, ListenerKey, Outcomes, PinEvent,
-    Policy, RuleSet, SessionHash, SessionRule, Stash, Traffic,
+    Policy, REMEMBERED, Remembered, RuleSet, SessionHash, SessionRule, Stash, Traffic,
 };
 use crate::net::{Crafted, Draft, Seq, Sum};
 use crate::pins::Pins;
@@ -84,8 +84,8 @@ pub trait Maps: Backends + Table + Pins {
 
     fn globals(&self) -> Option<&Globals>;
     fn hands(&self) -> Option<&Hands>;
-    /// What an address is to the director: `ROLE_*`.
-    fn role(&self, address: &Address) -> Option<u32>;
+    /// What an address is to the director: `ROLE_*`. `known` is where the edge may remember it.
+    fn role(&self, known: &mut [Remembered; REMEMBERED], address: &Address) -> Option<u32>;
     fn listener(&self, key: &ListenerKey) -> Option<&Listener>;
     /// The service's word, read anew each time.
     fn service_word(&self, service: u32) -> u64;

@@ -11,8 +11,8 @@ use crate::host::{Entered, Machine, Maps};
 use crate::layout::{
     Address, BACKEND_UP, BACKEND_USED, BUCKET_WAYS, Backend, Bucket, Buffer, Entry, FAMILIES, Flow, FlowKey, Globals,
     Hands, Key, LEG_CLASSES, Leg, LegSlot, Listener, ListenerKey, MAX_SOURCES, MAX_VERSIONS, Name, Outcomes, Pin,
-    PinEvent, PinKey, Policy, RuleSet, SessionRule, SourceKey, Stash, Traffic, VERSION_BACKENDS, VERSION_SERVES,
-    VersionPolicy,
+    PinEvent, PinKey, Policy, REMEMBERED, Remembered, RuleSet, SessionRule, SourceKey, Stash, Traffic,
+    VERSION_BACKENDS, VERSION_SERVES, VersionPolicy,
 };
 use crate::net::{Crafted, Egress, FRONT, Frame, HEADERS, HEADERS_TS, Hop, sum_bytes, update};
 use crate::pins::Pins;
@@ -419,7 +419,7 @@ impl Maps for TestMaps {
     fn hands(&self) -> Option<&Hands> {
         Some(&self.hands)
     }
-    fn role(&self, address: &Address) -> Option<u32> {
+    fn role(&self, _: &mut [Remembered; REMEMBERED], address: &Address) -> Option<u32> {
         match *address {
             vip if vip == VIP.into() || vip == six(VIP) => Some(crate::layout::ROLE_LISTENER),
             source if source == SOURCE.into() || source == six(SOURCE) => Some(crate::layout::ROLE_SOURCE),

@@ -3,12 +3,20 @@
 use core::cell::Cell;
 
 use crate::http::{Chunk, Scan};
-use crate::layout::{Buffer, Errand, FlowKey, PinEvent};
+use crate::layout::{Buffer, Errand, FlowKey, PinEvent, REMEMBERED, Remembered};
 use crate::net::{Crafted, Draft, Egress, Options, Segment, Sum};
 use crate::sessions::Shelf;
 use crate::splice::{Emission, Extent, Quote, Stretch};
 
-/// What one packet needs. Nothing in it outlives the packet.
+/// The time (`Maps::now`), and the tick of the kernel's clock in which it was last asked for. The edge's own.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct Clock {
+    pub tick: u64,
+    pub now: u64,
+}
+
+/// What one packet needs. But for what its edge remembers, nothing in it outlives the packet.
 #[repr(C)]
 pub struct Work {
     pub segment: Segment,
@@ -34,9 +42,9 @@ pub struct Work {
     /// Where the frame's window begins ([`crate::net::Frame::base`]). A cell, to be read from memory: of what is kept in a register the
     /// verifier would know which of the two it is, and walk everything behind it twice.
     pub base: Cell<u64>,
-    /// The kernel's clock tick in which the time was last asked for, and the time (`Maps::now`). The edge's own.
-    pub tick: Cell<u64>,
-    pub now: Cell<u64>,
+    pub clock: Clock,
+    /// What some addresses are to the director. The edge's own.
+    pub known: [Remembered; REMEMBERED],
     /// Where the packet leaves.
     pub egress: Egress,
     pub shelf: Shelf,

@@ -15,7 +15,8 @@ use balancer_ebpf::http::{Chunk, Head, Scan, Scanned, Span};
 use balancer_ebpf::layout::{
     Address, Backend, Bucket, Buffer, Condition, Flow, FlowKey, FlowSlot, Globals, Hands, LEG_CLASSES, LegSlot,
     Listener, ListenerKey, MAX_BACKENDS, MAX_PINS, MAX_SERVICES, MAX_VERSIONS, Outcomes, Pin, PinEvent, PinKey, Policy,
-    RULE_BLOCKS, RuleSet, SERVICE_BLOCKS, SIEVE_WORDS, SessionHash, SessionRule, SourceKey, Stash, Traffic, sieve_bit,
+    REMEMBERED, RULE_BLOCKS, Remembered, RuleSet, SERVICE_BLOCKS, SessionHash, SessionRule, Sieve, SourceKey, Stash,
+    Traffic,
 };
 use balancer_ebpf::net::{Crafted, Draft, Seq, Sum};
 use balancer_ebpf::pins::Pins;
@@ -42,7 +43,7 @@ static LISTENERS: HashMap<ListenerKey, Listener> = HashMap::with_max_entries(64,
 #[map]
 static ADDRESSES: HashMap<Address, u32> = HashMap::with_max_entries(2048, 0);
 #[map]
-static SIEVE: Array<u64> = Array::with_max_entries(SIEVE_WORDS, 0);
+static SIEVE: Array<Sieve> = Array::with_max_entries(1, 0);
 #[map]
 static INTERFACES: HashMap<u32, u32> = HashMap::with_max_entries(256, 0);
 #[map]
@@ -275,13 +276,18 @@ impl Maps for Kernel {
         shared(&HANDS, 0)
     }
     #[inline(always)]
-    fn role(&self, address: &Address) -> Option<u32> {
-        let (word, bit) = sieve_bit(address);
-        if SIEVE.get(word)? & bit == 0 {
-            return None;
+    fn role(&self, known: &mut [Remembered; REMEMBERED], address: &Address) -> Option<u32> {
+        let sieve = SIEVE.get(0)?;
+        let place = &mut known[sieve.passes(address)?];
+        // SAFETY: an aligned word of an array element, which the daemon changes behind the compiler's back.
+        let changes = unsafe { (&raw const sieve.changes).read_volatile() };
+        if place.changes == changes && place.address == *address {
+            return Some(place.role as u32);
         }
         // SAFETY: the value is copied at once.
-        unsafe { ADDRESSES.get(address) }.copied()
+        let role = unsafe { ADDRESSES.get(address) }.copied()?;
+        *place = Remembered { address: *address, role: role.into(), changes };
+        Some(role)
     }
     #[inline(always)]
     fn listener(&self, key: &ListenerKey) -> Option<&Listener> {
@@ -381,13 +387,13 @@ impl Maps for Kernel {
     fn now(&self) -> u64 {
         // SAFETY: a helper that takes nothing and cannot fail; it becomes a load (Linux 5.6).
         let tick = unsafe { bpf_jiffies64() };
-        let Some(work) = work() else { return 0 };
-        if Bpf::load(&work.tick) != tick {
-            Bpf::store(&work.tick, tick);
+        let Some(Work { clock, .. }) = work() else { return 0 };
+        if clock.tick != tick {
+            clock.tick = tick;
             // SAFETY: as above.
-            Bpf::store(&work.now, unsafe { bpf_ktime_get_boot_ns() });
+            clock.now = unsafe { bpf_ktime_get_boot_ns() };
         }
-        Bpf::load(&work.now)
+        clock.now
     }
     #[inline(always)]
     fn note(&self, counter: u32) {

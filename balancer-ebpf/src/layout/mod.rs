@@ -93,6 +93,6 @@ pub mod map {
     /// `HASH` [`super::Address`] → `u32` of `ROLE_*`: the VIPs, the legs' source addresses, and the backends of `gateway`
     /// services.
     pub const ADDRESSES: &str = "ADDRESSES";
-    /// `ARRAY` of [`super::SIEVE_WORDS`] `u64`: [`super::sieve_bit`] of each of them.
+    /// `ARRAY` of one [`super::Sieve`] of them.
     pub const SIEVE: &str = "SIEVE";
 }

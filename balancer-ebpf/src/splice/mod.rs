@@ -313,11 +313,12 @@ pub fn direct<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work) -> Ve
         let said = may_be_said && begin_window::<M, F>(frame, work, begins);
         return if said { frame.too_big(maps, work) } else { Verdict::NotOurs };
     }
-    let role = maps.role(&work.segment.destination).unwrap_or(0) & (ROLE_LISTENER | ROLE_SOURCE | ROLE_INDEX);
+    let role =
+        maps.role(&mut work.known, &work.segment.destination).unwrap_or(0) & (ROLE_LISTENER | ROLE_SOURCE | ROLE_INDEX);
     // Or perhaps a backend answers a client's own address.
     let answers = role == 0
         && source(frame, &mut work.segment)
-        && maps.role(&work.segment.source).unwrap_or(0) & ROLE_BACKEND != 0;
+        && maps.role(&mut work.known, &work.segment.source).unwrap_or(0) & ROLE_BACKEND != 0;
     if role == 0 && !answers {
         return Verdict::NotOurs;
     }

@@ -159,7 +159,7 @@ fn find<M: Maps>(maps: &M, work: &mut Work) -> Option<(u32, From)> {
     if let Some(slot) = maps.flow_slot(&work.key) {
         return Some((slot, From::Client));
     }
-    let role = maps.role(&work.quote.told).unwrap_or(0);
+    let role = maps.role(&mut work.known, &work.quote.told).unwrap_or(0);
     if role & ROLE_SOURCE != 0 {
         let port = u16::from_be_bytes(work.segment.source_port);
         let leg = slot(Place { source: role & ROLE_INDEX, port })?;
@@ -169,7 +169,7 @@ fn find<M: Maps>(maps: &M, work: &mut Work) -> Option<(u32, From)> {
         }
         return Some(((owner as u32).wrapping_sub(1), From::Leg(leg)));
     }
-    if maps.role(&work.segment.destination).unwrap_or(0) & ROLE_BACKEND == 0 {
+    if maps.role(&mut work.known, &work.segment.destination).unwrap_or(0) & ROLE_BACKEND == 0 {
         return None;
     }
     // A leg from the client's own address.

@@ -1,7 +1,6 @@
 //! The pinned maps as typed values: the daemon's [`Dataplane`].
 
 use std::{
-    borrow::BorrowMut,
     cell::Cell,
     collections::{BTreeMap, BTreeSet},
     mem::{self, size_of},
@@ -15,8 +14,8 @@ use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, PerCpuValues};
 use balancer_ebpf::layout::{
     self, Address, BACKEND_UP, BUCKET_WAYS, Backend, Binding, Bucket, Entry, Errand, FLOW_OPENING, FLOW_SPLICED,
     FlowKey, FlowSlot, Globals, LEG_CLASSES, Listener, ListenerKey, MAX_VERSIONS, NONE, Pin, PinEvent, PinKey, Policy,
-    PoolWord, REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, RULE_BLOCKS, RuleSet, SERVICE_BLOCKS, SIEVE_WORDS, STASH_HELD,
-    ServiceWord, SourceKey, TUNNEL, Traffic, map, pool, sieve_bit,
+    PoolWord, REQUESTS_UNFRAMED, RESPONSES_UNFRAMED, RULE_BLOCKS, RuleSet, SERVICE_BLOCKS, STASH_HELD, ServiceWord,
+    Sieve, SourceKey, TUNNEL, Traffic, map, pool,
 };
 
 use super::{
@@ -52,7 +51,7 @@ pub struct Maps {
     globals: Bytes<{ size_of::<Globals>() }>,
     listeners: HashMap<MapData, [u8; size_of::<ListenerKey>()], [u8; size_of::<Listener>()]>,
     addresses: HashMap<MapData, [u8; size_of::<Address>()], u32>,
-    sieve: Array<MapData, u64>,
+    sieve: Array<MapData, [u8; size_of::<Sieve>()]>,
     interfaces: HashMap<MapData, u32, u32>,
     /// Health is one store here, which leaves alone what the programs keep beside it.
     backends: MappedArray,
@@ -189,22 +188,6 @@ fn sync<K: aya::Pod + Ord>(map: &mut HashMap<MapData, K, u32>, wanted: &BTreeMap
     Ok(())
 }
 
-/// Sets the bits of these addresses, and no others.
-pub fn set_sieve<'a, T: BorrowMut<MapData>>(
-    sieve: &mut Array<T, u64>,
-    addresses: impl IntoIterator<Item = &'a Address>,
-) -> anyhow::Result<()> {
-    let mut words = [0; SIEVE_WORDS as usize];
-    for address in addresses {
-        let (word, bit) = sieve_bit(address);
-        words[word as usize] |= bit;
-    }
-    for (index, word) in (0..).zip(words) {
-        sieve.set(index, word, 0).context("write SIEVE")?;
-    }
-    Ok(())
-}
-
 impl Dataplane for Maps {
     fn globals(&self) -> anyhow::Result<Globals> {
         Ok(from_bytes(&self.globals.get(&0, 0).context("read GLOBALS")?))
@@ -217,11 +200,15 @@ impl Dataplane for Maps {
     }
 
     fn set_addresses(&mut self, wanted: &BTreeMap<Address, u32>) -> anyhow::Result<()> {
-        let all: Vec<Address> = self.addresses()?.into_keys().chain(wanted.keys().copied()).collect();
-        set_sieve(&mut self.sieve, &all)?;
+        let before: Sieve = from_bytes(&self.sieve.get(&0, 0).context("read SIEVE")?);
+        let changing = before.changes.wrapping_add(1);
+        let present = self.addresses()?;
+        let all = Sieve::of(present.keys().chain(wanted.keys()), changing);
+        self.sieve.set(0, to_bytes(&all), 0).context("write SIEVE")?;
         let roles = wanted.iter().map(|(address, role)| ((*address).into(), *role)).collect();
         sync(&mut self.addresses, &roles).context("write ADDRESSES")?;
-        set_sieve(&mut self.sieve, wanted.keys())
+        let changed = Sieve::of(wanted.keys(), changing.wrapping_add(1));
+        self.sieve.set(0, to_bytes(&changed), 0).context("write SIEVE")
     }
 
     fn listeners(&self) -> anyhow::Result<Vec<(ListenerKey, Listener)>> {

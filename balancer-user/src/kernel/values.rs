@@ -8,7 +8,7 @@
 use std::{mem::size_of, ptr};
 
 use balancer_ebpf::layout::{
-    Backend, FlowKey, FlowSlot, Globals, LegSlot, Listener, ListenerKey, Pin, PinEvent, PinKey, Policy, RuleSet,
+    Backend, FlowKey, FlowSlot, Globals, LegSlot, Listener, ListenerKey, Pin, PinEvent, PinKey, Policy, RuleSet, Sieve,
     SourceKey, Traffic,
 };
 
@@ -27,6 +27,8 @@ unsafe impl Layout for FlowKey {}
 unsafe impl Layout for FlowSlot {}
 // SAFETY: as above.
 unsafe impl Layout for Globals {}
+// SAFETY: as above.
+unsafe impl Layout for Sieve {}
 // SAFETY: as above.
 unsafe impl Layout for LegSlot {}
 // SAFETY: as above.

@@ -7,9 +7,8 @@ use anyhow::{Context, Result};
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use balancer_ebpf::layout::{
     Address, Backend, Binding, Bucket, FlowKey, FlowSlot, Globals, LegSlot, Listener, ListenerKey, MAX_VERSIONS,
-    Policy, ServiceWord, Times, Traffic, map, owned_by,
+    Policy, ServiceWord, Sieve, Times, Traffic, map, owned_by,
 };
-use balancer_user::kernel::maps::set_sieve;
 use balancer_user::kernel::values::{from_bytes, to_bytes};
 
 use super::{Counters, Programs, SERVICE, Setting};
@@ -34,7 +33,7 @@ impl Programs {
             addresses.insert(<[u8; 16]>::from(address), role, 0)?;
         }
         let addresses: Vec<Address> = setting.roles().into_iter().map(|(address, _)| address).collect();
-        set_sieve(&mut self.array(map::SIEVE)?, &addresses)?;
+        self.array::<[u8; size_of::<Sieve>()]>(map::SIEVE)?.set(0, to_bytes(&Sieve::of(&addresses, 1)), 0)?;
         let mut policies: Array<_, [u8; size_of::<Policy>()]> = self.array(map::POLICIES)?;
         policies.set(0, to_bytes(&setting.policy()), 0)?;
         self.refresh_backends(setting)?;

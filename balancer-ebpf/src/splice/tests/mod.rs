@@ -24,6 +24,8 @@ use crate::work::Work;
 /// Scratch memory.
 fn work() -> Box<Work> {
     Box::new(Work {
+        clock: crate::work::Clock::default(),
+        known: Default::default(),
         segment: Default::default(),
         key: Default::default(),
         aside: Default::default(),

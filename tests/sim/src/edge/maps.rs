@@ -7,7 +7,8 @@ use balancer_ebpf::decide::Backends;
 use balancer_ebpf::host::{Entered, Machine, Maps};
 use balancer_ebpf::layout::{
     Address, Backend, Bucket, Flow, FlowKey, Globals, Hands, LEG_CLASSES, Leg, LegSlot, Listener, ListenerKey,
-    MAX_VERSIONS, Outcomes, Pin, PinEvent, PinKey, Policy, RuleSet, SERVICE_BLOCKS, SourceKey, Stash, Traffic,
+    MAX_VERSIONS, Outcomes, Pin, PinEvent, PinKey, Policy, REMEMBERED, Remembered, RuleSet, SERVICE_BLOCKS, SourceKey,
+    Stash, Traffic,
 };
 use balancer_ebpf::pins::Pins;
 use balancer_ebpf::plain::Plain;
@@ -164,7 +165,7 @@ impl Maps for SimMaps {
         Some(&self.hands)
     }
 
-    fn role(&self, address: &Address) -> Option<u32> {
+    fn role(&self, _: &mut [Remembered; REMEMBERED], address: &Address) -> Option<u32> {
         self.roles.iter().find(|(known, _)| known == address).map(|(_, role)| *role)
     }
 
