@@ -220,10 +220,8 @@ fn readdress(v4: bool, h: &mut [u8; HEADERS], from: (&Address, &Address), to: (&
 /// Writes link-layer addresses.
 #[inline(always)]
 fn towards<F: Frame>(frame: &mut F, hop: &Hop) -> bool {
-    let Some(front) = frame.front() else { return false };
-    for (to, from) in front.iter_mut().zip(hop.macs.iter()) {
-        *to = *from;
-    }
+    let Some(macs) = frame.front().and_then(|front| front.first_chunk_mut()) else { return false };
+    *macs = hop.macs;
     true
 }
 
