@@ -33,6 +33,9 @@ pub trait Cpu: Copy {
     /// the loop is verified once per value.
     fn repeat<C, S: Step<C>>(context: &mut C, max: u32);
 
+    /// Copies something long from one map's value to another's, word by word: as one value it would pass through the stack.
+    fn copy<T: Copy>(to: &mut T, from: &T);
+
     /// Reads a word that other CPUs write; never cached, never torn.
     fn load(word: &Cell<u64>) -> u64;
 

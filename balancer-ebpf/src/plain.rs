@@ -17,6 +17,10 @@ impl Cpu for Plain {
         }
     }
 
+    fn copy<T: Copy>(to: &mut T, from: &T) {
+        *to = *from;
+    }
+
     fn load(word: &Cell<u64>) -> u64 {
         word.get()
     }

@@ -27,6 +27,16 @@ impl Cpu for Bpf {
     }
 
     #[inline(always)]
+    fn copy<T: Copy>(to: &mut T, from: &T) {
+        const { assert!(size_of::<T>().is_multiple_of(8), "of whole words") };
+        let (to, from) = (core::ptr::from_mut(to).cast::<u64>(), core::ptr::from_ref(from).cast::<u64>());
+        for word in 0..size_of::<T>() / 8 {
+            // SAFETY: as many words as the two values have. Volatile, so that none is kept for later.
+            unsafe { to.add(word).write_volatile(from.add(word).read_volatile()) };
+        }
+    }
+
+    #[inline(always)]
     fn load(word: &Cell<u64>) -> u64 {
         // SAFETY: the reference is valid and aligned; aligned words are never torn.
         unsafe { word.as_ptr().read_volatile() }

@@ -484,6 +484,10 @@ impl Cpu for Interrupted {
     fn repeat<C, S: crate::host::Step<C>>(context: &mut C, max: u32) {
         Plain::repeat::<C, S>(context, max);
     }
+    fn copy<T: Copy>(to: &mut T, from: &T) {
+        *to = *from;
+    }
+
     fn load(word: &Cell<u64>) -> u64 {
         word.get()
     }

@@ -2,7 +2,7 @@
 
 use super::{Now, body, count_flow, count_leg};
 use crate::decide::Choice;
-use crate::host::Maps;
+use crate::host::{Cpu, Maps};
 use crate::layout::{FLOW_SPLICED, Flow, LAST_RESPONSE, LEG_REUSED, Leg, RESPONSE_BODY};
 use crate::net::{NO_SCALE, Seq};
 
@@ -10,7 +10,7 @@ use crate::net::{NO_SCALE, Seq};
 #[inline(always)]
 pub fn join<M: Maps>(maps: &M, flow: &mut Flow, slot: u32, choice: &Choice, now: Now) {
     if let Some(parked) = maps.leg(slot) {
-        flow.leg = parked.leg;
+        M::Cpu::copy(&mut flow.leg, &parked.leg);
     }
     let first = flow.request_first;
     let sent = flow.sent;

@@ -325,7 +325,6 @@ pub fn direct<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work) -> Ve
     if !begin_window::<M, F>(frame, work, begins) {
         return Verdict::Unwritable;
     }
-    let Some(globals) = maps.globals() else { return Verdict::NoConfig };
     match parse(frame, &mut work.segment) {
         Parsed::Segment => {}
         Parsed::Other => return Verdict::NotOurs,
@@ -334,6 +333,7 @@ pub fn direct<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work) -> Ve
         Parsed::Extended => return frame.extended(),
         Parsed::Malformed => return Verdict::Malformed,
     }
+    let Some(globals) = maps.globals() else { return Verdict::NoConfig };
     let now = Now::at(maps.now());
     let found = if answers {
         gateway::find(maps, work)

@@ -120,7 +120,7 @@ pub fn park<M: Maps>(maps: &M, flow: &mut Flow, limit: u32) -> bool {
     let (slot, index) = (leg.slot, pool(leg.backend, leg.class));
     {
         let Some(mut parked) = maps.leg(slot) else { return false };
-        parked.leg = *leg;
+        M::Cpu::copy(&mut parked.leg, leg);
         M::Cpu::store(&parked.owner, LEG_IDLE);
     }
     if !push(maps, index, slot, limit) {

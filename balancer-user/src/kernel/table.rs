@@ -122,6 +122,10 @@ impl Cpu for Shared {
             }
         }
     }
+    fn copy<T: Copy>(to: &mut T, from: &T) {
+        *to = *from;
+    }
+
     fn load(word: &Cell<u64>) -> u64 {
         Self::word(word).load(Ordering::Acquire)
     }
