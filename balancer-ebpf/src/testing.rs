@@ -18,7 +18,9 @@ use crate::net::{Crafted, Egress, FRONT, Frame, HEADERS, HEADERS_TS, Hop, sum_by
 use crate::pins::Pins;
 pub(crate) use crate::plain::Plain;
 use crate::sessions::Table;
-use crate::verdict::{COUNTERS, Note};
+use crate::splice::Now;
+use crate::verdict::{COUNTERS, Note, Verdict};
+use crate::work::Work;
 
 /// A frame that is a vector. A look beyond its end panics, where a hook would answer with an error or with a neighbour's
 /// bytes.
@@ -33,6 +35,9 @@ pub(crate) struct VecFrame {
     pub(crate) routeless: bool,
     /// A VLAN's tag came beside the frame.
     pub(crate) tagged: bool,
+    /// It is not to go the short way; and whether it went there.
+    pub(crate) long: bool,
+    pub(crate) went_short: bool,
     base: usize,
 }
 
@@ -67,6 +72,18 @@ impl Frame for VecFrame {
     }
     fn headers_ts(&mut self) -> Option<&mut [u8; HEADERS_TS]> {
         self.bytes.get_mut(self.base..)?.first_chunk_mut()
+    }
+    fn short<M: Maps>(
+        &mut self,
+        maps: &M,
+        work: &mut Work,
+        flow: &mut Flow,
+        of_leg: bool,
+        now: Now,
+    ) -> Option<Verdict> {
+        let verdict = if self.long { None } else { crate::splice::short(maps, self, work, flow, of_leg, now) };
+        self.went_short = verdict.is_some();
+        verdict
     }
     fn load8(&self, at: u32) -> Option<[u8; 8]> {
         Some(self.bytes[self.base + at as usize..][..8].try_into().unwrap())

@@ -13,6 +13,7 @@ mod race;
 mod rig;
 mod services;
 mod sessions;
+mod short;
 mod six;
 mod storm;
 mod too_big;

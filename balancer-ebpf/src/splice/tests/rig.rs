@@ -103,6 +103,8 @@ pub(super) struct Rig {
     pub(super) left_damaged: Vec<Vec<u8>>,
     /// Frames are of IPv6, with addresses that stand for those that the tests speak of.
     pub(super) six: bool,
+    /// Frames that went the short way.
+    pub(super) went_short: usize,
 }
 
 /// `GET /` with a cookie, or without.
@@ -170,6 +172,7 @@ impl Rig {
             damage: None,
             left_damaged: Vec::new(),
             six: false,
+            went_short: 0,
         }
     }
 
@@ -231,17 +234,15 @@ impl Rig {
             let place = if at < 0 { bytes.len() as isize + at } else { at };
             bytes[place as usize] ^= 4;
         }
-        let mut frame = VecFrame::new(bytes.clone());
-        frame.can_grow = self.hook == Hook::Tc;
-        self.verdict = direct(&self.maps, &mut frame, &mut self.work);
+        let mut frame = self.both_ways(&bytes, self.hook == Hook::Tc);
         if self.verdict == Verdict::NeedsGrowth {
             assert_eq!(self.hook, Hook::Xdp, "TC has nobody above it");
             assert_eq!(frame.bytes, bytes, "what goes up is as it came");
             // TC sees it for the first time.
-            frame = VecFrame::new(bytes);
-            self.verdict = direct(&self.maps, &mut frame, &mut self.work);
+            frame = self.both_ways(&bytes, true);
             assert_ne!(self.verdict, Verdict::NeedsGrowth);
         }
+        self.went_short += usize::from(frame.went_short);
         assert_ne!(self.verdict, Verdict::Unwritable, "{tcp:?}");
         books::balance(&self.maps);
         if damaged.is_some() {
@@ -256,6 +257,31 @@ impl Rig {
             out.push(Tcp::read(&frame.bytes));
         }
         out
+    }
+
+    /// The frame, directed. What went the short way is sent the long one as well, and has to come out alike.
+    fn both_ways(&mut self, bytes: &[u8], can_grow: bool) -> VecFrame {
+        let flows = || self.maps.flows.iter().map(|flow| *flow.borrow()).collect::<Vec<_>>();
+        let before = flows();
+        let mut frame = VecFrame::new(bytes.to_vec());
+        frame.can_grow = can_grow;
+        self.verdict = direct(&self.maps, &mut frame, &mut self.work);
+        if !frame.went_short {
+            return frame;
+        }
+        let after = flows();
+        for (flow, before) in self.maps.flows.iter().zip(before) {
+            *flow.borrow_mut() = before;
+        }
+        let (verdict, egress) = (self.verdict, self.work.egress);
+        let mut other = VecFrame::new(bytes.to_vec());
+        (other.can_grow, other.long) = (can_grow, true);
+        self.verdict = direct(&self.maps, &mut other, &mut self.work);
+        assert_eq!(self.verdict, verdict);
+        assert_eq!(other.bytes, frame.bytes);
+        assert!(verdict.action() != crate::verdict::Action::Send || self.work.egress == egress);
+        assert_eq!(format!("{:?}", flows()), format!("{after:?}"));
+        frame
     }
 
     /// Releases what an errand's flow holds: the frames that come in. `None` if it holds nothing.
@@ -367,7 +393,7 @@ impl Rig {
         self.relative(out)
     }
 
-    fn put_client(&mut self, seg: Seg) -> Vec<Tcp> {
+    pub(super) fn put_client(&mut self, seg: Seg) -> Vec<Tcp> {
         let clock = self.clock(client_clock(self.client_port));
         let end = self.clients.get_mut(&self.client_port).unwrap();
         let tcp = Tcp {
@@ -387,6 +413,11 @@ impl Rig {
 
     /// A segment on the present leg of the backend with this index, in client-visible numbers.
     pub(super) fn backend(&mut self, index: u8, seg: Seg) -> Vec<Out> {
+        let out = self.put_backend(index, seg);
+        self.relative(out)
+    }
+
+    pub(super) fn put_backend(&mut self, index: u8, seg: Seg) -> Vec<Tcp> {
         let clock = self.clock(backend_clock(self.leg_port));
         let end = self.legs.get_mut(&self.leg_port).unwrap();
         let seq = end.director.wrapping_add(seg.from as u32);
@@ -399,8 +430,7 @@ impl Rig {
         };
         let until = seq.wrapping_add(tcp.payload.len() as u32);
         end.said = end.said.wrapping_add((until.wrapping_sub(end.said) as i32).max(0) as u32);
-        let out = self.put(&tcp);
-        self.relative(out)
+        self.put(&tcp)
     }
 
     pub(super) fn answers(&mut self, index: u8, from: i64, data: &[u8], acked: i64) -> Vec<Out> {
