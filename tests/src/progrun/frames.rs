@@ -127,6 +127,13 @@ pub fn destination(bytes: &[u8]) -> Result<IpAddr> {
     }
 }
 
+/// What the answer to a SYN acknowledges, if it is about another connection (RFC 5961, section 4).
+pub fn challenge(bytes: &[u8]) -> Result<Option<u32>> {
+    let packet = SlicedPacket::from_ethernet(bytes).context("read the answer")?;
+    let Some(TransportSlice::Tcp(tcp)) = packet.transport else { bail!("the answer is no TCP segment") };
+    Ok((!tcp.syn()).then(|| tcp.acknowledgment_number()))
+}
+
 /// What the other side has to know of a segment: its numbers and source port.
 pub fn read(bytes: &[u8]) -> Result<(Numbers, u16)> {
     let packet = SlicedPacket::from_ethernet(bytes).context("read the answer")?;

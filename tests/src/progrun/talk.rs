@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use anyhow::{Context, Result, ensure};
 use balancer_ebpf::layout::FlowKey;
 
-use super::frames::{Numbers, Way, destination, ending, greeting, read, segment};
+use super::frames::{Numbers, Way, challenge, destination, ending, greeting, read, reset, segment};
 use super::{FlowBytes, Link, Program, Programs, Setting, World};
 
 /// What the packets of a conversation go through.
@@ -104,7 +104,14 @@ impl Talk {
     /// SYN, SYN-ACK.
     pub fn greet(&mut self, road: &impl Road) -> Result<()> {
         let at = Numbers { ack: 0, tsecr: 0, ..self.client_at() };
-        let (answer, _) = read(&road.carry(&self.client.link, &greeting(&self.client, at)?)?)?;
+        let syn = greeting(&self.client, at)?;
+        let mut answer = road.carry(&self.client.link, &syn)?;
+        if let Some(seq) = challenge(&answer)? {
+            // A former connection of the port lives there.
+            road.carry(&self.client.link, &reset(&self.client, Numbers { seq, ..at })?)?;
+            answer = road.carry(&self.client.link, &syn)?;
+        }
+        let (answer, _) = read(&answer)?;
         (self.client_next, self.seen_next, self.seen_clock) = (answer.ack, answer.seq.wrapping_add(1), answer.tsval);
         Ok(())
     }
