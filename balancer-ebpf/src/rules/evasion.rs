@@ -215,6 +215,8 @@ pub const TABLE: &[(&str, Goes)] = &[
     ("GET /?%61pp=admin HTTP/1.1\r\nHost: a\r\n", AMBIGUOUS),
     ("GET /?app=other&app=admin HTTP/1.1\r\nHost: a\r\n", AMBIGUOUS),
     ("GET /?app=admin&app=admin HTTP/1.1\r\nHost: a\r\n", AMBIGUOUS),
+    ("GET /?app=admin#x HTTP/1.1\r\nHost: a\r\n", AMBIGUOUS),
+    ("GET /?x#&app=admin HTTP/1.1\r\nHost: a\r\n", AMBIGUOUS),
     ("GET /?shop HTTP/1.1\r\nHost: a\r\n", SHOP),
     ("GET /?shop= HTTP/1.1\r\nHost: a\r\n", SHOP),
     ("GET /?x&shop=%00 HTTP/1.1\r\nHost: a\r\n", SHOP),

@@ -91,6 +91,12 @@ pub(super) fn header<C: Cpu>(condition: &Condition, buffer: &Buffer, head: &Head
     Holds::of(is_text(buffer, &condition.text, Span { pos: start, len: end.wrapping_sub(start) }))
 }
 
+/// The bytes that have a meaning in a query.
+#[inline(always)]
+fn structural(word: u64) -> u64 {
+    equal(word, b'&') | equal(word, b'=') | equal(word, b'%') | equal(word, b'+') | equal(word, b'#')
+}
+
 struct Piece<C>(core::marker::PhantomData<C>);
 impl<C: Cpu> Step<Place<'_>> for Piece<C> {
     #[inline(always)]
@@ -118,9 +124,7 @@ impl<C: Cpu> Step<Place<'_>> for Piece<C> {
             }
         }
         let mode = C::load(&scratch.mode);
-        let pos =
-            next(buffer, at, |word| equal(word, b'&') | equal(word, b'=') | equal(word, b'%') | equal(word, b'+'));
-        let Some(pos) = pos else {
+        let Some(pos) = next(buffer, at, structural) else {
             C::store(&scratch.at, u64::from(at + STRIDE));
             return true;
         };
@@ -138,6 +142,11 @@ impl<C: Cpu> Step<Place<'_>> for Piece<C> {
             }
             b'=' if mode == NAME => C::store(&scratch.mode, OTHER),
             b'=' => {}
+            // Some servers cut off what follows, and others take it for a part of the query.
+            b'#' => {
+                C::store(&scratch.mode, UNCERTAIN);
+                return false;
+            }
             // A name that is escaped may be the one that is searched for, and a value that is, the one that it should have.
             _ if mode == NAME || mode == MINE && condition.flags & CONDITION_EQUALS != 0 => {
                 C::store(&scratch.mode, UNCERTAIN);
