@@ -190,6 +190,8 @@ pub const TABLE: &[(&str, Goes)] = &[
     ("GET / HTTP/1.1\r\nHost: a\r\nX-App: shop\r\n", SHOP),
     ("GET / HTTP/1.1\r\nHost: a\r\nx-aPP:shop \r\n", SHOP),
     ("GET / HTTP/1.1\r\nX-App: \tshop\r\nHost: a\r\n", SHOP),
+    ("GET / HTTP/1.1\r\nHost: a\r\nX-App: \t\t\t\t\t\t\t\tshop\r\n", AMBIGUOUS),
+    ("GET / HTTP/1.1\r\nHost: a\r\nX-App: shop \t \t \t \t \r\n", AMBIGUOUS),
     ("GET / HTTP/1.1\r\nHost: a\r\nX-App: Shop\r\n", SITE),
     ("GET / HTTP/1.1\r\nHost: a\r\nX-App: shopx\r\n", SITE),
     ("GET / HTTP/1.1\r\nHost: a\r\nX-App: \r\n", SITE),

@@ -88,6 +88,11 @@ pub(super) fn header<C: Cpu>(condition: &Condition, buffer: &Buffer, head: &Head
         return holds;
     }
     let (start, end) = trim(buffer, C::load(&scratch.value) as u32, C::load(&scratch.end) as u32);
+    let blank = |at: u32| matches!(byte_at(buffer, at), b' ' | b'\t');
+    if start < end && (blank(start) || blank(end - 1)) {
+        // More blanks around it than are taken away.
+        return Holds::Ambiguous;
+    }
     Holds::of(is_text(buffer, &condition.text, Span { pos: start, len: end.wrapping_sub(start) }))
 }
 
