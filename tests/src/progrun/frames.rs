@@ -117,12 +117,12 @@ impl Envelope {
     }
 }
 
-/// Whom a segment is for.
-pub fn destination(bytes: &[u8]) -> Result<IpAddr> {
+/// Whom a segment is from, and whom it is for.
+pub fn addresses(bytes: &[u8]) -> Result<(IpAddr, IpAddr)> {
     let packet = SlicedPacket::from_ethernet(bytes).context("read the answer")?;
     match packet.net {
-        Some(NetSlice::Ipv4(ip)) => Ok(ip.header().destination_addr().into()),
-        Some(NetSlice::Ipv6(ip)) => Ok(ip.header().destination_addr().into()),
+        Some(NetSlice::Ipv4(ip)) => Ok((ip.header().source_addr().into(), ip.header().destination_addr().into())),
+        Some(NetSlice::Ipv6(ip)) => Ok((ip.header().source_addr().into(), ip.header().destination_addr().into())),
         _ => bail!("the answer is no IP packet"),
     }
 }
