@@ -63,6 +63,8 @@ verdicts! {
     NeedsGrowth "up_to_tc" Up,
     /// A SYN was answered with a cookie.
     SynCookie "syn_answered" Send,
+    /// A SYN for a flow that lives was answered with the flow's numbers.
+    SynChallenged "syn_challenged" Send,
     /// A cookie came back and a flow began.
     FlowBegun "flow_begun" Drop,
     /// A segment of no flow whose cookie does not hold, but that may belong to one that is about to begin.

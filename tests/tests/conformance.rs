@@ -20,7 +20,7 @@ const STATEMENTS: &[&str] = &[
 /// All pitfalls, in the order of the design's table.
 const PITFALLS: &[&str] = &[
     "N1", "N2", "N3", "N4", "N5", "N6", "N7", "N8", "N9", "N10", "N11", "N12", "N13", "N14", "N15", "N16", "N17",
-    "N18", "N19", "N20", "N21", "N22",
+    "N18", "N19", "N20", "N21", "N22", "N23",
 ];
 
 /// What a statement may refer to.

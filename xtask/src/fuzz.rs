@@ -18,6 +18,12 @@ enum Target {
     Framing,
     /// What requests and responses do to the session table.
     Learning,
+    /// What rules say of requests, beside servers that read them in ways of their own.
+    Rules,
+    /// Frames as they lie on the wire, beside etherparse.
+    Packet,
+    /// Conversations through the whole data path.
+    Splice,
 }
 
 impl Target {
@@ -27,6 +33,9 @@ impl Target {
             Self::Head => ("head", "fuzz-head"),
             Self::Framing => ("framing", "fuzz-framing"),
             Self::Learning => ("learning", "fuzz-learning"),
+            Self::Rules => ("rules", "fuzz-rules"),
+            Self::Packet => ("packet", "fuzz-packet"),
+            Self::Splice => ("splice", "fuzz-splice"),
         }
     }
 }

@@ -88,7 +88,18 @@ pub(super) fn header<C: Cpu>(condition: &Condition, buffer: &Buffer, head: &Head
         return holds;
     }
     let (start, end) = trim(buffer, C::load(&scratch.value) as u32, C::load(&scratch.end) as u32);
+    let blank = |at: u32| matches!(byte_at(buffer, at), b' ' | b'\t');
+    if start < end && (blank(start) || blank(end - 1)) {
+        // More blanks around it than are taken away.
+        return Holds::Ambiguous;
+    }
     Holds::of(is_text(buffer, &condition.text, Span { pos: start, len: end.wrapping_sub(start) }))
+}
+
+/// The bytes that have a meaning in a query.
+#[inline(always)]
+fn structural(word: u64) -> u64 {
+    equal(word, b'&') | equal(word, b'=') | equal(word, b'%') | equal(word, b'+') | equal(word, b'#')
 }
 
 struct Piece<C>(core::marker::PhantomData<C>);
@@ -118,9 +129,7 @@ impl<C: Cpu> Step<Place<'_>> for Piece<C> {
             }
         }
         let mode = C::load(&scratch.mode);
-        let pos =
-            next(buffer, at, |word| equal(word, b'&') | equal(word, b'=') | equal(word, b'%') | equal(word, b'+'));
-        let Some(pos) = pos else {
+        let Some(pos) = next(buffer, at, structural) else {
             C::store(&scratch.at, u64::from(at + STRIDE));
             return true;
         };
@@ -138,6 +147,11 @@ impl<C: Cpu> Step<Place<'_>> for Piece<C> {
             }
             b'=' if mode == NAME => C::store(&scratch.mode, OTHER),
             b'=' => {}
+            // Some servers cut off what follows, and others take it for a part of the query.
+            b'#' => {
+                C::store(&scratch.mode, UNCERTAIN);
+                return false;
+            }
             // A name that is escaped may be the one that is searched for, and a value that is, the one that it should have.
             _ if mode == NAME || mode == MINE && condition.flags & CONDITION_EQUALS != 0 => {
                 C::store(&scratch.mode, UNCERTAIN);

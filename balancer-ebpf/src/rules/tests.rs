@@ -308,6 +308,9 @@ mod oracle {
             return None;
         }
         let query = request.target.split_once('?').map_or("", |(_, query)| query);
+        if query.contains('#') {
+            return None;
+        }
         let mut found = Vec::new();
         for piece in query.split('&') {
             let (key, is) = piece.split_once('=').unwrap_or((piece, ""));

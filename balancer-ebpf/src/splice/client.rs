@@ -4,18 +4,15 @@ use super::{
     AHEAD, Found, From, Loss, Next, Now, Step, alone, begin, client_key, end, has_leg, joined, reject, send, steady,
     storm,
 };
-use crate::cookie::Proof;
 use crate::host::Maps;
 use crate::layout::{
-    ANSWERED_LAST, FLOW_CLOSING, FLOW_OPENING, FLOW_SPLICED, FLOW_UNBOUND, Flow, Globals, LEG_RESET, LEG_REUSED,
-    REJECTED, REQUESTS_UNFRAMED, STASH_HEAD, STASH_OWNED,
+    ANSWERED_LAST, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_SPLICED, FLOW_UNBOUND, Flow, Globals, LEG_RESET,
+    LEG_REUSED, REJECTED, REQUESTS_UNFRAMED, STASH_HEAD, STASH_OWNED,
 };
 use crate::net::{ACK, FIN, Frame, RST, SYN, Segment, read_timestamp};
 use crate::verdict::Verdict;
 use crate::work::Work;
 
-/// How far behind the last acknowledgement one of the same connection may come: late ones, not a new connection's.
-const LATE_ACKS: u32 = 1 << 20;
 /// How far a RST's number may lie from what is expected.
 const RESET_WINDOW: u32 = 1 << 20;
 
@@ -46,14 +43,16 @@ pub fn arrival<M: Maps, F: Frame>(
         return Err(Verdict::BadChecksum);
     }
     let step = if work.segment.has(SYN) && !work.segment.has(ACK) {
-        // A live flow of the same port keeps its state: whoever forged the SYN gains nothing by it, and a client that
-        // really begins anew proves it by its next segment. One that has ended gives its entry away.
-        if let Some(slot) = maps.flow_slot(&work.key)
-            && let Some(mut flow) = maps.flow(slot)
-            && flow.state == FLOW_CLOSING
-            && flow.key == work.key
-        {
-            give_way(maps, &mut flow);
+        // A live flow of the same port is not given up for a SYN, which anybody may forge. One that has ended gives its entry away.
+        if let Some(slot) = maps.flow_slot(&work.key) {
+            let Some(mut flow) = maps.flow(slot) else { return Err(Verdict::Busy) };
+            let theirs = flow.state != FLOW_FREE && flow.key == work.key;
+            if theirs && flow.state != FLOW_CLOSING {
+                return Ok(slot);
+            }
+            if theirs {
+                give_way(maps, &mut flow);
+            }
         }
         begin::syn::<M, F>(frame, work, globals, listener, now)
     } else {
@@ -74,21 +73,63 @@ pub fn client_step<M: Maps, F: Frame>(
     maps: &M,
     frame: &mut F,
     work: &mut Work,
-    globals: &Globals,
+    _: &Globals,
     flow: &mut Flow,
     now: Now,
 ) -> Step {
-    match renewed(maps, work, globals, flow, now) {
-        Proof::First(_) => {
-            // The client has used the port for a new connection.
-            give_way(maps, flow);
-            return (Next::Done, Verdict::EarlySegment);
-        }
-        // The same, and its first segment is still to come.
-        Proof::Later => return (Next::Done, Verdict::EarlySegment),
-        Proof::None => {}
+    let segment = &work.segment;
+    if segment.has(SYN) && !segment.has(ACK) {
+        return challenge(frame, work, flow, now);
     }
-    segment(maps, frame, work, flow, now)
+    if segment.has(RST) {
+        flow.seen = now.ms;
+        return reset(maps, work, flow);
+    }
+    if segment.has(SYN) || !segment.has(ACK) {
+        flow.seen = now.ms;
+        return (Next::Done, Verdict::Malformed);
+    }
+    if is_ahead(segment, flow) {
+        flow.seen = now.ms;
+        return (Next::Done, Verdict::BeyondStash);
+    }
+    if take(segment, flow, now) {
+        return (Next::Done, Verdict::AckStorm);
+    }
+    match flow.state {
+        FLOW_CLOSING if flow.flags & REJECTED != 0 => reject::again(frame, work, flow, now),
+        FLOW_CLOSING if flow.flags & LEG_RESET != 0 && frame.can_grow() => alone::reset_again(work, flow, now),
+        FLOW_CLOSING if flow.flags & LEG_RESET != 0 => (Next::Done, Verdict::NeedsGrowth),
+        FLOW_SPLICED | FLOW_CLOSING if has_leg(flow) => joined::joined(maps, frame, work, flow, now),
+        _ if !frame.can_grow() => (Next::Done, Verdict::NeedsGrowth),
+        FLOW_UNBOUND => alone::unbound(maps, frame, work, flow, now),
+        FLOW_OPENING => alone::waiting(maps, frame, work, flow),
+        _ => alone::closed(work, flow, now),
+    }
+}
+
+/// Whether a segment lies further ahead than any can.
+#[inline(always)]
+pub(super) fn is_ahead(segment: &Segment, flow: &Flow) -> bool {
+    segment.seq.after(flow.received.plus(AHEAD))
+}
+
+/// What every segment with an acknowledgement tells of its client. Whether it is one too many ([`storm`]).
+#[inline(always)]
+pub(super) fn take(segment: &Segment, flow: &mut Flow, now: Now) -> bool {
+    let (seen, acked) = (flow.seen, flow.acked);
+    flow.seen = now.ms;
+    if !segment.ack.after(flow.sent) && segment.ack.after(flow.acked) {
+        flow.acked = segment.ack;
+    }
+    if !segment.ack.before(flow.acked) {
+        // A late segment's window begins further left (RFC 9293, section 3.10.7.4: SND.WL2).
+        flow.window = segment.window;
+    }
+    if segment.timestamp_at != 0 {
+        flow.tsval = segment.tsval;
+    }
+    storm::is_storm(segment, flow, acked, seen, now)
 }
 
 /// Whether a segment is more than new bytes of a body whose length is known, which go on as they are: whether it says besides what was
@@ -125,73 +166,19 @@ fn give_way<M: Maps>(maps: &M, flow: &mut Flow) {
     maps.leave(&flow.key, flow.slot);
 }
 
-/// Whether a segment's numbers may be those of this connection.
+/// A SYN for a flow that lives (RFC 5961, section 4): it changes nothing, and is answered with the flow's own numbers. A client that has
+/// begun anew on the same port finds them wrong, and its RST, whose number is then exactly the one expected, ends the flow; its SYN, when it
+/// comes again, is answered with a cookie. To whoever the flow is really of, the answer says what it knows. So nobody ends a flow who does
+/// not see its numbers: a cookie alone, of which one in 16 million can be guessed, ends none.
 #[inline(always)]
-pub(super) fn is_plausible(segment: &Segment, flow: &Flow) -> bool {
-    // Cookies of one client's port differ little within an epoch, so the acknowledgement alone does not tell.
-    // From what the backend has acknowledged, which may be megabytes behind what is under way, to a little beyond that.
-    let behind = flow.upstream_acked.minus(RESET_WINDOW);
-    let near = segment.seq.since(behind) <= flow.received.plus(RESET_WINDOW).since(behind);
-    near && !segment.ack.after(flow.sent) && !segment.ack.before(flow.acked.minus(LATE_ACKS))
-}
-
-/// What a segment proves whose numbers cannot be this flow's: that the client's port was used again, or nothing.
-#[inline(always)]
-fn renewed<M: Maps>(maps: &M, work: &Work, globals: &Globals, flow: &Flow, now: Now) -> Proof {
-    let segment = &work.segment;
-    if !segment.has(ACK) || is_plausible(segment, flow) {
-        return Proof::None;
+fn challenge<F: Frame>(frame: &F, work: &mut Work, flow: &mut Flow, now: Now) -> Step {
+    if !frame.can_grow() {
+        return (Next::Done, Verdict::NeedsGrowth);
     }
-    maps.check_cookie(globals, &flow.key, segment.seq, segment.ack, now.ms)
-}
-
-/// What every segment with an acknowledgement tells of its client. Whether it is one too many ([`storm`]).
-#[inline(always)]
-pub(super) fn take(segment: &Segment, flow: &mut Flow, now: Now) -> bool {
-    let (seen, acked) = (flow.seen, flow.acked);
-    flow.seen = now.ms;
-    if !segment.ack.after(flow.sent) && segment.ack.after(flow.acked) {
-        flow.acked = segment.ack;
-    }
-    if !segment.ack.before(flow.acked) {
-        // A late segment's window begins further left (RFC 9293, section 3.10.7.4: SND.WL2).
-        flow.window = segment.window;
-    }
-    if segment.timestamp_at != 0 {
-        flow.tsval = segment.tsval;
-    }
-    storm::is_storm(segment, flow, acked, seen, now)
-}
-
-/// A segment of a flow that is locked.
-#[inline(always)]
-fn segment<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &mut Flow, now: Now) -> Step {
-    let segment = &work.segment;
-    if segment.has(RST) {
-        flow.seen = now.ms;
-        return reset(maps, work, flow);
-    }
-    if segment.has(SYN) || !segment.has(ACK) {
-        flow.seen = now.ms;
-        return (Next::Done, Verdict::Malformed);
-    }
-    if segment.seq.after(flow.received.plus(AHEAD)) {
-        flow.seen = now.ms;
-        return (Next::Done, Verdict::BeyondStash);
-    }
-    if take(segment, flow, now) {
-        return (Next::Done, Verdict::AckStorm);
-    }
-    match flow.state {
-        FLOW_CLOSING if flow.flags & REJECTED != 0 => reject::again(frame, work, flow, now),
-        FLOW_CLOSING if flow.flags & LEG_RESET != 0 && frame.can_grow() => alone::reset_again(work, flow, now),
-        FLOW_CLOSING if flow.flags & LEG_RESET != 0 => (Next::Done, Verdict::NeedsGrowth),
-        FLOW_SPLICED | FLOW_CLOSING if has_leg(flow) => joined::joined(maps, frame, work, flow, now),
-        _ if !frame.can_grow() => (Next::Done, Verdict::NeedsGrowth),
-        FLOW_UNBOUND => alone::unbound(maps, frame, work, flow, now),
-        FLOW_OPENING => alone::waiting(maps, frame, work, flow),
-        _ => alone::closed(work, flow, now),
-    }
+    // Not more than the backend has acknowledged: of a body, the cursor is far ahead.
+    let ack = flow.upstream_acked;
+    alone::to_client(work, flow, now, ACK, ack);
+    (Next::Draft, Verdict::SynChallenged)
 }
 
 /// A RST is believed if its number is exactly one that is expected next (RFC 5961, section 3). Of one that is only near, the backend is to
@@ -199,17 +186,14 @@ fn segment<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &m
 /// client that has gone is found out by its silence.
 #[inline(always)]
 fn reset<M: Maps>(maps: &M, work: &Work, flow: &mut Flow) -> Step {
-    // Not where the next request begins: the cursor of a long body, or of a flow that is not framed, is far ahead.
-    let expected = flow.received;
-    if work.segment.seq.since(expected).wrapping_add(RESET_WINDOW) > 2 * RESET_WINDOW {
-        return (Next::Done, Verdict::ForgedReset);
-    }
+    let (seq, expected) = (work.segment.seq, flow.received);
     let joined = has_leg(flow) && flow.state != FLOW_OPENING;
-    let seq = work.segment.seq;
-    // Behind a FIN, one more.
+    // Behind a FIN, one more. What the backend has acknowledged may be megabytes behind what is under way.
     let exact = seq.since(expected) <= 1 || seq == flow.upstream_acked || seq == joined::expected(flow);
     if !exact {
-        return if joined { (Next::ToLeg, Verdict::ToBackend) } else { (Next::Done, Verdict::ForgedReset) };
+        // Near to what went to the leg, not to where the next request begins: the cursor of a long body is far ahead.
+        let near = seq.since(expected).wrapping_add(RESET_WINDOW) <= 2 * RESET_WINDOW;
+        return if near && joined { (Next::ToLeg, Verdict::ToBackend) } else { (Next::Done, Verdict::ForgedReset) };
     }
     maps.lost(flow, Loss::Left);
     end::close(maps, flow);

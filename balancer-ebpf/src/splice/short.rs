@@ -41,7 +41,7 @@ pub fn short<M: Maps, F: Frame>(
 #[inline(always)]
 fn of_the_client<F: Frame>(frame: &mut F, work: &mut Work, flow: &mut Flow, now: Now) -> Option<Verdict> {
     let segment = &work.segment;
-    if !client::is_plausible(segment, flow) {
+    if client::is_ahead(segment, flow) {
         return None;
     }
     if segment.payload == 0 {

@@ -1,5 +1,7 @@
 //! The config's errors as a table: what is written, and what the operator reads.
 
+mod typed;
+
 use super::*;
 
 const GOOD: &str = r#"

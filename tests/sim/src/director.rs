@@ -349,7 +349,7 @@ impl Director {
 }
 
 /// Scratch memory as the kernel makes it: all zeroes.
-fn work() -> Box<Work> {
+pub fn work() -> Box<Work> {
     // SAFETY: a map value. It is made of integers and arrays of them, and the kernel hands it out zeroed too.
     unsafe { Box::<Work>::new_zeroed().assume_init() }
 }

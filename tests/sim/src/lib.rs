@@ -35,7 +35,7 @@ mod trace;
 mod wire;
 mod world;
 
-pub use director::audit;
+pub use director::{audit, work};
 pub use edge::Mutation;
 pub use report::Report;
 pub use tally::{Feature, Tally};

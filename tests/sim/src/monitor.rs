@@ -99,6 +99,11 @@ impl Monitor {
         }
         // A RST says nothing by what it acknowledges, and may be meant for an older connection.
         let Some(ack) = view.ack.filter(|_| !view.rst) else { return Ok(()) };
+        if self.told.is_none() && !view.syn {
+            // It has sent a SYN and nothing else: what it is told is about an older connection of the same port, as a challenge (RFC
+            // 5961, section 4), and it answers with a RST.
+            return Ok(());
+        }
         let ack = i64::from(distance(ack, first));
         if ack > self.sent {
             return Err(format!("it acknowledges {} bytes that were never sent", ack - self.sent));

@@ -4,6 +4,7 @@ mod receive;
 
 use std::io::Write;
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -46,10 +47,18 @@ impl Connection {
 
     /// The same from the namespace that the calling thread is in.
     pub fn here_from(from: impl Into<IpAddr>, to: SocketAddr) -> Result<Self> {
-        let from = from.into();
+        Self::here_at(SocketAddr::new(from.into(), 0), to)
+    }
+
+    /// Connects from inside `node`, from this very port.
+    pub fn open_at(node: &Node, from: SocketAddr, to: SocketAddr) -> Result<Self> {
+        node.run(|| Self::here_at(from, to))
+    }
+
+    fn here_at(from: SocketAddr, to: SocketAddr) -> Result<Self> {
         let family = if from.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
         let socket = net::socket(family, SocketType::STREAM, None).context("make a socket")?;
-        net::bind(&socket, &SocketAddr::new(from, 0)).with_context(|| format!("bind {from}"))?;
+        net::bind(&socket, &from).with_context(|| format!("bind {from}"))?;
         net::connect(&socket, &to).with_context(|| format!("connect to {to}"))?;
         Self::over(socket.into(), to)
     }
@@ -64,6 +73,24 @@ impl Connection {
     /// The client's port, which tells this connection from others.
     pub fn local_port(&self) -> Result<u16> {
         Ok(self.stream.local_addr()?.port())
+    }
+
+    /// The client forgets the connection, without a word to the other end: as if its host had lost its power. Its address and port.
+    pub fn forget(self) -> Result<SocketAddr> {
+        let (address, on) = (self.stream.local_addr()?, 1i32);
+        // SAFETY: the socket is open, and the option's value is an int that lives until the call returns.
+        let failed = unsafe {
+            let value = std::ptr::from_ref(&on).cast();
+            libc::setsockopt(
+                self.stream.as_raw_fd(),
+                libc::IPPROTO_TCP,
+                libc::TCP_REPAIR,
+                value,
+                size_of::<i32>() as u32,
+            )
+        };
+        ensure!(failed == 0, "TCP_REPAIR: {}", std::io::Error::last_os_error());
+        Ok(address)
     }
 
     /// The socket, for options and half-closing.

@@ -117,14 +117,21 @@ impl Envelope {
     }
 }
 
-/// Whom a segment is for.
-pub fn destination(bytes: &[u8]) -> Result<IpAddr> {
+/// Whom a segment is from, and whom it is for.
+pub fn addresses(bytes: &[u8]) -> Result<(IpAddr, IpAddr)> {
     let packet = SlicedPacket::from_ethernet(bytes).context("read the answer")?;
     match packet.net {
-        Some(NetSlice::Ipv4(ip)) => Ok(ip.header().destination_addr().into()),
-        Some(NetSlice::Ipv6(ip)) => Ok(ip.header().destination_addr().into()),
+        Some(NetSlice::Ipv4(ip)) => Ok((ip.header().source_addr().into(), ip.header().destination_addr().into())),
+        Some(NetSlice::Ipv6(ip)) => Ok((ip.header().source_addr().into(), ip.header().destination_addr().into())),
         _ => bail!("the answer is no IP packet"),
     }
+}
+
+/// What the answer to a SYN acknowledges, if it is about another connection (RFC 5961, section 4).
+pub fn challenge(bytes: &[u8]) -> Result<Option<u32>> {
+    let packet = SlicedPacket::from_ethernet(bytes).context("read the answer")?;
+    let Some(TransportSlice::Tcp(tcp)) = packet.transport else { bail!("the answer is no TCP segment") };
+    Ok((!tcp.syn()).then(|| tcp.acknowledgment_number()))
 }
 
 /// What the other side has to know of a segment: its numbers and source port.

@@ -49,11 +49,7 @@ impl Programs {
 
     /// New sessions that a version had.
     pub fn born(&self, version: u32) -> Result<u64> {
-        let found = self.ebpf.map(map::TRAFFIC).context("no map TRAFFIC")?;
-        let traffic: Array<_, [u8; size_of::<Traffic>()]> = Array::try_from(found)?;
-        let traffic: Traffic =
-            from_bytes(&traffic.get(&(SERVICE * MAX_VERSIONS + version), 0).context("read TRAFFIC")?);
-        Ok(traffic.born.get())
+        Ok(self.traffic(version)?.born.get())
     }
 
     /// Writes the backends alone, so that none is passed over for what happened before.
@@ -87,10 +83,18 @@ impl Programs {
 
     /// Requests in flight on a version of the service.
     pub fn in_flight(&self, version: u32) -> Result<i64> {
+        Ok(self.traffic(version)?.in_flight.get().cast_signed())
+    }
+
+    /// Its flows that have a leg.
+    pub fn joined(&self, version: u32) -> Result<i64> {
+        Ok(self.traffic(version)?.flows.get().cast_signed())
+    }
+
+    fn traffic(&self, version: u32) -> Result<Traffic> {
         let found = self.ebpf.map(map::TRAFFIC).context("no map TRAFFIC")?;
-        let traffic: Array<_, [u64; size_of::<Traffic>() / 8]> = Array::try_from(found)?;
-        let [in_flight, ..] = traffic.get(&(SERVICE * MAX_VERSIONS + version), 0).context("read TRAFFIC")?;
-        Ok(in_flight.cast_signed())
+        let traffic: Array<_, [u8; size_of::<Traffic>()]> = Array::try_from(found)?;
+        Ok(from_bytes(&traffic.get(&(SERVICE * MAX_VERSIONS + version), 0).context("read TRAFFIC")?))
     }
 
     /// What a session is bound to.

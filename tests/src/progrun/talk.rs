@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use anyhow::{Context, Result, ensure};
 use balancer_ebpf::layout::FlowKey;
 
-use super::frames::{Numbers, Way, destination, ending, greeting, read, segment};
+use super::frames::{Numbers, Way, addresses, challenge, ending, greeting, read, reset, segment};
 use super::{FlowBytes, Link, Program, Programs, Setting, World};
 
 /// What the packets of a conversation go through.
@@ -104,21 +104,38 @@ impl Talk {
     /// SYN, SYN-ACK.
     pub fn greet(&mut self, road: &impl Road) -> Result<()> {
         let at = Numbers { ack: 0, tsecr: 0, ..self.client_at() };
-        let (answer, _) = read(&road.carry(&self.client.link, &greeting(&self.client, at)?)?)?;
+        let syn = greeting(&self.client, at)?;
+        let mut answer = road.carry(&self.client.link, &syn)?;
+        if let Some(seq) = challenge(&answer)? {
+            // A former connection of the port lives there.
+            road.carry(&self.client.link, &reset(&self.client, Numbers { seq, ..at })?)?;
+            answer = road.carry(&self.client.link, &syn)?;
+        }
+        let (answer, _) = read(&answer)?;
         (self.client_next, self.seen_next, self.seen_clock) = (answer.ack, answer.seq.wrapping_add(1), answer.tsval);
         Ok(())
     }
 
+    /// SYN, SYN-ACK, ACK.
+    pub fn begin(&mut self, road: &impl Road) -> Result<()> {
+        self.greet(road)?;
+        road.carry(&self.client.link, &segment(&self.client, self.client_at(), &[])?).map(drop)
+    }
+
     /// From the SYN to the request's delivery.
     pub fn open(&mut self, road: &impl Road, request: &[u8]) -> Result<()> {
-        self.greet(road)?;
-        road.carry(&self.client.link, &segment(&self.client, self.client_at(), &[])?)?;
+        self.begin(road)?;
+        self.ask_first(road, request)
+    }
+
+    /// The first request of a connection that has begun, which opens a leg.
+    pub fn ask_first(&mut self, road: &impl Road, request: &[u8]) -> Result<()> {
         let syn = road.carry(&self.client.link, &segment(&self.client, self.client_at(), request)?)?;
-        let aim = destination(&syn)?;
+        let (source, aim) = addresses(&syn)?;
         let (syn, port) = read(&syn)?;
         ensure!(port != self.client.from.port(), "the request opened no leg");
         self.backend = *self.backends.iter().find(|way| way.from.ip() == aim).context("the SYN goes to nobody")?;
-        self.backend.to.set_port(port);
+        self.backend.to = SocketAddr::new(source, port);
         (self.leg_next, self.leg_clock) = (syn.seq.wrapping_add(1), syn.tsval);
         let syn_ack = greeting(&self.backend, self.backend_at())?;
         self.backend_next = self.backend_next.wrapping_add(1);
@@ -151,9 +168,19 @@ impl Talk {
         Ok(())
     }
 
+    /// The client is gone.
+    pub fn leave(&self, road: &impl Road) -> Result<()> {
+        road.carry(&self.client.link, &reset(&self.client, self.client_at())?).map(drop)
+    }
+
+    /// The client closes; the answer.
+    pub fn finish(&self, road: &impl Road) -> Result<Vec<u8>> {
+        road.carry(&self.client.link, &ending(&self.client, self.client_at())?)
+    }
+
     /// Both ends close, the client first.
     pub fn close(&mut self, road: &impl Road) -> Result<()> {
-        let fin = road.carry(&self.client.link, &ending(&self.client, self.client_at())?)?;
+        let fin = self.finish(road)?;
         ensure!(read(&fin)?.1 == self.backend.to.port(), "the client's FIN did not reach the backend");
         (self.client_next, self.leg_next) = (self.client_next.wrapping_add(1), self.leg_next.wrapping_add(1));
         let fin = road.carry(&self.backend.link, &ending(&self.backend, self.backend_at())?)?;

@@ -24,9 +24,6 @@ under_both_hooks! {
 /// How long it floods in every run, and how long where the medians are compared.
 const SHORT: Duration = Duration::from_secs(2);
 const LONG: Duration = Duration::from_secs(20);
-/// How long segments of a known connection are forged: a hundred thousand of them. One in 16 million has a cookie that is good, and says that
-/// its client has begun anew.
-const BRIEF: Duration = Duration::from_millis(250);
 
 /// Room for connections: what a flood could fill in no time if each of its packets left something.
 const FLOWS: u32 = 4096;
@@ -105,13 +102,14 @@ fn flooded(
 
 /// Whoever knows the addresses and ports of a connection, but not its numbers, neither ends it nor says anything in its name. Of RSTs with
 /// random numbers, one in two thousand is near the right one.
+/// N23.
 fn a_stranger_ends_no_connection(hook: Hook) -> Result<()> {
     Stage::new(hook, "stranger").play(|scene| {
         let mut connection = scene.connection()?;
         let session: Whoami = connection.get("/whoami", None)?.json()?;
         let client = (scene.lab.client().address().octets(), connection.local_port()?);
         let flood = Flood::start(scene.lab, Kind::Forged { client })?;
-        let end = Instant::now() + BRIEF;
+        let end = Instant::now() + SHORT;
         let mut hits = session.hits;
         while Instant::now() < end {
             let answer: Whoami = connection.get("/whoami", Some(&session.session))?.json()?;

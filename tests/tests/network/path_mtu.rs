@@ -2,7 +2,8 @@
 
 use anyhow::{Context, Result, ensure};
 use balancer_tests::lab::relay::Link;
-use balancer_tests::lab::{Hook, RelayPlace};
+use balancer_tests::lab::{Family, Hook, RelayPlace};
+use balancer_tests::stage::Stage;
 
 use crate::transfer::{Load, sessions, stage};
 
@@ -10,15 +11,15 @@ under_both_hooks! {
     a_small_mtu_on_the_way_to_the_clients,
     a_small_mtu_on_the_way_to_a_backend,
     a_small_mtu_on_the_way_to_a_backend_of_a_gateway,
+    a_small_mtu_on_the_way_to_the_clients_over_ipv6,
+    a_small_mtu_on_the_way_to_a_backend_over_ipv6,
 }
 
 const LOAD: Load = Load { connections: 4, requests: 8, bytes: 200_000 };
 /// The least that an IPv6 link has, and so what tunnels are often left with.
 const SMALL: Link = Link { mtu: Some(1280), ..Link::PERFECT };
 
-fn play(hook: Hook, label: &str, place: RelayPlace, gateway: bool) -> Result<()> {
-    let stage = stage(hook, label, place);
-    let stage = if gateway { stage.gateway() } else { stage };
+fn play(stage: Stage<'_>) -> Result<()> {
     stage.play(|scene| {
         let sessions = sessions(scene)?;
         let relay = scene.lab.relay()?;
@@ -35,16 +36,26 @@ fn play(hook: Hook, label: &str, place: RelayPlace, gateway: bool) -> Result<()>
 
 /// N20.
 fn a_small_mtu_on_the_way_to_the_clients(hook: Hook) -> Result<()> {
-    play(hook, "mtuclient", RelayPlace::Client, false)
+    play(stage(hook, "mtuclient", RelayPlace::Client))
 }
 
 /// N20.
 fn a_small_mtu_on_the_way_to_a_backend(hook: Hook) -> Result<()> {
-    play(hook, "mtubackend", RelayPlace::Backend(2), false)
+    play(stage(hook, "mtubackend", RelayPlace::Backend(2)))
 }
 
 fn a_small_mtu_on_the_way_to_a_backend_of_a_gateway(hook: Hook) -> Result<()> {
-    play(hook, "mtugwbackend", RelayPlace::Backend(2), true)
+    play(stage(hook, "mtugwbackend", RelayPlace::Backend(2)).gateway())
+}
+
+/// N20.
+fn a_small_mtu_on_the_way_to_the_clients_over_ipv6(hook: Hook) -> Result<()> {
+    play(stage(hook, "mtusixclient", RelayPlace::Client).family(Family::V6))
+}
+
+/// N20.
+fn a_small_mtu_on_the_way_to_a_backend_over_ipv6(hook: Hook) -> Result<()> {
+    play(stage(hook, "mtusixbackend", RelayPlace::Backend(2)).family(Family::V6))
 }
 
 /// TC only: the kernel takes no XDP program on a veth whose MTU is more than a page holds.

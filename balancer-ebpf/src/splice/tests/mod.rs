@@ -10,6 +10,7 @@ mod pinned;
 mod pipelined;
 mod pool;
 mod race;
+mod renewed;
 mod rig;
 mod services;
 mod sessions;

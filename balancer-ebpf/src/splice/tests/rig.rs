@@ -445,8 +445,8 @@ impl Rig {
         assert_eq!(self.verdict, Verdict::FlowBegun);
     }
 
-    /// Its SYN, and the answer if there is one.
-    pub(super) fn knocks(&mut self) {
+    /// Its SYN, and the answer.
+    pub(super) fn knocks(&mut self) -> Vec<Out> {
         let clock = self.clock(client_clock(self.client_port));
         let mut options = vec![2, 4];
         options.extend(self.mss.to_be_bytes());
@@ -471,7 +471,23 @@ impl Rig {
             ..Tcp::default()
         };
         let out = self.put(&syn);
-        self.relative(out);
+        self.relative(out)
+    }
+
+    /// A segment in the present client's name, with numbers that somebody else made up.
+    pub(super) fn forges(&mut self, seq: Seq, ack: Seq, data: &[u8]) -> Vec<Out> {
+        let tcp = Tcp {
+            source: (CLIENTS, self.client_port),
+            destination: (VIP, 80),
+            seq: seq.0,
+            ack: ack.0,
+            flags: ACK | PSH,
+            window: 500,
+            payload: data.to_vec(),
+            ..Tcp::default()
+        };
+        let out = self.put(&tcp);
+        self.relative(out)
     }
 
     /// Another client connects, and is the present one; its port.

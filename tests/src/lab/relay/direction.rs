@@ -66,7 +66,7 @@ impl Direction {
     fn take(&self, frame: Frame, link: &Link, fates: &mut Fates, queue: &mut Queue) {
         let totals = &self.shared.totals;
         let now = Instant::now();
-        if !frame.is_ipv4() {
+        if frame.family().is_none() {
             queue.push(now, frame);
             return;
         }

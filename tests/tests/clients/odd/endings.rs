@@ -1,16 +1,18 @@
-//! Connections that end otherwise than usual: clients that read nothing, and clients that have said their last.
+//! Connections that end otherwise than usual: clients that read nothing, clients that have said their last, and clients that have forgotten.
 
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use balancer_tests::client::{Expect, Load, Request};
+use balancer_tests::client::{Connection, Expect, Load, Request};
 use balancer_tests::lab::Hook;
+use balancer_tests::scene::wait_until;
 
 use super::{of, with_two_sessions};
 
 under_both_hooks! {
     a_client_that_does_not_read_holds_nobody_up,
     a_half_closed_connection_gets_its_response,
+    a_client_that_has_forgotten_its_connection_begins_anew,
 }
 
 const BIG: usize = 30 << 20;
@@ -63,6 +65,29 @@ fn a_half_closed_connection_gets_its_response(hook: Hook) -> Result<()> {
                 of(&sessions[0], &response)?;
                 connection.expect_close()?;
             }
+        }
+        Ok(())
+    })
+}
+
+/// Its former connection lives in the director, idle or in the middle of a request, and its port is the same.
+/// N23.
+fn a_client_that_has_forgotten_its_connection_begins_anew(hook: Hook) -> Result<()> {
+    with_two_sessions(hook, "forgot", |scene, sessions| {
+        for target in [None, Some("/nosession"), Some("/slow?ms=60000")] {
+            let [challenged, begun] = [scene.counter("syn_challenged")?, scene.counter("flow_begun")?];
+            let mut former = scene.connection()?;
+            if let Some(target) = target {
+                former.send(&Request::get(target).session(&sessions[0].session))?;
+            }
+            if target == Some("/nosession") {
+                of(&sessions[0], &former.receive("GET")?)?;
+            }
+            wait_until("the director knows it", Duration::from_secs(10), || Ok(scene.counter("flow_begun")? > begun))?;
+            let from = former.forget()?;
+            let mut present = Connection::open_at(scene.lab.client(), from, scene.lab.service())?;
+            of(&sessions[1], &present.get("/nosession", Some(&sessions[1].session))?)?;
+            ensure!(scene.counter("syn_challenged")? > challenged, "{target:?}: no SYN was challenged");
         }
         Ok(())
     })
