@@ -49,12 +49,32 @@ pub enum Proof {
     None,
 }
 
+/// An epoch's secret, kept for the next cookie: to derive it costs nearly as much as the cookie.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct Secret {
+    /// The epoch and one; 0 for none.
+    epoch: u64,
+    key: Key,
+}
+
+impl Secret {
+    #[inline(always)]
+    fn of(&mut self, key: &Key, epoch: u32) -> Key {
+        let wanted = u64::from(epoch) + 1;
+        if self.epoch != wanted {
+            *self = Self { epoch: wanted, key: derive(*key, u64::from(epoch)) };
+        }
+        self.key
+    }
+}
+
 /// A function of its own: addresses of 16 bytes would crowd the stack of whoever makes a cookie.
 #[inline(never)]
-fn hash(key: &Key, flow: &FlowKey, epoch: u32, data: u32) -> u64 {
+fn hash(secret: &Key, flow: &FlowKey, data: u32) -> u64 {
     let ports = u32::from(u16::from_be_bytes(flow.client_port)) << 16 | u32::from(u16::from_be_bytes(flow.port));
     let ([c0, c1], [v0, v1]) = (flow.client.pairs(), flow.vip.pairs());
-    sip64(derive(*key, u64::from(epoch)), [c0, c1, v0, v1, u64::from(ports) | u64::from(data) << 32])
+    sip64(*secret, [c0, c1, v0, v1, u64::from(ports) | u64::from(data) << 32])
 }
 
 /// Proof B, from a hash that nobody without the key knows. The client's number goes in as it is: so a later segment of the
@@ -65,9 +85,9 @@ fn proof_b(hash: u64, client: Seq) -> u32 {
     ((hash >> 12) as u32 ^ client.0) & 0xfff
 }
 
-/// The initial sequence number for a SYN with the number `client`, at millisecond `now`.
+/// The initial sequence number for a SYN with the number `client`, at millisecond `now`. `secret` is always used with the same key.
 #[inline(always)]
-pub fn make(key: &Key, flow: &FlowKey, client: Seq, offer: Offer, now: u64) -> Seq {
+pub fn make(secret: &mut Secret, key: &Key, flow: &FlowKey, client: Seq, offer: Offer, now: u64) -> Seq {
     let epoch = (now >> EPOCH_SHIFT) as u32 & 0xff_ffff;
     let mut size = 0;
     for (index, bytes) in SIZES.iter().enumerate() {
@@ -76,19 +96,19 @@ pub fn make(key: &Key, flow: &FlowKey, client: Seq, offer: Offer, now: u64) -> S
         }
     }
     let data = size << 6 | (offer.scale & 15) << 2 | u32::from(offer.sack) << 1 | epoch & 1;
-    let hash = hash(key, flow, epoch, data);
+    let hash = hash(&secret.of(key, epoch), flow, data);
     Seq((hash as u32 & 0xfff) << 20 | proof_b(hash, client) << 8 | data)
 }
 
 /// Checks a segment with sequence number `seq` and acknowledgement `ack` that belongs to no flow.
 #[inline(always)]
-pub fn check(key: &Key, flow: &FlowKey, seq: Seq, ack: Seq, now: u64) -> Proof {
+pub fn check(secret: &mut Secret, key: &Key, flow: &FlowKey, seq: Seq, ack: Seq, now: u64) -> Proof {
     let cookie = ack.minus(1).0;
     let data = cookie & 0xff;
     let present = (now >> EPOCH_SHIFT) as u32 & 0xff_ffff;
     // The epoch's lowest bit tells which of the two it was.
     let epoch = if (present ^ data) & 1 == 0 { present } else { present.wrapping_sub(1) & 0xff_ffff };
-    let hash = hash(key, flow, epoch, data);
+    let hash = hash(&secret.of(key, epoch), flow, data);
     if hash as u32 & 0xfff != cookie >> 20 {
         return Proof::None;
     }
@@ -108,9 +128,9 @@ impl Offer {
 
 /// [`check`], with an answer that fits a register: the kind of proof behind the data bits, which are the cookie's own.
 #[inline(always)]
-pub fn check_packed(key: &Key, flow: &FlowKey, seq: Seq, ack: Seq, now: u64) -> u32 {
+pub fn check_packed(secret: &mut Secret, key: &Key, flow: &FlowKey, seq: Seq, ack: Seq, now: u64) -> u32 {
     let data = ack.minus(1).0 & 0xff;
-    match check(key, flow, seq, ack, now) {
+    match check(secret, key, flow, seq, ack, now) {
         Proof::None => 0,
         Proof::Later => 1 << 8,
         Proof::First(_) => 2 << 8 | data,
@@ -148,9 +168,9 @@ mod tests {
         for (mss, size) in [(1460, 1460), (9000, 1460), (1459, 1440), (1300, 1220), (536, 536), (100, 536)] {
             for scale in [0, 7, 14, 15] {
                 for sack in [false, true] {
-                    let isn = make(&KEY, &FLOW, Seq(77), Offer { mss, scale, sack }, 5_000_000);
+                    let isn = make(&mut Secret::default(), &KEY, &FLOW, Seq(77), Offer { mss, scale, sack }, 5_000_000);
                     assert_eq!(
-                        check(&KEY, &FLOW, Seq(78), isn.plus(1), 5_000_100),
+                        check(&mut Secret::default(), &KEY, &FLOW, Seq(78), isn.plus(1), 5_000_100),
                         Proof::First(Offer { mss: size, scale, sack })
                     );
                 }
@@ -160,9 +180,12 @@ mod tests {
 
     #[test]
     fn a_cookie_ages() {
-        let isn = make(&KEY, &FLOW, Seq(77), OFFER, 65_535);
-        assert_eq!(check(&KEY, &FLOW, Seq(78), isn.plus(1), 65_536 + 65_535), Proof::First(OFFER));
-        let late = check(&KEY, &FLOW, Seq(78), isn.plus(1), 65_536 * 3);
+        let isn = make(&mut Secret::default(), &KEY, &FLOW, Seq(77), OFFER, 65_535);
+        assert_eq!(
+            check(&mut Secret::default(), &KEY, &FLOW, Seq(78), isn.plus(1), 65_536 + 65_535),
+            Proof::First(OFFER)
+        );
+        let late = check(&mut Secret::default(), &KEY, &FLOW, Seq(78), isn.plus(1), 65_536 * 3);
         assert_ne!(late, Proof::First(OFFER));
     }
 
@@ -172,9 +195,9 @@ mod tests {
         let at = |epoch: u64| epoch << EPOCH_SHIFT;
         let mut seen = std::collections::HashSet::new();
         for epoch in 0..512 {
-            let isn = make(&KEY, &FLOW, Seq(77), OFFER, at(epoch));
+            let isn = make(&mut Secret::default(), &KEY, &FLOW, Seq(77), OFFER, at(epoch));
             for (later, good) in [(0, true), (1, true), (2, false), (3, false), (4, false), (1 << 20, false)] {
-                let proof = check(&KEY, &FLOW, Seq(78), isn.plus(1), at(epoch + later));
+                let proof = check(&mut Secret::default(), &KEY, &FLOW, Seq(78), isn.plus(1), at(epoch + later));
                 assert_eq!(proof == Proof::First(OFFER), good, "{later} epochs after epoch {epoch}");
             }
             seen.insert(isn.0 >> 8);
@@ -186,10 +209,10 @@ mod tests {
     /// N9.
     #[test]
     fn later_segments_and_strangers_are_told_apart() {
-        let isn = make(&KEY, &FLOW, Seq(77), OFFER, 9_000_000);
+        let isn = make(&mut Secret::default(), &KEY, &FLOW, Seq(77), OFFER, 9_000_000);
         let mut later = 0;
         for distance in 1..4000u32 {
-            if check(&KEY, &FLOW, Seq(78 + distance), isn.plus(1), 9_000_000) == Proof::Later {
+            if check(&mut Secret::default(), &KEY, &FLOW, Seq(78 + distance), isn.plus(1), 9_000_000) == Proof::Later {
                 later += 1;
             }
         }
@@ -197,7 +220,7 @@ mod tests {
         let mut none = 0;
         for guess in 0..4000u32 {
             let guess = Seq(guess.wrapping_mul(0x9e37_79b9));
-            if check(&KEY, &FLOW, Seq(78), guess, 9_000_000) == Proof::None {
+            if check(&mut Secret::default(), &KEY, &FLOW, Seq(78), guess, 9_000_000) == Proof::None {
                 none += 1;
             }
         }

@@ -10,7 +10,7 @@ use crate::layout::{
     Address, Buffer, Condition, Flow, FlowKey, Globals, Hands, LegSlot, Listener, ListenerKey, Outcomes, PinEvent,
     Policy, REMEMBERED, Remembered, RuleSet, SessionHash, SessionRule, Stash, Traffic,
 };
-use crate::net::{Crafted, Draft, Seq, Sum};
+use crate::net::{Crafted, Draft, Sum};
 use crate::pins::Pins;
 use crate::route::Scratch;
 use crate::rules::{self, Holds, Ruled};
@@ -260,8 +260,9 @@ pub trait Maps: Backends + Table + Pins {
     }
     /// [`crate::cookie::check`].
     #[inline(always)]
-    fn check_cookie(&self, globals: &Globals, flow: &FlowKey, seq: Seq, ack: Seq, now: u64) -> Proof {
-        crate::cookie::check(&globals.cookie_key, flow, seq, ack, now)
+    fn check_cookie(&self, work: &mut Work, globals: &Globals, now: Now) -> Proof {
+        let Work { secret, segment, key, .. } = work;
+        crate::cookie::check(secret, &globals.cookie_key, key, segment.seq, segment.ack, now.ms)
     }
     /// [`crate::splice::claim_slot`].
     #[inline(always)]

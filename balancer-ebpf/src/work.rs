@@ -43,6 +43,8 @@ pub struct Work {
     /// verifier would know which of the two it is, and walk everything behind it twice.
     pub base: Cell<u64>,
     pub clock: Clock,
+    /// Of the present epoch's cookies.
+    pub secret: crate::cookie::Secret,
     /// What some addresses are to the director. The edge's own.
     pub known: [Remembered; REMEMBERED],
     /// Where the packet leaves.

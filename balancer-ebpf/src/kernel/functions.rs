@@ -6,9 +6,9 @@ use balancer_ebpf::cookie::check_packed;
 use balancer_ebpf::decide::{Choice, Decided, Search, decide};
 use balancer_ebpf::http::{Chunk, Head, Scan, Scanned, Span, scan_chunk, scan_request, scan_response};
 use balancer_ebpf::layout::{
-    Buffer, Condition, Flow, FlowKey, Globals, NONE, Policy, RuleSet, SessionHash, SessionRule,
+    Buffer, Condition, Flow, Globals, NONE, Policy, RuleSet, SessionHash, SessionRule,
 };
-use balancer_ebpf::net::{Crafted, Draft, Seq, Sum, craft, sum};
+use balancer_ebpf::net::{Crafted, Draft, Sum, craft, sum};
 use balancer_ebpf::pins;
 use balancer_ebpf::route::{Scratch, find};
 use balancer_ebpf::rules;
@@ -20,6 +20,7 @@ use balancer_ebpf::splice::{
 };
 
 use balancer_ebpf::verdict::Verdict;
+use balancer_ebpf::work::Work;
 
 use super::cpu::Bpf;
 use super::maps::{Kernel, work};
@@ -252,15 +253,10 @@ pub(super) extern "C" fn balancer_sum(state: *mut Sum, buffer: *const Buffer, po
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(super) extern "C" fn balancer_check_cookie(
-    globals: *const Globals,
-    flow: *const FlowKey,
-    seq: u32,
-    ack: u32,
-    now: u64,
-) -> u32 {
-    references!(0; globals, flow;);
-    check_packed(&globals.cookie_key, flow, Seq(seq), Seq(ack), now)
+pub(super) extern "C" fn balancer_check_cookie(globals: *const Globals, now: u64) -> u32 {
+    references!(0; globals;);
+    let Some(Work { secret, segment, key, .. }) = work() else { return 0 };
+    check_packed(secret, &globals.cookie_key, key, segment.seq, segment.ack, now)
 }
 
 #[unsafe(no_mangle)]

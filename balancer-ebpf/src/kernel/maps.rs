@@ -18,7 +18,7 @@ use balancer_ebpf::layout::{
     REMEMBERED, RULE_BLOCKS, Remembered, RuleSet, SERVICE_BLOCKS, SessionHash, SessionRule, Sieve, SourceKey, Stash,
     Traffic,
 };
-use balancer_ebpf::net::{Crafted, Draft, Seq, Sum};
+use balancer_ebpf::net::{Crafted, Draft, Sum};
 use balancer_ebpf::pins::Pins;
 use balancer_ebpf::route::Scratch;
 use balancer_ebpf::rules::{self, Holds, Ruled};
@@ -469,8 +469,8 @@ impl Maps for Kernel {
         functions::balancer_forget(globals, hash, shelf) != 0
     }
     #[inline(always)]
-    fn check_cookie(&self, globals: &Globals, flow: &FlowKey, seq: Seq, ack: Seq, now: u64) -> Proof {
-        Proof::unpack(functions::balancer_check_cookie(globals, flow, seq.0, ack.0, now))
+    fn check_cookie(&self, _: &mut Work, globals: &Globals, now: Now) -> Proof {
+        Proof::unpack(functions::balancer_check_cookie(globals, now.ms))
     }
     #[inline(always)]
     fn claim_slot(&self, globals: &Globals, now: u64) -> u32 {

@@ -124,12 +124,12 @@ macro_rules! global_steps {
 
         #[unsafe(export_name = concat!("balancer_", $hook, "_arrival"))]
         #[inline(never)]
-        extern "C" fn step_arrival($pointer: *mut $context, ns: u64) -> u64 {
+        extern "C" fn step_arrival($pointer: *mut $context, ns: u64, known: u32) -> u64 {
             let (Some(work), Some(globals)) = (work(), Kernel.globals()) else {
                 return functions::pack(Err(Verdict::NoConfig));
             };
             let $base = base(work);
-            functions::pack(splice::arrival(&Kernel, &mut $frame, work, globals, Now::at(ns)))
+            functions::pack(splice::arrival(&Kernel, &mut $frame, work, globals, Now::at(ns), known))
         }
     };
     (@flow $hook:literal, $context:ty, |$pointer:ident, $base:ident| $frame:expr, $name:literal, $function:ident, $step:ident) => {
@@ -156,8 +156,8 @@ macro_rules! step_methods {
         step_methods!(@flow $context, opening_step, step_opening);
 
         #[inline(always)]
-        fn arrival<M: Maps>(&mut self, _: &M, _: &mut Work, _: &Globals, now: Now) -> Result<u32, Verdict> {
-            functions::arrived(step_arrival(self.$context, now.ns))
+        fn arrival<M: Maps>(&mut self, _: &M, _: &mut Work, _: &Globals, now: Now, known: u32) -> Result<u32, Verdict> {
+            functions::arrived(step_arrival(self.$context, now.ns, known))
         }
 
         #[inline(always)]

@@ -15,7 +15,7 @@ pub const PORTS_PER_SOURCE: u32 = 65536 - FIRST_PORT;
 pub const FAMILIES: usize = 2;
 
 /// A 128-bit key for SipHash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Key {
     pub k0: u64,

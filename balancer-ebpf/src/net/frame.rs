@@ -126,11 +126,18 @@ pub trait Frame {
 
     /// [`crate::splice::arrival`].
     #[inline(always)]
-    fn arrival<M: Maps>(&mut self, maps: &M, work: &mut Work, globals: &Globals, now: Now) -> Result<u32, Verdict>
+    fn arrival<M: Maps>(
+        &mut self,
+        maps: &M,
+        work: &mut Work,
+        globals: &Globals,
+        now: Now,
+        known: u32,
+    ) -> Result<u32, Verdict>
     where
         Self: Sized,
     {
-        crate::splice::arrival(maps, self, work, globals, now)
+        crate::splice::arrival(maps, self, work, globals, now, known)
     }
 
     /// [`crate::splice::short`].

@@ -69,7 +69,7 @@ pub(super) fn syn<M: Maps, F: Frame>(
         scale: if scaled { work.options.scale } else { NO_SCALE },
         sack,
     };
-    let isn = cookie::make(&globals.cookie_key, &work.key, work.segment.seq, offer, now.ms);
+    let isn = cookie::make(&mut work.secret, &globals.cookie_key, &work.key, work.segment.seq, offer, now.ms);
     answer(frame, work);
     let draft = &mut work.draft;
     draft.seq = isn;
@@ -99,7 +99,7 @@ pub(super) fn begin<M: Maps, F: Frame>(
     if !segment.has(ACK) || segment.has(RST) {
         return Err((Next::Done, Verdict::Unknown));
     }
-    let offer = match maps.check_cookie(globals, &work.key, segment.seq, segment.ack, now.ms) {
+    let offer = match maps.check_cookie(work, globals, now) {
         Proof::First(offer) => offer,
         Proof::Later => return Err((Next::Done, Verdict::EarlySegment)),
         Proof::None => return Err(unknown(maps, frame, work, now)),

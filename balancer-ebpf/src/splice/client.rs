@@ -7,7 +7,7 @@ use super::{
 use crate::host::Maps;
 use crate::layout::{
     ANSWERED_LAST, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_SPLICED, FLOW_UNBOUND, Flow, Globals, LEG_RESET,
-    LEG_REUSED, REJECTED, REQUESTS_UNFRAMED, STASH_HEAD, STASH_OWNED,
+    LEG_REUSED, NONE, REJECTED, REQUESTS_UNFRAMED, STASH_HEAD, STASH_OWNED,
 };
 use crate::net::{ACK, FIN, Frame, RST, SYN, Segment, read_timestamp};
 use crate::verdict::Verdict;
@@ -24,12 +24,13 @@ pub(super) fn find<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, 
     let opening = work.segment.has(SYN) && !work.segment.has(ACK);
     let slot = match known {
         Some(slot) if !opening => slot,
-        _ => frame.arrival(maps, work, globals, now)?,
+        _ => frame.arrival(maps, work, globals, now, known.unwrap_or(NONE))?,
     };
     Ok((slot, From::Client))
 }
 
-/// A SYN, or a segment of a connection that is not known: its flow's slot if it begins one, else what became of it.
+/// A SYN, of a connection whose flow is in slot `known` ([`NONE`]: in none), or a segment of a connection that is not known: its flow's slot if
+/// it begins one, else what became of it.
 #[inline(always)]
 pub fn arrival<M: Maps, F: Frame>(
     maps: &M,
@@ -37,6 +38,7 @@ pub fn arrival<M: Maps, F: Frame>(
     work: &mut Work,
     globals: &Globals,
     now: Now,
+    known: u32,
 ) -> Result<u32, Verdict> {
     let Some(listener) = begin::listener(maps, work) else { return Err(Verdict::NotOurs) };
     if !frame.is_sound(work) {
@@ -44,7 +46,8 @@ pub fn arrival<M: Maps, F: Frame>(
     }
     let step = if work.segment.has(SYN) && !work.segment.has(ACK) {
         // A live flow of the same port is not given up for a SYN, which anybody may forge. One that has ended gives its entry away.
-        if let Some(slot) = maps.flow_slot(&work.key) {
+        if known != NONE {
+            let slot = known;
             let Some(mut flow) = maps.flow(slot) else { return Err(Verdict::Busy) };
             let theirs = flow.state != FLOW_FREE && flow.key == work.key;
             if theirs && flow.state != FLOW_CLOSING {

@@ -28,6 +28,7 @@ fn work() -> Box<Work> {
     Box::new(Work {
         clock: crate::work::Clock::default(),
         known: Default::default(),
+        secret: Default::default(),
         segment: Default::default(),
         key: Default::default(),
         aside: Default::default(),

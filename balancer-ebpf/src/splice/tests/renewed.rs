@@ -90,8 +90,11 @@ fn a_good_cookie_ends_no_flow_that_lives() {
             let offer = Offer { mss: 1460, scale: 7, sack: true };
             for turn in 1..8 {
                 let seq = rig.flow().received.plus(turn << 29);
-                let ack = cookie::make(&secret, &key, seq.minus(1), offer, now).plus(1);
-                assert_eq!(cookie::check(&secret, &key, seq, ack, now), Proof::First(offer));
+                let ack = cookie::make(&mut cookie::Secret::default(), &secret, &key, seq.minus(1), offer, now).plus(1);
+                assert_eq!(
+                    cookie::check(&mut cookie::Secret::default(), &secret, &key, seq, ack, now),
+                    Proof::First(offer)
+                );
                 let (state, in_flight) = (rig.flow().state, rig.in_flight(0));
                 let out = rig.forges(seq, ack, &get("forged"));
                 assert!(data(&out).is_empty(), "{life}: {:?} lets it pass", rig.verdict);
