@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 mod apt;
 mod bench;
 mod build;
+mod executables;
 mod fuzz;
 mod lint;
 mod machine;

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io::{IsTerminal as _, Write as _, stderr},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, ExitStatus, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -19,22 +19,8 @@ const SHOWN: usize = 25;
 /// Runs `command` as a step called `title`. If it fails, the end of its output is part of the error.
 pub(crate) fn run(title: &str, command: &mut Command) -> Result<()> {
     let log = log_file(title)?;
-    let output = File::create(&log).with_context(|| format!("create {}", log.display()))?;
-    let errors = output.try_clone().context("share the log")?;
     let line = Line::start(title);
-    let mut child = command
-        .stdin(std::process::Stdio::null())
-        .stdout(output)
-        .stderr(errors)
-        .spawn()
-        .with_context(|| format!("start {}", workspace::show(command)))?;
-    let status = loop {
-        if let Some(status) = child.try_wait().context("wait for a step")? {
-            break status;
-        }
-        line.tick();
-        sleep(Duration::from_millis(50));
-    };
+    let status = run_into(&log, command, || line.tick())?;
     line.end(if status.success() { "" } else { "  failed" });
     if status.success() {
         return Ok(());
@@ -45,6 +31,25 @@ pub(crate) fn run(title: &str, command: &mut Command) -> Result<()> {
         log.display(),
         tail(&fs::read_to_string(&log).unwrap_or_default(), SHOWN)
     )
+}
+
+/// Runs `command` to its end and calls `tick` meanwhile. What it prints is in `log`, in the order in which it came.
+pub(crate) fn run_into(log: &Path, command: &mut Command, mut tick: impl FnMut()) -> Result<ExitStatus> {
+    let output = File::create(log).with_context(|| format!("create {}", log.display()))?;
+    let errors = output.try_clone().context("share the log")?;
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(output)
+        .stderr(errors)
+        .spawn()
+        .with_context(|| format!("start {}", workspace::show(command)))?;
+    loop {
+        if let Some(status) = child.try_wait().context("wait for a step")? {
+            return Ok(status);
+        }
+        tick();
+        sleep(Duration::from_millis(50));
+    }
 }
 
 /// One line of progress. On a terminal it counts the seconds; in a file it is written once before and once after.
@@ -82,7 +87,7 @@ impl Line {
 }
 
 /// Below the target folder, named after the step.
-fn log_file(title: &str) -> Result<PathBuf> {
+pub(crate) fn log_file(title: &str) -> Result<PathBuf> {
     let folder = workspace::target()?.join("xtask");
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
     Ok(named_after(&folder, title))

@@ -1,5 +1,9 @@
 //! `cargo xtask test`: the host's tests, the simulation, and as root what needs a kernel: the running one, or others.
 
+mod kernel;
+mod lanes;
+mod report;
+
 use std::process::Command;
 
 use anyhow::{Result, ensure};
@@ -25,7 +29,18 @@ pub(crate) struct Options {
     #[arg(long = "kernel", value_name = "SERIES", conflicts_with = "host")]
     kernels: Vec<matrix::Kernel>,
     /// Only tests whose name contains one of these (and no simulation).
+    #[arg(value_parser = part_of_a_name)]
     filter: Vec<String>,
+}
+
+/// Behind `--` an option would pass for a name, and reach some of the test programs only.
+fn part_of_a_name(text: &str) -> Result<String, String> {
+    if text.starts_with('-') {
+        return Err(
+            "no test is called so; options of test programs are for `cargo test --release --package … -- …`".to_owned()
+        );
+    }
+    Ok(text.to_owned())
 }
 
 pub(crate) fn command(options: &Options) -> Result<()> {
@@ -46,14 +61,14 @@ pub(crate) fn command(options: &Options) -> Result<()> {
     if plan.host {
         parts.run("tests on the host", || {
             let mut tests = workspace::cargo(["test", "--workspace", "--exclude", "balancer-tests"]);
-            workspace::run(with_filter(&mut tests, &[], &options.filter))
+            workspace::run(with_filter(&mut tests, &options.filter))
         });
     }
     if plan.simulation {
         parts.run("simulation", || workspace::run(sim::simulation().args(["--seeds", SEEDS])));
     }
     match plan.kernel {
-        Kernel::Runs => parts.run("tests in the kernel", || kernel_part(&options.filter)),
+        Kernel::Runs => parts.run("tests in the kernel", || kernel::run(&options.filter)),
         Kernel::NoRoot => {
             parts.leave_out("tests in the kernel", "they need root: `sudo -E env \"PATH=$PATH\" cargo xtask test`")
         }
@@ -78,16 +93,9 @@ fn guests(options: &Options, parts: &mut Parts) {
     }
 }
 
-/// Namespaces and BPF programs are the whole machine's, so these tests take turns.
-fn kernel_part(filter: &[String]) -> Result<()> {
-    let programs = workspace::Programs::build()?;
-    let mut tests = workspace::cargo(["test", "--release", "--package", "balancer-tests"]);
-    workspace::run(programs.tell(with_filter(&mut tests, &["--test-threads=1"], filter)))
-}
-
-fn with_filter<'c>(command: &'c mut Command, options: &[&str], filter: &[String]) -> &'c mut Command {
-    if !(options.is_empty() && filter.is_empty()) {
-        command.arg("--").args(options).args(filter);
+fn with_filter<'c>(command: &'c mut Command, filter: &[String]) -> &'c mut Command {
+    if !filter.is_empty() {
+        command.arg("--").args(filter);
     }
     command
 }
@@ -155,14 +163,13 @@ mod tests {
 
     #[test]
     fn filters_go_behind_the_dashes() {
-        let arguments = |options: &[&str], filter: &[&str]| {
+        let arguments = |filter: &[&str]| {
             let filter: Vec<_> = filter.iter().map(|name| (*name).to_owned()).collect();
             let mut command = Command::new("cargo");
-            with_filter(&mut command, options, &filter);
+            with_filter(&mut command, &filter);
             command.get_args().map(|argument| argument.to_string_lossy().into_owned()).collect::<Vec<_>>()
         };
-        assert!(arguments(&[], &[]).is_empty());
-        assert_eq!(arguments(&[], &["a", "b"]), ["--", "a", "b"]);
-        assert_eq!(arguments(&["--test-threads=1"], &["a"]), ["--", "--test-threads=1", "a"]);
+        assert!(arguments(&[]).is_empty());
+        assert_eq!(arguments(&["a", "b"]), ["--", "a", "b"]);
     }
 }
