@@ -41,10 +41,10 @@ pub(crate) fn build(
         // The kernel wants types (BTF), and they are made from full debug information.
         "-Cdebuginfo=2",
         "-Clink-arg=--btf",
-        // Linux on every machine that it has a compiler of programs for takes these, but on the stack, where nothing is misaligned. Without, each
-        // access to a packet would be made byte by byte.
+        // The verifier takes these on x86-64 and arm64 (HAVE_EFFICIENT_UNALIGNED_ACCESS), but for the stack, where nothing is misaligned.
+        // Without, each access to a packet would be made byte by byte. LLVM before 22 does not know it and says so, no more.
         "-Clink-arg=--cpu-features=+allows-misaligned-mem-access",
-        // An order that nobody here asks for, and for which LLVM leaves what is set or moved to loops over bytes.
+        // With that order, which nobody here asks for, LLVM makes loops over bytes of whatever is set or moved.
         "-Clink-arg=--disable-expand-memcpy-in-order",
     ];
     // rustc looks for its linker on PATH, where cargo's bin folder may be missing.

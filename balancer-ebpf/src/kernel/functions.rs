@@ -5,9 +5,7 @@
 use balancer_ebpf::cookie::check_packed;
 use balancer_ebpf::decide::{Choice, Decided, Search, decide};
 use balancer_ebpf::http::{Chunk, Head, Scan, Scanned, Span, scan_chunk, scan_request, scan_response};
-use balancer_ebpf::layout::{
-    Buffer, Condition, Flow, Globals, NONE, Policy, RuleSet, SessionHash, SessionRule,
-};
+use balancer_ebpf::layout::{Buffer, Condition, Flow, Globals, NONE, Policy, RuleSet, SessionHash, SessionRule};
 use balancer_ebpf::net::{Crafted, Draft, Sum, craft, sum};
 use balancer_ebpf::pins;
 use balancer_ebpf::route::{Scratch, find};

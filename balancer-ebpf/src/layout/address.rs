@@ -9,8 +9,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// The third word of a mapped address, as it lies in memory.
 const MAPPED: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
 
-/// An IPv4 or IPv6 address in *network order*. Words rather than bytes, or every copy would be made byte by byte: the verifier
-/// does not take an access that is wider than its alignment.
+/// An IPv4 or IPv6 address in *network order*. Words rather than bytes, for an LLVM that copies nothing wider than its alignment.
 #[derive(Clone, Copy, Default, Eq)]
 #[repr(C)]
 pub struct Address {

@@ -278,6 +278,12 @@ fn what_a_hook_was_not_told_the_next_daemon_tells_it(hook: Hook) -> Result<()> {
         scene.config = scene.config.replacen("[[service]]", &format!("{hooks}\n[[service]]"), 1);
         scene.restart()?;
         wait_until("it was told of both", Duration::from_secs(5), || Ok(documents(scene, "behind")?.len() >= 3))?;
+        // Who dies between the telling and the writing down tells once more.
+        let state = scene.lab.dir().join("state/state.json");
+        wait_until("nothing is left to be told", Duration::from_secs(5), || {
+            let state: Value = serde_json::from_str(&std::fs::read_to_string(&state)?)?;
+            Ok(state["untold"].as_array().is_none_or(Vec::is_empty))
+        })?;
         scene.balancer.process().signal(Signal::KILL)?;
         scene.balancer.process().wait(Duration::from_secs(5))?.context("it does not die")?;
         scene.restart()?;

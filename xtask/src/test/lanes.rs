@@ -38,8 +38,6 @@ const ALONE: &[(&str, &str)] = &[
     ("clients", "hostile::"),
     // Servers have a time to answer in, and a late answer looks like none.
     ("differential", ""),
-    // It kills the daemon milliseconds after a hook was told, by when the daemon has to have written that down.
-    ("e2e", "what_a_hook_was_not_told"),
     // Two CPUs with one flow: they do not meet if one of them is somebody else's.
     ("fixtures", "two_cpus"),
     // It looks at all namespaces and labs of the machine, and clears away dead ones, as every new lab does.
@@ -94,7 +92,6 @@ mod tests {
             ("differential", "through::no_byte_crosses_a_boundary_under_xdp", Group::Alone),
             ("fixtures", "two_cpus_with_one_flow", Group::Alone),
             ("fixtures", "xdp_over_ipv6", Group::Xdp),
-            ("e2e", "hooks::xdp::what_a_hook_was_not_told_the_next_daemon_tells_it", Group::Alone),
             ("e2e", "hooks::xdp::d10_a_migration_ends_with_its_daemon", Group::Xdp),
             ("e2e", "hostile::tc::another_of_that_name", Group::Others),
             ("lab (bin)", "a_unit_test", Group::Others),
