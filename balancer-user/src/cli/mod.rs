@@ -129,12 +129,7 @@ pub fn main() -> Result<(), Ended> {
 }
 
 fn dispatch(cli: Cli) -> Result<(), Failure> {
-    // A verb asks one question and waits for the answer: threads would only have to be started, beside those that carry the load.
-    let mut runtime = match cli.command {
-        Command::Run(_) => tokio::runtime::Builder::new_multi_thread(),
-        _ => tokio::runtime::Builder::new_current_thread(),
-    };
-    let runtime = runtime
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
