@@ -33,3 +33,19 @@ pub struct Backend {
     /// passed over.
     pub failures: Cell<u64>,
 }
+
+impl Backend {
+    /// One that takes work, with its whole weight, of which nothing is known yet.
+    pub const fn up(address: Address, port: u16) -> Self {
+        Self {
+            address,
+            port: port.to_be_bytes(),
+            zero: [0; 6],
+            flags: BACKEND_UP | BACKEND_USED,
+            weight: 100,
+            shunned_until: Cell::new(0),
+            legs: Cell::new(0),
+            failures: Cell::new(0),
+        }
+    }
+}

@@ -47,11 +47,10 @@ pub fn arrival<M: Maps, F: Frame>(
     let step = if work.segment.has(SYN) && !work.segment.has(ACK) {
         // A live flow of the same port is not given up for a SYN, which anybody may forge. One that has ended gives its entry away.
         if known != NONE {
-            let slot = known;
-            let Some(mut flow) = maps.flow(slot) else { return Err(Verdict::Busy) };
+            let Some(mut flow) = maps.flow(known) else { return Err(Verdict::Busy) };
             let theirs = flow.state != FLOW_FREE && flow.key == work.key;
             if theirs && flow.state != FLOW_CLOSING {
-                return Ok(slot);
+                return Ok(known);
             }
             if theirs {
                 give_way(maps, &mut flow);

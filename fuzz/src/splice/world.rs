@@ -99,18 +99,7 @@ impl World {
         maps.word.set(ServiceWord::new(0, 1).0);
         maps.now.set(5_000_000_000_000);
         let aim = |index: usize| address(kind, [10, 2, 0, index as u8 + 1]);
-        maps.backends = (0..BACKENDS)
-            .map(|index| Backend {
-                address: aim(index).into(),
-                port: 8080u16.to_be_bytes(),
-                zero: [0; 6],
-                flags: BACKEND_UP | BACKEND_USED,
-                weight: 100,
-                shunned_until: Cell::new(0),
-                legs: Cell::new(0),
-                failures: Cell::new(0),
-            })
-            .collect();
+        maps.backends = (0..BACKENDS).map(|index| Backend::up(aim(index).into(), 8080)).collect();
         let hop = |index: usize| Hop { egress: Egress { interface: BACK, flags: 0 }, macs: [index as u8; 12] };
         let routes = (0..BACKENDS).map(|index| (aim(index).into(), hop(index))).collect();
         let mut world = Self {

@@ -1,12 +1,11 @@
 //! What the daemon and its operator do: policies, flips, health. All of it as the real daemon writes it: a block that
 //! nobody reads, then one store of the service's word.
 
-use std::cell::Cell;
 use std::fmt;
 
 use balancer_ebpf::layout::{
-    Address, BACKEND_UP, BACKEND_USED, Backend, Name, POLICY_POOL, Policy, SERVICE_BLOCKS, ServiceWord, SessionRule,
-    VERSION_BACKENDS, VERSION_SERVES, VersionPolicy,
+    BACKEND_UP, BACKEND_USED, Name, POLICY_POOL, Policy, SERVICE_BLOCKS, ServiceWord, SessionRule, VERSION_BACKENDS,
+    VERSION_SERVES, VersionPolicy,
 };
 use rand::RngExt as _;
 
@@ -92,20 +91,6 @@ impl Daemon {
         maps.policies[block as usize] = policy;
         maps.word.set(ServiceWord::new(block, self.word).0);
         oracle.ruled(now, Rules { active: self.active, fallback: self.fallback(), versions: self.versions.clone() });
-    }
-
-    /// A backend's entry in the map.
-    pub(crate) fn backend(address: Address, port: u16) -> Backend {
-        Backend {
-            address,
-            port: port.to_be_bytes(),
-            zero: [0; 6],
-            flags: BACKEND_UP | BACKEND_USED,
-            weight: 100,
-            shunned_until: Cell::new(0),
-            legs: Cell::new(0),
-            failures: Cell::new(0),
-        }
     }
 
     /// The health checks have found out about a backend.

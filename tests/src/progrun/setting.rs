@@ -1,12 +1,11 @@
 //! What a director is told in tests: one service on one listener, with versions and backends. Values in, values out.
 
-use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 
 use balancer_ebpf::layout::{
-    Address, BACKEND_UP, BACKEND_USED, Backend, Binding, FAMILIES, Globals, KIND_ISSUED, Key, Listener, ListenerKey,
-    MAX_SOURCES, MAX_VERSIONS, Name, OFFER_SACK, OFFER_SCALE, OFFER_TIMESTAMPS, Policy, ROLE_LISTENER, ROLE_SOURCE,
-    SessionHash, SessionRule, VERSION_BACKENDS, VERSION_SERVES, VersionPolicy,
+    Address, Backend, Binding, FAMILIES, Globals, KIND_ISSUED, Key, Listener, ListenerKey, MAX_SOURCES, MAX_VERSIONS,
+    Name, OFFER_SACK, OFFER_SCALE, OFFER_TIMESTAMPS, Policy, ROLE_LISTENER, ROLE_SOURCE, SessionHash, SessionRule,
+    VERSION_BACKENDS, VERSION_SERVES, VersionPolicy,
 };
 use balancer_ebpf::sip::hash_id;
 
@@ -74,16 +73,7 @@ impl Setting {
     }
 
     pub fn backends(&self) -> Vec<Backend> {
-        let backend = |address: &SocketAddr| Backend {
-            address: address.ip().into(),
-            port: address.port().to_be_bytes(),
-            zero: [0; 6],
-            flags: BACKEND_UP | BACKEND_USED,
-            weight: 100,
-            shunned_until: Cell::new(0),
-            legs: Cell::new(0),
-            failures: Cell::new(0),
-        };
+        let backend = |address: &SocketAddr| Backend::up(address.ip().into(), address.port());
         self.versions.iter().flatten().map(backend).collect()
     }
 

@@ -1,5 +1,6 @@
 //! How a world begins: what a plan says becomes hosts, maps and events.
 
+use balancer_ebpf::layout;
 use balancer_ebpf::layout::{
     Address, FAMILIES, Globals, Key, Listener, ListenerKey, MAX_SOURCES, OFFER_SACK, OFFER_SCALE, OFFER_TIMESTAMPS,
 };
@@ -45,7 +46,7 @@ impl World {
         let sweeper = host(99, 1, plan.clients[0], &mut random);
         let mut maps = maps(&plan, &mut random);
         maps.backends =
-            backends.iter().map(|b| Daemon::backend(plan.family.address(b.host.address), backend::PORT)).collect();
+            backends.iter().map(|b| layout::Backend::up(plan.family.address(b.host.address), backend::PORT)).collect();
         let director =
             Director::new(maps, plan.family, routes, plan.xdp, plan.partial, mutation, plan.back.damage > 0.0);
         let daemon = Daemon::new(&mut random, backends.len(), plan.pool);
