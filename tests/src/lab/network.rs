@@ -2,7 +2,9 @@
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZero;
 use std::process::{Command, Stdio};
+use std::thread::available_parallelism;
 
 use anyhow::{Context, Result, bail};
 
@@ -156,8 +158,13 @@ impl Blueprint<'_> {
     /// The director's link to a host, by way of the relay if that is its place.
     fn link(&self, end: &str, host: &str, place: RelayPlace) -> String {
         let (director, mtu) = (self.namespace("director"), self.mtu);
-        let pair =
-            |one: &str, other: &str| format!("link add name {one} mtu {mtu} type veth peer name {other} mtu {mtu}\n");
+        // A queue for each CPU, as cards have. Of a veth with one, which is what the kernel makes unasked, all that XDP redirects would go
+        // through one ring of 256 frames, which one CPU empties.
+        let queues = available_parallelism().map_or(1, NonZero::get);
+        let end_of_pair = |name: &str| format!("name {name} mtu {mtu} numtxqueues {queues} numrxqueues {queues}");
+        let pair = |one: &str, other: &str| {
+            format!("link add {} type veth peer {}\n", end_of_pair(one), end_of_pair(other))
+        };
         let end = format!("{end} netns {director}");
         if self.relay != Some(place) {
             return pair(&end, host);
