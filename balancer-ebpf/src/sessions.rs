@@ -7,7 +7,7 @@ mod bind;
 
 use core::cell::Cell;
 
-pub use bind::{Bound, RESERVED, bind};
+pub use bind::{Bound, RESERVED, ROOMY, bind};
 
 use crate::host::{Cpu, Machine};
 use crate::layout::{

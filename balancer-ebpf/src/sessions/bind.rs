@@ -12,6 +12,10 @@ pub const RESERVED: u64 = u64::MAX;
 /// Attempts to change a binding that other CPUs change as well. Each of them changes it once or twice in its life.
 const ATTEMPTS: u32 = 4;
 
+/// So many free entries in an id's first bucket, and it is bound there, whatever the second one has: that is where a look-up asks first, and
+/// each bucket that it asks is a miss of the cache, and of the TLB, once the table is large.
+pub const ROOMY: usize = 6;
+
 /// What became of an attempt to bind an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -144,8 +148,8 @@ pub fn bind<T: Table>(
     }
     let left = offer::<T::Cpu>(one, now(term), shelf);
     let right = offer::<T::Cpu>(two, now(term), shelf);
-    let take_left = left.price < right.price || (left.price == right.price && left.free >= right.free);
-    let (bucket, chosen) = if take_left { (one, left) } else { (two, right) };
+    let emptier = left.price < right.price || (left.price == right.price && left.free >= right.free);
+    let (bucket, chosen) = if left.free >= ROOMY as u64 || emptier { (one, left) } else { (two, right) };
     let most = if Binding(binding).kind() == KIND_ADOPTED { ISSUED } else { NOT_FOR_SALE };
     if chosen.price >= most {
         return Bound::Full;

@@ -286,6 +286,18 @@ fn an_id_goes_where_more_is_free() {
 }
 
 #[test]
+fn an_id_is_bound_where_it_is_looked_up_first_if_there_is_plenty_of_room() {
+    let table = Buckets::new(2);
+    for number in 0..3 {
+        table.issue(id(number + 1, 0, 1), 100);
+    }
+    let used = |bucket: usize| table.buckets[bucket].entries.iter().filter(|entry| entry.tag.get() != 0).count();
+    assert_eq!((used(0), used(1)), (3, 0));
+    table.issue(id(10, 0, 1), 100);
+    assert_eq!((used(0), used(1)), (3, 1));
+}
+
+#[test]
 fn entries_that_are_being_written_are_nobodys() {
     let table = Buckets::new(1);
     for entry in &table.buckets[0].entries {

@@ -1,6 +1,7 @@
 //! Fills tables: as the kernel would, but without a response for each session.
 
 use balancer_ebpf::layout::{BUCKET_WAYS, Binding, SessionHash, Times};
+use balancer_ebpf::sessions::ROOMY;
 
 use crate::progrun::BUCKET_WORDS;
 
@@ -20,12 +21,13 @@ impl Filling {
         Self { buckets: vec![[0; BUCKET_WORDS]; count], used: vec![0; count] }
     }
 
-    /// Puts a session into the emptier one of its buckets; whether there was room.
+    /// Puts a session into the first of its buckets, or the emptier one if that is not roomy; whether there was room.
     pub(super) fn bind(&mut self, hash: &SessionHash, binding: Binding, now: u32) -> bool {
         let mask = self.buckets.len() as u64 - 1;
         let [first, second] =
             [hash.bucket as u32, (hash.bucket >> 32) as u32].map(|half| (u64::from(half) & mask) as usize);
-        let bucket = if self.used[second] < self.used[first] { second } else { first };
+        let roomy = usize::from(self.used[first]) + ROOMY <= BUCKET_WAYS;
+        let bucket = if !roomy && self.used[second] < self.used[first] { second } else { first };
         let used = usize::from(self.used[bucket]);
         if used >= BUCKET_WAYS {
             return false;
