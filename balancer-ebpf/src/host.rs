@@ -107,6 +107,8 @@ pub trait Maps: Backends + Table + Pins {
     /// Locks the flow of a slot. `None` if another CPU holds it for too long.
     fn flow(&self, slot: u32) -> Option<Self::Flow<'_>>;
     fn stash(&self, index: u32) -> Option<Self::Stash<'_>>;
+    /// Whose the leg in a slot is ([`crate::layout::owned_by`]).
+    fn leg_owner(&self, slot: u32) -> Option<&Cell<u64>>;
     fn leg(&self, slot: u32) -> Option<Self::Leg<'_>>;
     /// A [`crate::layout::PoolWord`], by [`crate::layout::pool`].
     fn pool(&self, index: u32) -> Option<&Cell<u64>>;

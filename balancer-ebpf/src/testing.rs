@@ -321,6 +321,7 @@ pub(crate) struct TestMaps {
     pub(crate) keys: RefCell<HashMap<FlowKey, u32>>,
     pub(crate) flows: Vec<RefCell<Flow>>,
     pub(crate) stashes: Vec<RefCell<Stash>>,
+    pub(crate) leg_owners: Vec<Cell<u64>>,
     pub(crate) legs: Vec<RefCell<LegSlot>>,
     pub(crate) pools: Vec<Cell<u64>>,
     pub(crate) now: Cell<u64>,
@@ -349,7 +350,7 @@ impl TestMaps {
         };
         let zero = || Cell::new(0);
         let stash = || RefCell::new(Stash { owner: zero(), data: Buffer::new() });
-        let leg = || LegSlot { owner: zero(), below: zero(), reached: zero(), leg: Leg::default() };
+        let leg = || LegSlot { below: zero(), reached: zero(), leg: Leg::default() };
         let pools = backends.len() * LEG_CLASSES as usize;
         let traffic = Traffic { in_flight: zero(), requests: zero(), issued: zero(), flows: zero(), born: zero() };
         Self {
@@ -368,6 +369,7 @@ impl TestMaps {
             keys: RefCell::default(),
             flows: (0..globals.flows).map(|_| RefCell::default()).collect(),
             stashes: (0..globals.stashes).map(|_| stash()).collect(),
+            leg_owners: vec![Cell::new(0); globals.flows as usize],
             legs: (0..globals.flows).map(|_| RefCell::new(leg())).collect(),
             pools: vec![Cell::new(0); pools],
             now: Cell::new(5_000_000_000_000),
@@ -497,6 +499,9 @@ impl Maps for TestMaps {
     }
     fn stash(&self, index: u32) -> Option<RefMut<'_, Stash>> {
         Some(self.stashes.get(index as usize)?.try_borrow_mut().expect("a packet takes its stash once"))
+    }
+    fn leg_owner(&self, slot: u32) -> Option<&Cell<u64>> {
+        self.leg_owners.get(slot as usize)
     }
     fn leg(&self, slot: u32) -> Option<RefMut<'_, LegSlot>> {
         Some(self.legs.get(slot as usize)?.try_borrow_mut().expect("a packet takes a leg's slot once at a time"))

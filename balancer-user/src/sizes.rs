@@ -37,7 +37,7 @@ impl Sizes {
     /// The entries of `name`, if the config sizes it.
     pub fn entries(&self, name: &str) -> Option<u32> {
         match name {
-            map::FLOWS | map::LEGS => Some(self.flows),
+            map::FLOWS | map::LEG_OWNERS | map::LEGS => Some(self.flows),
             // A flow whose leg starts at the client's address is found by the leg too.
             map::FLOW_KEYS => Some(self.flows.saturating_mul(2)),
             map::STASHES => Some(self.stashes),

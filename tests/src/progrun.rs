@@ -95,6 +95,7 @@ impl Programs {
         loader
             .map_max_entries(map::FLOWS, room.flows)
             .map_max_entries(map::FLOW_KEYS, room.flows)
+            .map_max_entries(map::LEG_OWNERS, room.flows)
             .map_max_entries(map::LEGS, room.flows)
             .map_max_entries(map::STASHES, room.stashes)
             .map_max_entries(map::SESSIONS, room.buckets);

@@ -61,6 +61,8 @@ static FLOW_KEYS: HashMap<FlowKey, u32> = HashMap::with_max_entries(1, 0);
 #[map]
 static FLOWS: Array<Shared<FlowSlot>> = Array::with_max_entries(1, 0);
 #[map]
+static LEG_OWNERS: Array<Shared<Cell<u64>>> = Array::with_max_entries(1, 0);
+#[map]
 static LEGS: Array<Shared<LegSlot>> = Array::with_max_entries(1, 0);
 #[map]
 static POOLS: Array<Shared<Cell<u64>>> = Array::with_max_entries(MAX_BACKENDS * LEG_CLASSES, BPF_F_MMAPABLE);
@@ -362,6 +364,10 @@ impl Maps for Kernel {
     #[inline(always)]
     fn stash(&self, index: u32) -> Option<Held<Stash>> {
         Some(Held(STASHES.get_ptr_mut(index)?.cast()))
+    }
+    #[inline(always)]
+    fn leg_owner(&self, slot: u32) -> Option<&Cell<u64>> {
+        shared(&LEG_OWNERS, slot)
     }
     #[inline(always)]
     fn leg(&self, slot: u32) -> Option<Held<LegSlot>> {

@@ -65,12 +65,10 @@ pub struct Leg {
     pub zero: u32,
 }
 
-/// A leg's slot.
+/// A leg's slot. Whose it is says the word of the same index in [`super::map::LEG_OWNERS`].
 #[derive(Clone, Debug)]
 #[repr(C)]
 pub struct LegSlot {
-    /// 0: free. Slot + 1 of the flow that the leg is joined to. Or [`LEG_IDLE`], [`LEG_DEAD`].
-    pub owner: Cell<u64>,
     /// In a pool: slot + 1 of the idle leg below, 0 for none.
     pub below: Cell<u64>,
     /// How far the initial sequence numbers' clock has to be for the next leg of this slot: a connection that sends faster than
@@ -80,7 +78,8 @@ pub struct LegSlot {
     pub leg: Leg,
 }
 
-/// The owner of a leg that the flow in slot `flow` has.
+/// The owner of a leg that the flow in slot `flow` has: the flow's slot and one. 0 is of a leg that is free; the others are [`LEG_IDLE`] and
+/// [`LEG_DEAD`].
 #[inline(always)]
 pub const fn owned_by(flow: u32) -> u64 {
     flow as u64 + 1

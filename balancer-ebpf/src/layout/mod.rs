@@ -60,6 +60,9 @@ pub mod map {
     pub const FLOW_KEYS: &str = "FLOW_KEYS";
     /// `ARRAY` slot → [`super::FlowSlot`].
     pub const FLOWS: &str = "FLOWS";
+    /// `ARRAY` slot of a leg → `u64` whose it is ([`super::owned_by`]). It is what each packet of a backend asks first: beside each other, eight
+    /// of them share a line of cache and 512 a page, where a million of [`super::LegSlot`] are a miss of cache and TLB each.
+    pub const LEG_OWNERS: &str = "LEG_OWNERS";
     /// `ARRAY` slot → [`super::LegSlot`].
     pub const LEGS: &str = "LEGS";
     /// `ARRAY` [`super::pool`] → [`super::PoolWord`], mmapable.

@@ -52,7 +52,7 @@ fn types() -> Vec<Type> {
         Leg 152: backend version address port source_port source hop isn to_leg to_client clock_to_leg clock_to_client first
             begins shift_to_client shift_to_leg tsval mss generation position slot class scale backend_scale next expected clock
             service zero;
-        LegSlot 176: owner below reached leg;
+        LegSlot 168: below reached leg;
         ChunkState 16: mode size digits spent;
         Cursor 32: left chunk next chunked;
         Flow 408: key state flags service slot outstanding seen asked client_hop client_scale client_mss our_scale request_first
@@ -108,7 +108,7 @@ fn nothing_is_padded() {
 
 /// Layouts that have been: each version's number, and what [`fingerprint`] made of it.
 const HISTORY: &[(u32, u64)] =
-    &[(1, 0x05cb_0465_361c_a19b), (2, 0xeaac_9c7a_a7bf_ea95), (3, 0x6064_77cb_6a03_0590), (4, 0x861b_16a5_7835_a576)];
+    &[(1, 0x05cb_0465_361c_a19b), (2, 0xeaac_9c7a_a7bf_ea95), (3, 0x6064_77cb_6a03_0590), (4, 0x1b66_4412_0739_b514)];
 
 /// FNV-1a over names, offsets and sizes of all fields.
 fn fingerprint() -> u64 {

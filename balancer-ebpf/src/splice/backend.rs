@@ -33,8 +33,8 @@ pub(super) fn find<M: Maps, F: Frame>(
         Some(slot) if slot < globals.flows => slot,
         _ => return Err(Verdict::NotOurs),
     };
-    let owner = match maps.leg(slot) {
-        Some(leg) => M::Cpu::load(&leg.owner),
+    let owner = match maps.leg_owner(slot) {
+        Some(owner) => M::Cpu::load(owner),
         None => return Err(Verdict::NotOurs),
     };
     if owner == 0 || owner >= LEG_IDLE {

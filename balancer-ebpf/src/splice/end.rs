@@ -96,8 +96,8 @@ pub(super) fn release_leg<M: Maps>(maps: &M, flow: &mut Flow) {
     if has_leg(flow) {
         gateway::leave(maps, flow);
         reach_with_flow(maps, flow);
-        if let Some(leg) = maps.leg(flow.leg.slot) {
-            M::Cpu::compare_exchange(&leg.owner, owned_by(flow.slot), 0);
+        if let Some(owner) = maps.leg_owner(flow.leg.slot) {
+            M::Cpu::compare_exchange(owner, owned_by(flow.slot), 0);
         }
     }
     flow.leg.backend = NONE;

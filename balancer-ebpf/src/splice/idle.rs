@@ -42,11 +42,13 @@ pub fn idle_step<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, sl
 
 #[inline(always)]
 fn idle<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, slot: u32) -> Step {
-    let Some(parked) = maps.leg(slot) else { return (Next::Done, Verdict::NoConfig) };
+    let (Some(parked), Some(owner)) = (maps.leg(slot), maps.leg_owner(slot)) else {
+        return (Next::Done, Verdict::NoConfig);
+    };
     let segment = &work.segment;
     let leg = &parked.leg;
     let ours =
-        M::Cpu::load(&parked.owner) == LEG_IDLE && leg.address == segment.source && leg.port == segment.source_port;
+        M::Cpu::load(owner) == LEG_IDLE && leg.address == segment.source && leg.port == segment.source_port;
     if !ours {
         return super::backend::stray(frame, work);
     }
@@ -57,14 +59,14 @@ fn idle<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, slot: u32) 
     let end = segment.end();
     if segment.has(RST) {
         // Exactly what is expected, or anybody could close it (RFC 5961, section 3).
-        if segment.seq != expected || !M::Cpu::compare_exchange(&parked.owner, LEG_IDLE, LEG_DEAD) {
+        if segment.seq != expected || !M::Cpu::compare_exchange(owner, LEG_IDLE, LEG_DEAD) {
             return (Next::Done, Verdict::ForgedReset);
         }
         return (Next::Done, Verdict::IdleLegReset);
     }
     let speaks = end.after(expected);
     if speaks || segment.has(FIN) && end == expected {
-        if !M::Cpu::compare_exchange(&parked.owner, LEG_IDLE, LEG_DEAD) {
+        if !M::Cpu::compare_exchange(owner, LEG_IDLE, LEG_DEAD) {
             // A flow has just taken it: what was lost comes again, and finds a flow.
             return (Next::Done, Verdict::Busy);
         }

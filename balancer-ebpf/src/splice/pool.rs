@@ -76,6 +76,14 @@ pub(super) fn parkable(flow: &Flow) -> bool {
         && flow.upstream_acked == flow.request.next
 }
 
+/// Gives a leg to another owner, by whoever owns it.
+#[inline(always)]
+fn own<M: Maps>(maps: &M, slot: u32, owner: u64) {
+    if let Some(present) = maps.leg_owner(slot) {
+        M::Cpu::store(present, owner);
+    }
+}
+
 struct Push<'a, M: Maps> {
     maps: &'a M,
     index: u32,
@@ -121,12 +129,10 @@ pub fn park<M: Maps>(maps: &M, flow: &mut Flow, limit: u32) -> bool {
     {
         let Some(mut parked) = maps.leg(slot) else { return false };
         M::Cpu::copy(&mut parked.leg, leg);
-        M::Cpu::store(&parked.owner, LEG_IDLE);
     }
+    own(maps, slot, LEG_IDLE);
     if !push(maps, index, slot, limit) {
-        if let Some(parked) = maps.leg(slot) {
-            M::Cpu::store(&parked.owner, owned_by(flow.slot));
-        }
+        own(maps, slot, owned_by(flow.slot));
         return false;
     }
     end::leave_leg(maps, flow);
@@ -165,12 +171,13 @@ impl<M: Maps> LoopStep<Take<'_, M>> for OneTake {
             Some(backend) => backend.address == leg.leg.address && backend.port == leg.leg.port,
             None => false,
         };
-        if same && M::Cpu::compare_exchange(&leg.owner, LEG_IDLE, take.owner) {
+        let Some(owner) = take.maps.leg_owner(slot) else { return false };
+        if same && M::Cpu::compare_exchange(owner, LEG_IDLE, take.owner) {
             take.slot = slot;
             return false;
         }
         end::reach::<M>(&leg, leg.leg.next.since(leg.leg.isn));
-        M::Cpu::store(&leg.owner, 0);
+        M::Cpu::store(owner, 0);
         true
     }
 }
@@ -186,13 +193,9 @@ pub fn take<M: Maps>(maps: &M, globals: &Globals, backend: u32, class: u32, owne
 /// Puts back what was taken a moment ago and is not needed after all.
 #[inline(always)]
 pub(super) fn give_back<M: Maps>(maps: &M, backend: u32, class: u32, slot: u32) {
-    if let Some(leg) = maps.leg(slot) {
-        M::Cpu::store(&leg.owner, LEG_IDLE);
-    }
-    if !push(maps, pool(backend, class), slot, u32::MAX)
-        && let Some(leg) = maps.leg(slot)
-    {
-        M::Cpu::store(&leg.owner, 0);
+    own(maps, slot, LEG_IDLE);
+    if !push(maps, pool(backend, class), slot, u32::MAX) {
+        own(maps, slot, 0);
     }
 }
 
@@ -213,12 +216,14 @@ impl<M: Maps> LoopStep<Claim<'_, M>> for Probe {
         let Some(hands) = claim.maps.hands() else { return false };
         let hand = M::Cpu::fetch_add(&hands.leg, 1) as u32;
         let Some(slot) = hand.checked_rem(claim.globals.flows) else { return false };
-        let Some(leg) = claim.maps.leg(slot) else { return true };
-        if M::Cpu::compare_exchange(&leg.owner, 0, claim.owner) {
+        let Some(owner) = claim.maps.leg_owner(slot) else { return true };
+        if M::Cpu::compare_exchange(owner, 0, claim.owner) {
             claim.slot = slot;
             return false;
         }
-        if M::Cpu::load(&leg.owner) >= LEG_IDLE {
+        if M::Cpu::load(owner) >= LEG_IDLE
+            && let Some(leg) = claim.maps.leg(slot)
+        {
             claim.backend = leg.leg.backend;
             claim.class = leg.leg.class;
         }
@@ -233,8 +238,8 @@ impl<M: Maps> LoopStep<Claim<'_, M>> for Probe {
 pub fn claim_leg<M: Maps>(maps: &M, globals: &Globals, flow: u32) -> u32 {
     let owner = owned_by(flow);
     {
-        let Some(leg) = maps.leg(flow) else { return NONE };
-        if M::Cpu::compare_exchange(&leg.owner, 0, owner) {
+        let Some(present) = maps.leg_owner(flow) else { return NONE };
+        if M::Cpu::compare_exchange(present, 0, owner) {
             return flow;
         }
     }

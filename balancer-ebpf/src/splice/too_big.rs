@@ -163,7 +163,7 @@ fn find<M: Maps>(maps: &M, work: &mut Work) -> Option<(u32, From)> {
     if role & ROLE_SOURCE != 0 {
         let port = u16::from_be_bytes(work.segment.source_port);
         let leg = slot(Place { source: role & ROLE_INDEX, port })?;
-        let owner = M::Cpu::load(&maps.leg(leg)?.owner);
+        let owner = M::Cpu::load(maps.leg_owner(leg)?);
         if owner == 0 || owner >= LEG_IDLE {
             return None;
         }

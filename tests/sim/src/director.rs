@@ -338,7 +338,7 @@ impl Director {
 
     /// The flow that is joined to the leg at a source port.
     fn flow_of(&self, port: u16) -> Option<&RefCell<Flow>> {
-        let owner = self.maps.legs.get(slot_of(port)? as usize)?.borrow().owner.get();
+        let owner = self.maps.leg_owners.get(slot_of(port)? as usize)?.get();
         self.maps.flows.get(usize::try_from(owner).ok()?.checked_sub(1)?)
     }
 

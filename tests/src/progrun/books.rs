@@ -44,6 +44,10 @@ impl Programs {
         for (slot, to) in (0..).zip(&maps.legs) {
             to.replace(from_bytes(&legs.get(&slot, 0).context("read LEGS")?));
         }
+        let owners: Array<_, u64> = self.values(map::LEG_OWNERS)?;
+        for (slot, to) in (0..).zip(&maps.leg_owners) {
+            to.set(owners.get(&slot, 0).context("read LEG_OWNERS")?);
+        }
         let stashes: Array<_, [u64; size_of::<Stash>() / 8]> = self.values(map::STASHES)?;
         for (index, to) in (0..).zip(&maps.stashes) {
             const OWNER: usize = offset_of!(Stash, owner) / 8;
@@ -94,7 +98,7 @@ impl Census {
         for flow in maps.flows.iter().map(|flow| flow.borrow()).filter(|flow| flow.state != FLOW_FREE) {
             *flows.entry(flow.state).or_default() += 1;
         }
-        let owners: Vec<u64> = maps.legs.iter().map(|leg| leg.borrow().owner.get()).collect();
+        let owners: Vec<u64> = maps.leg_owners.iter().map(Cell::get).collect();
         let sum = |cells: &mut dyn Iterator<Item = &Cell<u64>>| cells.map(|cell| cell.get().cast_signed()).sum();
         Self {
             flows,

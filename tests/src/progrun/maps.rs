@@ -6,7 +6,7 @@ use std::mem::size_of;
 use anyhow::{Context, Result};
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use balancer_ebpf::layout::{
-    Address, Backend, Binding, Bucket, FlowKey, FlowSlot, Globals, LegSlot, Listener, ListenerKey, MAX_VERSIONS,
+    Address, Backend, Binding, Bucket, FlowKey, FlowSlot, Globals, Listener, ListenerKey, MAX_VERSIONS,
     Policy, ServiceWord, Sieve, Times, Traffic, map, owned_by,
 };
 use balancer_user::kernel::values::{from_bytes, to_bytes};
@@ -173,10 +173,8 @@ impl Programs {
 
     /// Gives a flow its leg's slot, and has it found by its connection.
     pub fn enter(&mut self, key: &FlowKey, slot: u32) -> Result<()> {
-        let mut legs: Array<_, [u8; size_of::<LegSlot>()]> = self.array(map::LEGS)?;
-        let leg: LegSlot = from_bytes(&legs.get(&slot, 0).context("read LEGS")?);
-        leg.owner.set(owned_by(slot));
-        legs.set(slot, to_bytes(&leg), 0).context("write LEGS")?;
+        let mut owners: Array<_, u64> = self.array(map::LEG_OWNERS)?;
+        owners.set(slot, owned_by(slot), 0).context("write LEG_OWNERS")?;
         let mut keys: HashMap<_, [u8; size_of::<FlowKey>()], u32> = HashMap::try_from(self.map(map::FLOW_KEYS)?)?;
         keys.insert(to_bytes(key), slot, 0).context("write FLOW_KEYS")
     }

@@ -20,12 +20,12 @@ pub(super) fn balance(maps: &TestMaps) {
     for (slot, flow) in flows.iter().enumerate() {
         let owner = slot as u64 + 1;
         if flow.state != FLOW_FREE && flow.leg.backend != NONE {
-            assert_eq!(maps.legs[flow.leg.slot as usize].borrow().owner.get(), owner, "the leg of flow {slot}");
+            assert_eq!(maps.leg_owners[flow.leg.slot as usize].get(), owner, "the leg of flow {slot}");
         }
         if flow.state != FLOW_FREE && flow.stash != NONE {
             assert_eq!(maps.stashes[flow.stash as usize].borrow().owner.get(), owner, "the stash of flow {slot}");
         }
-        let legs = maps.legs.iter().filter(|leg| leg.borrow().owner.get() == owner).count();
+        let legs = maps.leg_owners.iter().filter(|present| present.get() == owner).count();
         let has_leg = flow.state != FLOW_FREE && flow.leg.backend != NONE;
         assert_eq!(legs, usize::from(has_leg), "legs of flow {slot}");
         let stashes = maps.stashes.iter().filter(|stash| stash.borrow().owner.get() == owner).count();
@@ -38,12 +38,12 @@ pub(super) fn balance(maps: &TestMaps) {
         let mut top = word.top();
         for _ in 0..word.count() {
             let leg = maps.legs[top as usize - 1].borrow();
-            assert!(leg.owner.get() >= LEG_IDLE, "leg {} lies in a pool and belongs to a flow", top - 1);
+            assert!(maps.leg_owners[top as usize - 1].get() >= LEG_IDLE, "leg {} lies in a pool and belongs to a flow", top - 1);
             top = leg.below.get() as u32;
             pooled += 1;
         }
         assert_eq!(top, 0, "a pool's count is its legs");
     }
-    let idle = maps.legs.iter().filter(|leg| leg.borrow().owner.get() >= LEG_IDLE).count();
+    let idle = maps.leg_owners.iter().filter(|owner| owner.get() >= LEG_IDLE).count();
     assert_eq!(idle, pooled, "every idle leg lies in a pool");
 }

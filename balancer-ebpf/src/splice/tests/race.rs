@@ -122,7 +122,7 @@ fn dead_legs_on_top_of_a_living_one_are_passed_over() {
         rig.connect_another();
         rig.takes(0, &get(""), 0);
         assert_eq!((rig.leg_port, rig.pooled(index)), (leg_port, 0));
-        let free = rig.maps.legs.iter().filter(|leg| leg.borrow().owner.get() == 0).count();
+        let free = rig.maps.leg_owners.iter().filter(|owner| owner.get() == 0).count();
         assert_eq!(free, 3);
     }
 }

@@ -73,8 +73,9 @@ fn legs(maps: &SimMaps) -> Result<(), String> {
             }
             let leg = leg.borrow();
             let own = leg.leg.backend as usize == index / LEG_CLASSES as usize;
-            if !matches!(leg.owner.get(), LEG_IDLE | LEG_DEAD) || !own {
-                return Err(format!("leg {} of {:x} lies in pool {index}", next - 1, leg.owner.get()));
+            let owner = maps.leg_owners[next as usize - 1].get();
+            if !matches!(owner, LEG_IDLE | LEG_DEAD) || !own {
+                return Err(format!("leg {} of {owner:x} lies in pool {index}", next - 1));
             }
             next = leg.below.get() as u32;
         }
@@ -82,8 +83,8 @@ fn legs(maps: &SimMaps) -> Result<(), String> {
             return Err(format!("pool {index} counts {} legs, and has more", word.count()));
         }
     }
-    for (slot, leg) in maps.legs.iter().enumerate() {
-        let owner = leg.borrow().owner.get();
+    for (slot, owner) in maps.leg_owners.iter().enumerate() {
+        let owner = owner.get();
         let idle = matches!(owner, LEG_IDLE | LEG_DEAD);
         if idle != pooled[slot] {
             return Err(format!("leg {slot} of {owner:x} is in a pool: {}", pooled[slot]));
@@ -102,7 +103,7 @@ fn legs(maps: &SimMaps) -> Result<(), String> {
     for (index, flow) in maps.flows.iter().enumerate() {
         let flow = flow.borrow();
         let has = !matches!(flow.state, FLOW_FREE | FLOW_CLOSING) && flow.leg.backend != NONE;
-        let owner = if has { maps.legs[flow.leg.slot as usize].borrow().owner.get() } else { 0 };
+        let owner = if has { maps.leg_owners[flow.leg.slot as usize].get() } else { 0 };
         if has && owner != index as u64 + 1 {
             return Err(format!("flow {index} has leg {}, which belongs to {owner:x}", flow.leg.slot));
         }

@@ -38,6 +38,7 @@ pub struct SimMaps {
     pub keys: RefCell<HashMap<FlowKey, u32>>,
     pub flows: Vec<RefCell<Flow>>,
     pub stashes: Vec<RefCell<Stash>>,
+    pub leg_owners: Vec<Cell<u64>>,
     pub legs: Vec<RefCell<LegSlot>>,
     /// As long as there are backends.
     pub pools: Vec<Cell<u64>>,
@@ -84,7 +85,7 @@ impl SimMaps {
             times: Cell::new(0),
             bucket_hash: Cell::new(0),
         };
-        let leg = LegSlot { owner: Cell::new(0), below: Cell::new(0), reached: Cell::new(0), leg: Leg::default() };
+        let leg = LegSlot { below: Cell::new(0), reached: Cell::new(0), leg: Leg::default() };
         let bucket = Bucket { entries: std::array::from_fn(|_| entry.clone()) };
         let traffic = Traffic {
             in_flight: Cell::new(0),
@@ -106,6 +107,7 @@ impl SimMaps {
             keys: RefCell::default(),
             flows: (0..globals.flows).map(|_| RefCell::default()).collect(),
             stashes: (0..globals.stashes).map(|_| RefCell::new(stash.clone())).collect(),
+            leg_owners: vec![Cell::new(0); globals.flows as usize],
             legs: (0..globals.flows).map(|_| RefCell::new(leg.clone())).collect(),
             pools: vec![Cell::new(0); POOLED_BACKENDS * LEG_CLASSES as usize],
             now: Cell::new(0),
@@ -230,6 +232,10 @@ impl Maps for SimMaps {
 
     fn stash(&self, index: u32) -> Option<Self::Stash<'_>> {
         self.stashes.get(index as usize)?.try_borrow_mut().ok()
+    }
+
+    fn leg_owner(&self, slot: u32) -> Option<&Cell<u64>> {
+        self.leg_owners.get(slot as usize)
     }
 
     fn leg(&self, slot: u32) -> Option<Self::Leg<'_>> {
