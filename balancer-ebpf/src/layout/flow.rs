@@ -92,6 +92,9 @@ pub const SESSION_MOVED: u32 = 1 << 25;
 /// The stash holds a copy of a request that is held: nobody has acknowledged it, and its client sends it again as well.
 pub const STASH_HELD: u32 = 1 << 24;
 
+/// The connection has moved from one backend to another, and may do so again at any request.
+pub const MOVES: u32 = 1 << 28;
+
 /// No leg, or no stash.
 pub const NONE: u32 = u32::MAX;
 

@@ -7,7 +7,7 @@ use crate::decide::Why;
 use crate::host::{Cpu, Maps};
 use crate::http::{HEAD_AUTH_CONNECTION, HEAD_CHUNKED, HEAD_UPGRADE, METHOD_HEAD, METHOD_SAFE, Scanned};
 use crate::layout::{
-    FLOW_SPLICED, Flow, Globals, LEG_OWN, LEG_REUSED, NONE, PIN_TRACED, REQUESTS_UNFRAMED, RESPONSES_UNFRAMED,
+    FLOW_SPLICED, Flow, Globals, LEG_OWN, LEG_REUSED, MOVES, NONE, PIN_TRACED, REQUESTS_UNFRAMED, RESPONSES_UNFRAMED,
     SAFE_REQUEST, SESSION_MOVED, STASH_HEAD, ServiceWord, TUNNEL, UPGRADE_ASKED, owned_by,
 };
 use crate::net::{FIN, Frame, Seq};
@@ -117,7 +117,7 @@ pub fn accept_step<M: Maps, F: Frame>(
     }
     if !same {
         // What was true of the last leg is not of the next one; what the request at hand does to it, `account` knows.
-        flow.flags &= !LEG_OWN;
+        flow.flags = flow.flags & !LEG_OWN | if joined { MOVES } else { 0 };
     }
     lookup::remember(&work.lookup, flow, now);
     account(maps, work, flow, version, first, opaque, tunnel);

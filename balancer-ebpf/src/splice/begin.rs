@@ -13,7 +13,7 @@ use crate::work::Work;
 
 /// The window of a SYN-ACK: not scaled (RFC 7323, section 2.2). At least two segments, or Linux halves its own; no more
 /// than a stash holds. Ten segments of Ethernet: what clients send at once (RFC 6928).
-const FIRST_WINDOW: u32 = 14_600;
+pub(super) const FIRST_WINDOW: u32 = 14_600;
 
 /// Slots looked at for a free one. The hand moves on with every one, so a full neighbourhood is behind it next time.
 const PROBES: u32 = 16;

@@ -5,9 +5,10 @@ mod quote;
 pub use quote::Quote;
 pub(super) use quote::send_on;
 
+use super::begin::FIRST_WINDOW;
 use super::{Next, Step};
 use crate::host::{Cpu as _, Maps, Step as LoopStep};
-use crate::layout::{Address, Buffer, CLIENT_TIMESTAMPS, Flow, LEG_OWN, NONE};
+use crate::layout::{Address, Buffer, CLIENT_TIMESTAMPS, Flow, LEG_OWN, MOVES, NONE};
 use crate::net::{ACK, Crafted, Draft, Egress, FIN, Frame, HEADERS, Hop, PSH, Segment, Seq, Sum, diff, diff16};
 use crate::verdict::{Note, Verdict};
 use crate::work::Work;
@@ -60,6 +61,8 @@ struct Translation {
     tsecr: u32,
     /// Window shift + 16.
     shift: u32,
+    /// What the shifted window is at most.
+    room: u32,
     /// The segment closes its sender's direction.
     fin: bool,
     hop: Hop,
@@ -70,6 +73,17 @@ struct Translation {
 fn shifted(window: u32, shift: u32) -> u32 {
     let wide = if shift >= 16 { window << ((shift - 16) & 15) } else { window >> ((16 - shift) & 15) };
     wide.min(0xffff)
+}
+
+/// What a window to the client is at most, in its header's field. Between two requests of a connection that moves it is what a new connection's
+/// is, whatever the leg at hand has room for. A client that goes by the window of one leg, which may be megabytes by now, sends a round trip's
+/// worth of its next request before it hears of another leg. Of that the stash keeps its own size until the new leg is up, and a backend's
+/// new socket drops all that is beyond 64 KiB. The first acknowledgement of the next request's bytes says again what its leg has room for. A
+/// window that shrinks loses nothing: its sender goes on with the first byte that was not acknowledged (RFC 9293, section 3.8.6, MUST-34).
+#[inline(always)]
+fn room(flow: &Flow) -> u32 {
+    let between = flow.upstream_acked == flow.request.next && flow.request.chunked == 0;
+    if flow.flags & MOVES != 0 && between { FIRST_WINDOW >> (flow.our_scale & 15) } else { 0xffff }
 }
 
 /// Does what a step wants for a packet of no flow.
@@ -167,6 +181,7 @@ fn to_leg(flow: &Flow) -> Translation {
         tsval: leg.clock_to_leg,
         tsecr: leg.clock_to_client.wrapping_neg(),
         shift: leg.shift_to_leg,
+        room: 0xffff,
         fin: false,
         hop: leg.hop,
     }
@@ -185,6 +200,7 @@ fn to_client(flow: &Flow) -> Translation {
         tsval: leg.clock_to_client,
         tsecr: leg.clock_to_leg.wrapping_neg(),
         shift: leg.shift_to_client,
+        room: room(flow),
         fin: false,
         hop: flow.client_hop,
     }
@@ -239,7 +255,7 @@ fn translate<F: Frame, const SACKS: bool>(frame: &mut F, segment: &Segment, to: 
     let seq = segment.seq.plus(to.seq);
     // Without ACK the field means nothing, and is left alone.
     let ack = if segment.has(ACK) { segment.ack.plus(to.ack) } else { segment.ack };
-    let window = if to.shift == 16 { segment.window } else { shifted(segment.window, to.shift) };
+    let window = if to.shift == 16 { segment.window } else { shifted(segment.window, to.shift) }.min(to.room);
     let mut tcp = diff16(u16::from_ne_bytes(segment.source_port), u16::from_ne_bytes(to.source_port))
         + diff16(u16::from_ne_bytes(segment.destination_port), u16::from_ne_bytes(to.destination_port))
         + diff(segment.seq.0.to_be(), seq.0.to_be())
@@ -380,7 +396,7 @@ pub(super) fn trimmed_to_client<F: Frame>(frame: &mut F, work: &mut Work, flow: 
     draft.seq = segment.seq.plus(leg.to_client);
     draft.ack = segment.ack.minus(leg.to_leg);
     draft.flags = u32::from(ACK | PSH);
-    draft.window = shifted(segment.window, leg.shift_to_client);
+    draft.window = shifted(segment.window, leg.shift_to_client).min(room(flow));
     draft.timestamps = u32::from(flow.flags & CLIENT_TIMESTAMPS != 0);
     draft.tsval = clock;
     draft.tsecr = segment.tsecr.wrapping_sub(leg.clock_to_leg);

@@ -19,6 +19,7 @@ fn to() -> Translation {
         tsecr: 0xffff_fff0,
         fin: false,
         shift: 16,
+        room: 0xffff,
         hop: Hop { egress: Egress::default(), macs: [9; 12] },
     }
 }

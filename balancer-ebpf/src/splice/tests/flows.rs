@@ -111,6 +111,33 @@ fn a_session_of_another_version_is_rebound_when_the_response_is_complete_and_ack
     }
 }
 
+/// N8: a backend that is new to a connection has no room for what the one before was promised.
+#[test]
+fn a_client_that_moves_is_not_left_with_the_window_of_the_leg_before() {
+    for hook in HOOKS {
+        let (mut rig, index, client, director) = Rig::served(hook);
+        bind(&rig, "old", Binding::new(1, 11, 3, KIND_PRESENTED));
+        let window = |out: &[Out]| out.last().unwrap().seg().window;
+        let (wide, new) = (5000, 14_600 >> 7);
+        let ack = |from, acked| Seg { from, acked, window: wide, ..Seg::default() };
+        assert_eq!(window(&rig.backend(index, ack(director, client))), wide, "it has not moved yet");
+        let request = get("old");
+        let to = rig.opens(client, &request, director);
+        rig.accepts(to);
+        let client = client + len(&request);
+        assert_eq!(window(&rig.backend(to, ack(director, client))), new, "all of its request is there");
+        let answer = response("", 1);
+        let out = rig.backend(to, Seg { data: answer.clone(), flags: ACK | PSH, ..ack(director, client) });
+        assert_eq!((window(&out), data(&out)), (new, answer.clone()));
+        let director = director + len(&answer);
+        // In the middle of a request it is certain where that goes.
+        let upload = b"POST / HTTP/1.1\r\nCookie: JSESSIONID=old\r\nHost: a\r\nContent-Length: 90000\r\n\r\n";
+        rig.says(client, upload, director);
+        assert_eq!(rig.verdict, Verdict::RequestSame);
+        assert_eq!(window(&rig.backend(to, ack(director, client + len(upload)))), wide);
+    }
+}
+
 /// D10: while a service is held nothing new begins, what is under way ends, and what was held goes on when it comes again; after
 /// the hold's end also without anybody's doing.
 #[test]
