@@ -47,8 +47,7 @@ fn idle<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, slot: u32) 
     };
     let segment = &work.segment;
     let leg = &parked.leg;
-    let ours =
-        M::Cpu::load(owner) == LEG_IDLE && leg.address == segment.source && leg.port == segment.source_port;
+    let ours = M::Cpu::load(owner) == LEG_IDLE && leg.address == segment.source && leg.port == segment.source_port;
     if !ours {
         return super::backend::stray(frame, work);
     }

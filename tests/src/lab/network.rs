@@ -162,9 +162,8 @@ impl Blueprint<'_> {
         // through one ring of 256 frames, which one CPU empties.
         let queues = available_parallelism().map_or(1, NonZero::get);
         let end_of_pair = |name: &str| format!("name {name} mtu {mtu} numtxqueues {queues} numrxqueues {queues}");
-        let pair = |one: &str, other: &str| {
-            format!("link add {} type veth peer {}\n", end_of_pair(one), end_of_pair(other))
-        };
+        let pair =
+            |one: &str, other: &str| format!("link add {} type veth peer {}\n", end_of_pair(one), end_of_pair(other));
         let end = format!("{end} netns {director}");
         if self.relay != Some(place) {
             return pair(&end, host);

@@ -6,8 +6,8 @@ use std::mem::size_of;
 use anyhow::{Context, Result};
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use balancer_ebpf::layout::{
-    Address, Backend, Binding, Bucket, FlowKey, FlowSlot, Globals, Listener, ListenerKey, MAX_VERSIONS,
-    Policy, ServiceWord, Sieve, Times, Traffic, map, owned_by,
+    Address, Backend, Binding, Bucket, FlowKey, FlowSlot, Globals, Listener, ListenerKey, MAX_VERSIONS, Policy,
+    ServiceWord, Sieve, Times, Traffic, map, owned_by,
 };
 use balancer_user::kernel::values::{from_bytes, to_bytes};
 

@@ -38,7 +38,11 @@ pub(super) fn balance(maps: &TestMaps) {
         let mut top = word.top();
         for _ in 0..word.count() {
             let leg = maps.legs[top as usize - 1].borrow();
-            assert!(maps.leg_owners[top as usize - 1].get() >= LEG_IDLE, "leg {} lies in a pool and belongs to a flow", top - 1);
+            assert!(
+                maps.leg_owners[top as usize - 1].get() >= LEG_IDLE,
+                "leg {} lies in a pool and belongs to a flow",
+                top - 1
+            );
             top = leg.below.get() as u32;
             pooled += 1;
         }
