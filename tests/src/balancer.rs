@@ -78,7 +78,14 @@ impl<'a> Balancer<'a> {
         &mut self.process
     }
 
-    /// A CLI command, ready to run.
+    /// A CLI command, ready to run from outside of the lab, like an operator's: the socket is a file.
+    pub fn command_outside(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(arguments).env(SOCKET_VARIABLE, Self::socket(self.lab));
+        command
+    }
+
+    /// The same in the director's namespace.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.lab.director().command(&self.program);
         command.args(arguments).env(SOCKET_VARIABLE, Self::socket(self.lab));

@@ -129,12 +129,12 @@ pub fn main() -> Result<(), Ended> {
 }
 
 fn dispatch(cli: Cli) -> Result<(), Failure> {
-    // For a verb as well: beside a load, work that is spread over threads gets its turns sooner (`bench flip`: 5 to 6 ms, and 9 of one thread).
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::other(format!("start the runtime: {error}"), ""))?;
+    // Only the daemon has work for several threads; a verb that is there to flip should not begin by starting some.
+    let runtime = match cli.command {
+        Command::Run(_) => tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build(),
+        _ => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+    };
+    let runtime = runtime.map_err(|error| Failure::other(format!("start the runtime: {error}"), ""))?;
     let format = if cli.json { Format::Json } else { Format::Text };
     let socket = cli.socket;
     let named = socket.clone();

@@ -93,7 +93,10 @@ impl<'a> Director<'a> {
     pub(super) fn flip(&mut self, to: usize) -> Result<()> {
         match (&mut self.front, self.means) {
             (Front::Balancer(balancer), Means::Cli | Means::CliXdp) => {
-                balancer.cli(&["flip", "shop", label(to)]).map(drop)
+                let output =
+                    balancer.command_outside(&["flip", "shop", label(to)]).output().context("run balancer flip")?;
+                ensure!(output.status.success(), "balancer flip: {}", String::from_utf8_lossy(&output.stderr));
+                Ok(())
             }
             (Front::Balancer(_), _) => post(self.lab, label(to)),
             (Front::Program(_), Means::HaProxyApi) => {
