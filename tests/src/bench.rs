@@ -14,6 +14,7 @@ pub mod sessions;
 mod busy;
 mod contender;
 mod machine;
+mod memory;
 mod report;
 mod servers;
 mod statistics;

@@ -168,9 +168,10 @@ fn interface_findings(hook: Hook, families: &[Family], interface: &Interface) ->
     }));
     if wanted == Hook::Xdp && interface.is_veth() {
         findings.push(Finding::warn(
-            format!("{name} is a veth under XDP, which cannot handle partial checksums"),
+            format!("{name} is a veth under XDP, which cannot handle partial checksums, and has one queue unless told"),
             format!(
-                "on its other end: ethtool -K PEER tx off gro on; or hook = \"tc\", which is faster on veth ({name})"
+                "on its other end: ethtool -K PEER tx off gro on, and on both a queue for each CPU: ethtool -L {name} rx N tx N; or hook = \
+                 \"tc\", which is faster on veth ({name})"
             ),
         ));
     }

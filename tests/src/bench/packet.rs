@@ -22,6 +22,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use serde::{Deserialize, Serialize};
 
 use super::Extent;
+use super::memory;
 use super::report::Report;
 use super::statistics::{highest, lowest, median};
 use super::table::{Table, number};
@@ -115,6 +116,7 @@ fn measure(extent: Extent, scene: Scene<'_>) -> Result<()> {
         "BPF_PROG_TEST_RUN of both loaded programs, {rounds} rounds of thousands of packets in a row, before each of which \
          its head and its flow are put back"
     ));
+    report.ran.push(memory::sentence()?);
     report.tables = vec![table(&measured)];
     report.targets = compare::targets(&measured);
     report.finish("packet", &measured)

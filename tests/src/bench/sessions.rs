@@ -9,8 +9,8 @@ mod lookup;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::Options;
 use super::report::{Report, Target};
+use super::{Options, memory};
 
 /// Tables: bound sessions, and how that is said.
 const SIZES: [(u32, &str); 5] =
@@ -30,6 +30,7 @@ pub fn run(options: &Options) -> Result<()> {
     let balancer = options.balancer()?;
     let sizes = options.extent.choose(vec![SIZES[0], SIZES[2], SIZES[4]], SIZES.to_vec());
     let lookups = lookup::run(options.extent, &sizes).context("look-ups")?;
+    report.ran.push(memory::sentence()?);
     report.tables.push(lookup::table(&lookups));
     if let [small, .., large] = &lookups[..] {
         let what = format!("look-up at {} sessions beside that at {}", large.sessions, small.sessions);
