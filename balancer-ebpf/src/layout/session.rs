@@ -2,7 +2,8 @@
 //!
 //! A table of our own rather than a kernel hash, because it has to know kinds of entries: *issued* ids (a backend set
 //! them, nobody has presented them yet) are evicted oldest first, *presented* ones never are, they only expire. An id has
-//! two buckets and lies in either, so that nobody finds both full below four fifths, and one of 160 at nine tenths.
+//! two buckets: it lies in the first as long as that is nearly empty ([`crate::sessions::ROOMY`]), else in the emptier one. So nobody finds both
+//! full below three quarters, and one of 140 at nine tenths.
 //!
 //! An entry says itself when it expires: a bucket holds the sessions of all services, whose idle time-outs differ.
 

@@ -581,7 +581,7 @@ fn full_at(load: u64) -> u64 {
 }
 
 /// What the sizes of `balancer-user` rest on. Eight ways and two choices, first come first served, without moving anybody:
-/// none of 16,000 ids is refused at half load, one of 600 at 85 %.
+/// none of 16,000 ids is refused at half load, one of 430 at 85 %.
 #[test]
 fn how_full_the_table_gets() {
     let counts = [50, 70, 75, 80, 85, 90, 95, 100].map(|load| (load, full_at(load)));

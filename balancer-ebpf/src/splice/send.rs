@@ -83,7 +83,8 @@ fn shifted(window: u32, shift: u32) -> u32 {
 #[inline(always)]
 fn room(flow: &Flow) -> u32 {
     let between = flow.upstream_acked == flow.request.next && flow.request.chunked == 0;
-    if flow.flags & MOVES != 0 && between { FIRST_WINDOW >> (flow.our_scale & 15) } else { 0xffff }
+    // Never none: a client that is told so waits for its persist timer.
+    if flow.flags & MOVES != 0 && between { (FIRST_WINDOW >> (flow.our_scale & 15)).max(1) } else { 0xffff }
 }
 
 /// Does what a step wants for a packet of no flow.

@@ -3,7 +3,8 @@
 use etherparse::{TcpOptionElement, TcpOptionsIterator};
 use proptest::prelude::*;
 
-use super::{Translation, shifted, translate};
+use super::{Translation, room, shifted, translate};
+use crate::layout::{Flow, MOVES};
 use crate::net::*;
 use crate::testing::{Plain, Tcp, VecFrame, six};
 
@@ -167,4 +168,16 @@ proptest! {
         let again = translated(&out, &back);
         prop_assert_eq!(again, Tcp { window: out.window, ..tcp });
     }
+}
+
+#[test]
+fn a_window_between_requests_is_small_and_never_none() {
+    let mut flow = Flow { flags: MOVES, ..Flow::default() };
+    for (scale, window) in [(0, 14_600), (7, 114), (13, 1), (14, 1)] {
+        flow.our_scale = scale;
+        assert_eq!(room(&flow), window, "scaled by {scale}");
+    }
+    flow.request.next = Seq(1);
+    assert_eq!(room(&flow), 0xffff, "in the middle of a request");
+    assert_eq!(room(&Flow::default()), 0xffff, "it has not moved");
 }
