@@ -23,8 +23,12 @@ use crate::layout::{FlowKey, Key};
 use crate::net::Seq;
 use crate::sip::{derive, sip64};
 
-/// An epoch is 64 s; a cookie is good in its own and the next.
+/// An epoch is 64 s; a cookie is good in its own and the next, but for the last moment of that ([`AHEAD`]).
 const EPOCH_SHIFT: u64 = 16;
+/// Milliseconds by which the CPU that made a cookie may be ahead of the one that checks it: each knows the time of a tick from its own first
+/// packet in it (`Maps::now`), and a tick is 10 ms at most. Where an epoch begins between the two, whoever went by his own time alone would take
+/// a cookie of the new epoch for one of the epoch before his own, and refuse every connection whose handshake is on two CPUs.
+const AHEAD: u64 = 16;
 /// The sizes that a cookie can say, in bytes of payload: the smallest that IPv4 allows, and IPv6 (1220, of its least MTU of 1280), and
 /// what Ethernet has of IPv6 (1440) and of IPv4.
 pub(crate) const SIZES: [u32; 4] = [536, 1220, 1440, 1460];
@@ -105,7 +109,7 @@ pub fn make(secret: &mut Secret, key: &Key, flow: &FlowKey, client: Seq, offer: 
 pub fn check(secret: &mut Secret, key: &Key, flow: &FlowKey, seq: Seq, ack: Seq, now: u64) -> Proof {
     let cookie = ack.minus(1).0;
     let data = cookie & 0xff;
-    let present = (now >> EPOCH_SHIFT) as u32 & 0xff_ffff;
+    let present = ((now + AHEAD) >> EPOCH_SHIFT) as u32 & 0xff_ffff;
     // The epoch's lowest bit tells which of the two it was.
     let epoch = if (present ^ data) & 1 == 0 { present } else { present.wrapping_sub(1) & 0xff_ffff };
     let hash = hash(&secret.of(key, epoch), flow, data);
@@ -182,7 +186,7 @@ mod tests {
     fn a_cookie_ages() {
         let isn = make(&mut Secret::default(), &KEY, &FLOW, Seq(77), OFFER, 65_535);
         assert_eq!(
-            check(&mut Secret::default(), &KEY, &FLOW, Seq(78), isn.plus(1), 65_536 + 65_535),
+            check(&mut Secret::default(), &KEY, &FLOW, Seq(78), isn.plus(1), 65_536 + 65_535 - AHEAD),
             Proof::First(OFFER)
         );
         let late = check(&mut Secret::default(), &KEY, &FLOW, Seq(78), isn.plus(1), 65_536 * 3);
@@ -204,6 +208,20 @@ mod tests {
         }
         // Everything else was the same: so it is the secret that changed. Two of 24 bits may happen to be equal.
         assert!(seen.len() > 500, "only {} secrets in 512 epochs", seen.len());
+    }
+
+    /// N9: the CPU that checks a cookie may be behind the one that made it, by as much as a tick, and an epoch may have begun meanwhile.
+    #[test]
+    fn a_cookie_is_good_on_another_cpu_when_an_epoch_begins() {
+        for turn in [7 << EPOCH_SHIFT, 8 << EPOCH_SHIFT] {
+            for made in turn - 12..turn + 12 {
+                let isn = make(&mut Secret::default(), &KEY, &FLOW, Seq(77), OFFER, made);
+                for checked in made - 10..made + 12 {
+                    let proof = check(&mut Secret::default(), &KEY, &FLOW, Seq(78), isn.plus(1), checked);
+                    assert_eq!(proof, Proof::First(OFFER), "made at {made}, checked at {checked}, new epoch at {turn}");
+                }
+            }
+        }
     }
 
     /// N9.

@@ -154,7 +154,7 @@ impl<'a> Contender<'a> {
             };
             for source in (0..SOURCES).cycle().take(4 * usize::from(SOURCES)) {
                 let mut connection = Connection::here_from(lab.addresses().client_nth(source), to)?;
-                // One who stays on a connection stays on its backend, as far as the balancer is concerned.
+                // One who stays on a connection stays on its backend, as far as the balancer is concerned; the others choose anew each time.
                 for _ in 0..each {
                     if !missing(&sessions) {
                         break;
@@ -165,6 +165,9 @@ impl<'a> Contender<'a> {
                         response.all("Set-Cookie").filter_map(|cookie| cookie.split(';').next()).collect();
                     let of_one = sessions.entry(response.backend().to_owned()).or_default();
                     if of_one.len() >= each {
+                        if matches!(self.way, Way::HaProxy | Way::Nginx) {
+                            continue;
+                        }
                         break;
                     }
                     of_one.push(cookies.join("; "));
