@@ -67,10 +67,20 @@ impl Sample {
 struct Summary {
     requests: u64,
     microseconds: f64,
-    errors: u64,
     p50: f64,
     p99: f64,
     p999: f64,
+    errors: Errors,
+}
+
+/// What failed at a connection, or was not answered by 2xx or 3xx.
+#[derive(Debug, Deserialize)]
+struct Errors {
+    connect: u64,
+    read: u64,
+    write: u64,
+    timeout: u64,
+    status: u64,
 }
 
 const MARK: &str = "RESULT ";
@@ -91,7 +101,11 @@ impl Wrk {
         let (busy, others) = (after.own_since(before), after.others_since(before));
         let Some(text) = output.lines().find_map(|line| line.strip_prefix(MARK)) else { bail!("wrk said:\n{output}") };
         let summary: Summary = serde_json::from_str(text).with_context(|| format!("read wrk's summary: {text}"))?;
-        let Summary { requests, microseconds, errors, p50, p99, p999 } = summary;
+        let Summary { requests, microseconds, p50, p99, p999, errors: failed } = summary;
+        let errors = failed.connect + failed.read + failed.write + failed.timeout + failed.status;
+        if errors > 0 {
+            eprintln!("\n{first}: {failed:?}");
+        }
         Ok(Sample { requests, seconds: microseconds / 1e6, errors, p50, p99, p999, busy, others })
     }
 

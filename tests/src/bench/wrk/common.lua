@@ -19,7 +19,9 @@ function init(arguments)
 end
 function done(summary, latency)
   local e = summary.errors
-  local format = 'RESULT {"requests":%d,"microseconds":%d,"errors":%d,"p50":%d,"p99":%d,"p999":%d}\n'
-  io.write(string.format(format, summary.requests, summary.duration, e.connect + e.read + e.write + e.timeout + e.status,
-    latency:percentile(50), latency:percentile(99), latency:percentile(99.9)))
+  local format = 'RESULT {"requests":%d,"microseconds":%d,"p50":%d,"p99":%d,"p999":%d,' ..
+    '"errors":{"connect":%d,"read":%d,"write":%d,"timeout":%d,"status":%d}}\n'
+  io.write(string.format(format, summary.requests, summary.duration,
+    latency:percentile(50), latency:percentile(99), latency:percentile(99.9),
+    e.connect, e.read, e.write, e.timeout, e.status))
 end
