@@ -26,16 +26,19 @@ pub(crate) struct Options {
     /// The same with a `packet.json` of this machine, for a revision whose maps have another layout.
     #[arg(long, value_name = "FILE", conflicts_with = "compare")]
     baseline: Option<PathBuf>,
+    /// Of packets: only those whose name contains this. Nothing is written; it is for a profiler to look at.
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["compare", "baseline"])]
+    case: Option<String>,
 }
 
 /// What there is to run: `lab bench --help` says what each is.
 const NAMES: [&str; 7] = ["packet", "http", "flip", "sessions", "bulk", "flood", "report"];
 
 pub(crate) fn command(options: &Options) -> Result<()> {
-    let compares = options.compare.is_some() || options.baseline.is_some();
+    let of_packets = options.compare.is_some() || options.baseline.is_some() || options.case.is_some();
     ensure!(
-        !compares || options.what.as_deref() == Some("packet"),
-        "only packets are compared: `cargo xtask bench packet --compare`"
+        !of_packets || options.what.as_deref() == Some("packet"),
+        "only packets are compared or chosen: `cargo xtask bench packet --compare`, `cargo xtask bench packet --case SYN`"
     );
     if options.what.as_deref() != Some("report") {
         machine::need_root("a benchmark", "cargo xtask bench …")?;
@@ -55,6 +58,9 @@ pub(crate) fn command(options: &Options) -> Result<()> {
     }
     if let Some(file) = &options.baseline {
         command.arg("--baseline").arg(file);
+    }
+    if let Some(case) = &options.case {
+        command.arg("--case").arg(case);
     }
     match workspace::exec(&mut command)? {}
 }

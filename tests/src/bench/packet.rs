@@ -17,7 +17,7 @@ mod subject;
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,8 @@ pub struct Options {
     pub extent: Extent,
     /// Compare with this, and write nothing.
     pub against: Option<Against>,
+    /// Only packets whose name contains this; nothing is written.
+    pub only: Option<String>,
 }
 
 /// What is compared with.
@@ -89,7 +91,7 @@ pub fn run(options: &Options) -> Result<()> {
     lab.director().run(|| {
         stay()?;
         match &options.against {
-            None => measure(options.extent, scene),
+            None => measure(options, scene),
             Some(against) => compare::run(against, scene),
         }
     })
@@ -102,15 +104,18 @@ struct Scene<'a> {
     world: &'a World,
 }
 
-fn measure(extent: Extent, scene: Scene<'_>) -> Result<()> {
-    let mut report = Report::begin(extent)?;
+fn measure(options: &Options, scene: Scene<'_>) -> Result<()> {
+    let Options { extent, only, .. } = options;
+    let mut report = Report::begin(*extent)?;
+    let wanted = |case: &str| only.as_ref().is_none_or(|only| case.contains(only));
     let rounds = extent.choose(5, 15);
     let mut subjects = [Subject::new(None, scene)?];
-    let mut figures: Vec<Figure> = subject::rounds(&mut subjects, rounds, &|_, _| true)?.concat();
+    let mut figures: Vec<Figure> = subject::rounds(&mut subjects, rounds, &|case, _| wanted(case))?.concat();
     drop(subjects);
     for &flows in extent.choose(&crowd::SIZES[2..], &crowd::SIZES[..]) {
-        figures.extend(crowd::measure(scene, flows, rounds)?);
+        figures.extend(crowd::measure(scene, flows, rounds, &wanted)?);
     }
+    ensure!(!figures.is_empty(), "no packet is called `{}`", only.as_deref().unwrap_or_default());
     let measured = Measured { yardstick: yardstick(YARDS)?, figures };
     report.ran.push(format!(
         "BPF_PROG_TEST_RUN of both loaded programs, {rounds} rounds of thousands of packets in a row, before each of which \
@@ -118,6 +123,9 @@ fn measure(extent: Extent, scene: Scene<'_>) -> Result<()> {
     ));
     report.ran.push(memory::sentence()?);
     report.tables = vec![table(&measured)];
+    if only.is_some() {
+        return report.print("packet");
+    }
     report.targets = compare::targets(&measured);
     report.finish("packet", &measured)
 }

@@ -30,8 +30,17 @@ const STRIDE: u64 = 716_047;
 /// Flows that have a packet each in one round.
 const VISITS: u32 = 8_192;
 
-/// Measures the packets of established flows.
-pub(super) fn measure(scene: Scene<'_>, (flows, said): (u32, &str), rounds: usize) -> Result<Vec<Figure>> {
+/// Measures the packets of established flows, or those of them that are wanted.
+pub(super) fn measure(
+    scene: Scene<'_>,
+    (flows, said): (u32, &str),
+    rounds: usize,
+    wanted: &dyn Fn(&str) -> bool,
+) -> Result<Vec<Figure>> {
+    let called = |name: &str| format!("{name}, {said} flows");
+    if ![UPLOAD, BACKEND_ACK, DOWNLOAD, CLIENT_ACK].into_iter().any(|name| wanted(&called(name))) {
+        return Ok(Vec::new());
+    }
     // Beside them there is room for the two that are copied.
     let room = Room { flows: flows + 64, ..ROOM };
     let sources = (0..=room.flows / PORTS_PER_SOURCE).map(|index| IpAddr::from([10, 254, 1, index as u8 + 1]));
@@ -61,7 +70,7 @@ pub(super) fn measure(scene: Scene<'_>, (flows, said): (u32, &str), rounds: usiz
     for (half, template) in works.chunks(2).zip(&templates) {
         let crowd = Crowd { flows, setting: &setting, template };
         crowd.settle(&mut programs)?;
-        for (talk, name, at, payload, verdict) in half {
+        for (talk, name, at, payload, verdict) in half.iter().filter(|(_, name, ..)| wanted(&called(name))) {
             let packets = Packets { talk, at: at(talk), from_client: *verdict == Verdict::ToBackend, payload };
             for program in Program::ALL {
                 let mut means = Vec::new();
@@ -69,7 +78,7 @@ pub(super) fn measure(scene: Scene<'_>, (flows, said): (u32, &str), rounds: usiz
                     let mean = crowd.round(&mut programs, &packets, program, (round, *verdict));
                     means.push(mean.with_context(|| format!("`{name}` of {said} flows in {}", program.name()))?);
                 }
-                figures.push(figure(&format!("{name}, {said} flows"), program, &means));
+                figures.push(figure(&called(name), program, &means));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use balancer_tests::bench::{Extent, Options, bulk, flip, flood, http, packet, pages, sessions};
@@ -31,6 +31,9 @@ pub(crate) struct Bench {
     /// The same with figures that were written before, where the object cannot be run.
     #[arg(long, value_name = "FILE", conflicts_with = "against")]
     baseline: Option<PathBuf>,
+    /// Of packets: only those whose name contains this. Nothing is written; it is for a profiler to look at.
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["against", "baseline"])]
+    case: Option<String>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -61,11 +64,25 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     }
     match bench.what {
         Some(what) => measure(bench, what),
-        None => {
-            What::MEASURED.into_iter().try_for_each(|what| measure(bench, what))?;
-            pages::fill()
+        None => all(bench),
+    }
+}
+
+/// All of them, whatever becomes of one: the others are hours of nobody's fault.
+fn all(bench: &Bench) -> Result<()> {
+    let mut failed = Vec::new();
+    for what in What::MEASURED {
+        if let Err(error) = measure(bench, what) {
+            let name = what.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+            eprintln!("error: {name}: {error:#}; the others go on");
+            failed.push(name);
         }
     }
+    pages::fill()?;
+    if !failed.is_empty() {
+        bail!("{} failed, as said above; BENCHMARKS.md has what was measured", failed.join(", "));
+    }
+    Ok(())
 }
 
 fn measure(bench: &Bench, what: What) -> Result<()> {
@@ -83,7 +100,7 @@ fn measure(bench: &Bench, what: What) -> Result<()> {
                 (None, Some(file)) => Some(packet::Against::Figures(file.clone())),
                 (None, None) => None,
             };
-            packet::run(&packet::Options { extent, against })
+            packet::run(&packet::Options { extent, against, only: bench.case.clone() })
         }
         What::Http => http::run(&options),
         What::Flip => flip::run(&options),
