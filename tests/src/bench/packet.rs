@@ -121,11 +121,11 @@ fn measure(options: &Options, scene: Scene<'_>) -> Result<()> {
         "BPF_PROG_TEST_RUN of both loaded programs, {rounds} rounds of thousands of packets in a row, before each of which \
          its head and its flow are put back"
     ));
-    report.ran.push(memory::sentence()?);
     report.tables = vec![table(&measured)];
     if only.is_some() {
         return report.print("packet");
     }
+    report.ran.push(memory::sentence()?);
     report.targets = compare::targets(&measured);
     report.finish("packet", &measured)
 }
