@@ -28,7 +28,7 @@ const EPOCH_SHIFT: u64 = 16;
 /// Milliseconds by which the CPU that made a cookie may be ahead of the one that checks it: each knows the time of a tick from its own first
 /// packet in it (`Maps::now`), and a tick is 10 ms at most. Where an epoch begins between the two, whoever went by his own time alone would take
 /// a cookie of the new epoch for one of the epoch before his own, and refuse every connection whose handshake is on two CPUs.
-const AHEAD: u64 = 16;
+pub(crate) const AHEAD: u64 = 16;
 /// The sizes that a cookie can say, in bytes of payload: the smallest that IPv4 allows, and IPv6 (1220, of its least MTU of 1280), and
 /// what Ethernet has of IPv6 (1440) and of IPv4.
 pub(crate) const SIZES: [u32; 4] = [536, 1220, 1440, 1460];

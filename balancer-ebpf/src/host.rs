@@ -7,8 +7,8 @@ use crate::cookie::Proof;
 use crate::decide::{Backends, Choice, Decided, Search};
 use crate::http::{Chunk, Head, Scan, Scanned, Span};
 use crate::layout::{
-    Address, Buffer, Condition, Flow, FlowKey, Globals, Hands, LegSlot, Listener, ListenerKey, Outcomes, PinEvent,
-    Policy, REMEMBERED, Remembered, RuleSet, SessionHash, SessionRule, Stash, Traffic,
+    Address, Buffer, Condition, Flow, FlowKey, Globals, Hands, Hints, LegSlot, Listener, ListenerKey, Outcomes,
+    PinEvent, Policy, REMEMBERED, Remembered, RuleSet, SessionHash, SessionRule, Stash, Traffic,
 };
 use crate::net::{Crafted, Draft, Sum};
 use crate::pins::Pins;
@@ -100,6 +100,10 @@ pub trait Maps: Backends + Table + Pins {
     /// This CPU's own, by the same index.
     fn outcomes(&self, index: u32) -> Option<&Outcomes>;
     fn flow_slot(&self, key: &FlowKey) -> Option<u32>;
+    /// Of [`crate::layout::HintPlace::bucket`].
+    fn hints(&self, bucket: u32) -> Option<&Hints>;
+    /// Whether the flow in a slot is that key's and has not ended, as far as can be seen without its lock.
+    fn seems(&self, slot: u32, key: &FlowKey) -> bool;
     /// Enters `key`; an entry that is there stays.
     fn enter(&self, key: &FlowKey, slot: u32) -> Entered;
     /// Takes an entry out, if it is that slot's.
@@ -107,6 +111,8 @@ pub trait Maps: Backends + Table + Pins {
     /// Locks the flow of a slot. `None` if another CPU holds it for too long.
     fn flow(&self, slot: u32) -> Option<Self::Flow<'_>>;
     fn stash(&self, index: u32) -> Option<Self::Stash<'_>>;
+    /// Has the memory of a slot's flow begin to come, where that takes time.
+    fn expect(&self, _slot: u32) {}
     /// Whose the leg in a slot is ([`crate::layout::owned_by`]).
     fn leg_owner(&self, slot: u32) -> Option<&Cell<u64>>;
     fn leg(&self, slot: u32) -> Option<Self::Leg<'_>>;
@@ -265,6 +271,14 @@ pub trait Maps: Backends + Table + Pins {
     fn check_cookie(&self, work: &mut Work, globals: &Globals, now: Now) -> Proof {
         let Work { secret, segment, key, .. } = work;
         crate::cookie::check(secret, &globals.cookie_key, key, segment.seq, segment.ack, now.ms)
+    }
+    /// [`crate::splice::seek`].
+    #[inline(always)]
+    fn seek(&self, globals: &Globals, key: &FlowKey) -> u32
+    where
+        Self: Sized,
+    {
+        crate::splice::seek(self, globals, key)
     }
     /// [`crate::splice::claim_slot`].
     #[inline(always)]

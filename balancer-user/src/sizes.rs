@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use balancer_ebpf::layout::{BUCKET_WAYS, PORTS_PER_SOURCE, map};
+use balancer_ebpf::layout::{BUCKET_WAYS, PORTS_PER_SOURCE, hint_buckets, map};
 
 use crate::{config::Config, plan};
 
@@ -40,6 +40,7 @@ impl Sizes {
             map::FLOWS | map::LEG_OWNERS | map::LEGS => Some(self.flows),
             // A flow whose leg starts at the client's address is found by the leg too.
             map::FLOW_KEYS => Some(self.flows.saturating_mul(2)),
+            map::FLOW_HINTS => Some(hint_buckets(self.flows)),
             map::STASHES => Some(self.stashes),
             map::SESSIONS => Some(self.buckets),
             _ => None,

@@ -33,7 +33,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use aya::programs::{ProgramInfo, SchedClassifier, TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
-use balancer_ebpf::layout::map;
+use balancer_ebpf::layout::{hint_buckets, map};
 use balancer_user::kernel::object;
 
 /// Bytes that a program's answer may have; the kernel takes no longer packet in either.
@@ -95,6 +95,7 @@ impl Programs {
         loader
             .map_max_entries(map::FLOWS, room.flows)
             .map_max_entries(map::FLOW_KEYS, room.flows)
+            .map_max_entries(map::FLOW_HINTS, hint_buckets(room.flows))
             .map_max_entries(map::LEG_OWNERS, room.flows)
             .map_max_entries(map::LEGS, room.flows)
             .map_max_entries(map::STASHES, room.stashes)

@@ -5,7 +5,9 @@
 use balancer_ebpf::cookie::check_packed;
 use balancer_ebpf::decide::{Choice, Decided, Search, decide};
 use balancer_ebpf::http::{Chunk, Head, Scan, Scanned, Span, scan_chunk, scan_request, scan_response};
-use balancer_ebpf::layout::{Buffer, Condition, Flow, Globals, NONE, Policy, RuleSet, SessionHash, SessionRule};
+use balancer_ebpf::layout::{
+    Buffer, Condition, Flow, FlowKey, Globals, NONE, Policy, RuleSet, SessionHash, SessionRule,
+};
 use balancer_ebpf::net::{Crafted, Draft, Sum, craft, sum};
 use balancer_ebpf::pins;
 use balancer_ebpf::route::{Scratch, find};
@@ -14,14 +16,14 @@ use balancer_ebpf::sessions::{Bound, Shelf, bind, forget, rename};
 use balancer_ebpf::sip::session_hash;
 use balancer_ebpf::splice::{
     Lookup, Loss, Next, Now, Step, answered, choose, claim_leg, claim_slot, claim_stash, conclude, decide_step, join,
-    leave_gateway, look_up, lost, park, refresh, reject, take, trace,
+    leave_gateway, look_up, lost, park, refresh, reject, seek, take, trace,
 };
 
 use balancer_ebpf::verdict::Verdict;
 use balancer_ebpf::work::Work;
 
 use super::cpu::Bpf;
-use super::maps::{Kernel, work};
+use super::maps::{Kernel, set_aside, work};
 
 /// Makes references of a global function's pointers, or answers `$or`.
 macro_rules! references {
@@ -255,6 +257,14 @@ pub(super) extern "C" fn balancer_check_cookie(globals: *const Globals, now: u64
     references!(0; globals;);
     let Some(Work { secret, segment, key, .. }) = work() else { return 0 };
     check_packed(secret, &globals.cookie_key, key, segment.seq, segment.ack, now)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn balancer_seek(globals: *const Globals, key: *const FlowKey) -> u32 {
+    references!(NONE; globals, key;);
+    let Some(key) = set_aside(key) else { return NONE };
+    seek(&Kernel, globals, key)
 }
 
 #[unsafe(no_mangle)]

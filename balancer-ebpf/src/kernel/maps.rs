@@ -13,10 +13,10 @@ use balancer_ebpf::decide::{Backends, Choice, Decided, Search};
 use balancer_ebpf::host::{Cpu, Entered, Machine, Maps, Step};
 use balancer_ebpf::http::{Chunk, Head, Scan, Scanned, Span};
 use balancer_ebpf::layout::{
-    Address, Backend, Bucket, Buffer, Condition, Flow, FlowKey, FlowSlot, Globals, Hands, LEG_CLASSES, LegSlot,
-    Listener, ListenerKey, MAX_BACKENDS, MAX_PINS, MAX_SERVICES, MAX_VERSIONS, Outcomes, Pin, PinEvent, PinKey, Policy,
-    REMEMBERED, RULE_BLOCKS, Remembered, RuleSet, SERVICE_BLOCKS, SessionHash, SessionRule, Sieve, SourceKey, Stash,
-    Traffic,
+    Address, Backend, Bucket, Buffer, Condition, FLOW_CLOSING, FLOW_FREE, Flow, FlowKey, FlowSlot, Globals, Hands,
+    Hints, LEG_CLASSES, LegSlot, Listener, ListenerKey, MAX_BACKENDS, MAX_PINS, MAX_SERVICES, MAX_VERSIONS, Outcomes,
+    Pin, PinEvent, PinKey, Policy, REMEMBERED, RULE_BLOCKS, Remembered, RuleSet, SERVICE_BLOCKS, SessionHash,
+    SessionRule, Sieve, SourceKey, Stash, Traffic,
 };
 use balancer_ebpf::net::{Crafted, Draft, Sum};
 use balancer_ebpf::pins::Pins;
@@ -58,6 +58,8 @@ static RULES: Array<RuleSet> = Array::with_max_entries(MAX_SERVICES * RULE_BLOCK
 static BACKENDS: Array<Shared<Backend>> = Array::with_max_entries(MAX_BACKENDS, BPF_F_MMAPABLE);
 #[map]
 static FLOW_KEYS: HashMap<FlowKey, u32> = HashMap::with_max_entries(1, 0);
+#[map]
+static FLOW_HINTS: Array<Shared<Hints>> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 static FLOWS: Array<Shared<FlowSlot>> = Array::with_max_entries(1, 0);
 #[map]
@@ -138,7 +140,7 @@ fn on_stack<K: Copy>(key: &K) -> K {
 
 /// The same in scratch memory, of a key that the stack has no room for.
 #[inline(always)]
-fn set_aside(key: &FlowKey) -> Option<&'static FlowKey> {
+pub(super) fn set_aside(key: &FlowKey) -> Option<&'static FlowKey> {
     let work: *mut Work = WORK.get_ptr_mut(0)?.cast();
     // SAFETY: the pointer is this CPU's own, and nothing else uses this part of what is behind it.
     let aside = unsafe { &mut (*work).aside };
@@ -336,6 +338,27 @@ impl Maps for Kernel {
         unsafe { FLOW_KEYS.get(key) }.copied()
     }
     #[inline(always)]
+    fn hints(&self, bucket: u32) -> Option<&Hints> {
+        shared(&FLOW_HINTS, bucket)
+    }
+    #[inline(always)]
+    fn seems(&self, slot: u32, key: &FlowKey) -> bool {
+        const WORDS: usize = size_of::<FlowKey>() / 4;
+        let Some(flow) = FLOWS.get_ptr(slot) else { return false };
+        let flow: *const FlowSlot = flow.cast();
+        // SAFETY: array elements are never freed, and these are aligned words of one. Volatile, since another CPU may be writing them.
+        unsafe {
+            let there = (&raw const (*flow).flow.key).cast::<u32>();
+            let wanted = core::ptr::from_ref(key).cast::<u32>();
+            let mut other = 0;
+            for word in 0..WORDS {
+                other |= there.add(word).read_volatile() ^ wanted.add(word).read();
+            }
+            let state = (&raw const (*flow).flow.state).read_volatile();
+            other == 0 && state != FLOW_FREE && state != FLOW_CLOSING
+        }
+    }
+    #[inline(always)]
     fn enter(&self, key: &FlowKey, slot: u32) -> Entered {
         const EEXIST: i32 = -17;
         let Some(key) = set_aside(key) else { return Entered::Refused };
@@ -364,6 +387,15 @@ impl Maps for Kernel {
     #[inline(always)]
     fn stash(&self, index: u32) -> Option<Held<Stash>> {
         Some(Held(STASHES.get_ptr_mut(index)?.cast()))
+    }
+    #[inline(always)]
+    fn expect(&self, slot: u32) {
+        if let Some(flow) = FLOWS.get_ptr(slot) {
+            let flow: *const FlowSlot = flow.cast();
+            // SAFETY: array elements are never freed, and the lock is a cell. A load that nobody waits for is all that a program
+            // can ask of the memory ahead of time.
+            Bpf::load(unsafe { &(*flow).lock });
+        }
     }
     #[inline(always)]
     fn leg_owner(&self, slot: u32) -> Option<&Cell<u64>> {
@@ -477,6 +509,10 @@ impl Maps for Kernel {
     #[inline(always)]
     fn check_cookie(&self, _: &mut Work, globals: &Globals, now: Now) -> Proof {
         Proof::unpack(functions::balancer_check_cookie(globals, now.ms))
+    }
+    #[inline(always)]
+    fn seek(&self, globals: &Globals, key: &FlowKey) -> u32 {
+        functions::balancer_seek(globals, key)
     }
     #[inline(always)]
     fn claim_slot(&self, globals: &Globals, now: u64) -> u32 {

@@ -85,6 +85,12 @@ pub const fn owned_by(flow: u32) -> u64 {
     flow as u64 + 1
 }
 
+/// The opposite: the slot of the flow that has the leg, if one has.
+#[inline(always)]
+pub const fn owner(word: u64) -> Option<u32> {
+    if word == 0 || word >= LEG_IDLE { None } else { Some(word as u32 - 1) }
+}
+
 /// The leg lies in its pool, ready to be taken.
 pub const LEG_IDLE: u64 = 1 << 32;
 /// The leg lies in its pool, and its backend has closed it: whoever finds it frees it.

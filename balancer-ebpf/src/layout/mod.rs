@@ -9,6 +9,7 @@ mod buffer;
 mod errand;
 mod flow;
 mod globals;
+mod hint;
 mod leg;
 mod listener;
 mod outcomes;
@@ -28,6 +29,7 @@ pub use buffer::*;
 pub use errand::*;
 pub use flow::*;
 pub use globals::*;
+pub use hint::*;
 pub use leg::*;
 pub use listener::*;
 pub use outcomes::*;
@@ -58,6 +60,8 @@ pub mod map {
     pub const BACKENDS: &str = "BACKENDS";
     /// `HASH` [`super::FlowKey`] → `u32` slot.
     pub const FLOW_KEYS: &str = "FLOW_KEYS";
+    /// `ARRAY` [`super::HintPlace::bucket`] → [`super::Hints`], mmapable, so that a bucket is a line of cache.
+    pub const FLOW_HINTS: &str = "FLOW_HINTS";
     /// `ARRAY` slot → [`super::FlowSlot`].
     pub const FLOWS: &str = "FLOWS";
     /// `ARRAY` slot of a leg → `u64` whose it is ([`super::owned_by`]). It is what each packet of a backend asks first: beside each other, eight

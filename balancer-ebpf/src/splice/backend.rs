@@ -7,8 +7,8 @@ use super::{
 use crate::host::{Cpu, Maps};
 use crate::layout::{
     BACKEND_FIN, CLIENT_FIN, CLIENT_TIMESTAMPS, EGRESS_RESOLVES, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_SPLICED,
-    Flow, Globals, LAST_RESPONSE, LEG_IDLE, LEG_RESET, LEG_REUSED, Leg, NONE, Place, RESPONSES_UNFRAMED, SAFE_REQUEST,
-    STASH_HEAD, STASH_OWNED, STASH_RESPONSE, slot,
+    Flow, Globals, LAST_RESPONSE, LEG_RESET, LEG_REUSED, Leg, NONE, Place, RESPONSES_UNFRAMED, SAFE_REQUEST,
+    STASH_HEAD, STASH_OWNED, STASH_RESPONSE, owner, slot,
 };
 use crate::net::{ACK, FIN, Frame, RST, SYN, Seq, read_options};
 use crate::verdict::Verdict;
@@ -33,14 +33,13 @@ pub(super) fn find<M: Maps, F: Frame>(
         Some(slot) if slot < globals.flows => slot,
         _ => return Err(Verdict::NotOurs),
     };
-    let owner = match maps.leg_owner(slot) {
-        Some(owner) => M::Cpu::load(owner),
-        None => return Err(Verdict::NotOurs),
-    };
-    if owner == 0 || owner >= LEG_IDLE {
-        return Err(frame.idle_step(maps, work, slot));
+    // Most often it is that of the flow in the slot of its own number, which comes from memory while this is found out.
+    maps.expect(slot);
+    let Some(word) = maps.leg_owner(slot) else { return Err(Verdict::NotOurs) };
+    match owner(M::Cpu::load(word)) {
+        Some(flow) => Ok((flow, From::Leg(slot))),
+        None => Err(frame.idle_step(maps, work, slot)),
     }
-    Ok(((owner as u32).wrapping_sub(1), From::Leg(slot)))
 }
 
 /// Whether a segment of a leg is of one that is joined with its client, so that [`backend_step`] is for it, or else [`opening_step`].

@@ -1,13 +1,13 @@
 //! How flows begin: a SYN is answered without any state; a cookie that comes back becomes a flow.
 
-use super::{Next, Now, Step, body};
+use super::{Next, Now, Step, body, seek};
 use crate::cookie::{self, Offer, Proof};
 use crate::host::{Cpu, Entered, Maps};
 use crate::layout::{
     CLIENT_SACK, CLIENT_TIMESTAMPS, FLOW_FREE, FLOW_UNBOUND, Flow, FlowKey, Globals, Listener, ListenerKey, NONE,
     OFFER_SACK, OFFER_SCALE, OFFER_TIMESTAMPS,
 };
-use crate::net::{ACK, Egress, Frame, Hop, NO_SCALE, RST, SYN, read_options};
+use crate::net::{ACK, Egress, Frame, Hop, NO_SCALE, RST, SYN, Seq, read_options};
 use crate::verdict::Verdict;
 use crate::work::Work;
 
@@ -114,7 +114,10 @@ pub(super) fn begin<M: Maps, F: Frame>(
         flow.slot = slot;
     }
     match maps.enter(&work.key, slot) {
-        Entered::Done => Ok(slot),
+        Entered::Done => {
+            seek::leave_hint(maps, globals, &work.key, slot);
+            Ok(slot)
+        }
         other => {
             if let Some(mut flow) = maps.flow(slot) {
                 flow.state = FLOW_FREE;
@@ -156,7 +159,10 @@ fn first<F: Frame>(flow: &mut Flow, frame: &mut F, work: &Work, listener: &Liste
     body::known(&mut flow.response, segment.ack, 0);
     flow.window = segment.window;
     flow.tsval = segment.tsval;
-    flow.clock = now.clock();
+    // The CPU that made the SYN-ACK may have been a tick ahead of this one, and its client has seen that time.
+    let said = Seq(segment.tsecr);
+    let ahead = said.since(Seq(now.clock()));
+    flow.clock = if ahead <= cookie::AHEAD as u32 { said.0 } else { now.clock() };
     flow.stash = NONE;
     flow.leg.backend = NONE;
     flow.leg.version = NONE;

@@ -1,8 +1,8 @@
 //! Segments of a client: whose flow they are, whether they can belong to it, and who deals with them.
 
 use super::{
-    AHEAD, Found, From, Loss, Next, Now, Step, alone, begin, client_key, end, has_leg, joined, reject, send, steady,
-    storm,
+    AHEAD, Found, From, Loss, Next, Now, Step, alone, begin, client_key, end, has_leg, joined, reject, seek, send,
+    steady, storm,
 };
 use crate::host::Maps;
 use crate::layout::{
@@ -20,12 +20,16 @@ const RESET_WINDOW: u32 = 1 << 20;
 #[inline(always)]
 pub(super) fn find<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, globals: &Globals, now: Now) -> Found {
     client_key(work);
-    let known = maps.flow_slot(&work.key);
-    let opening = work.segment.has(SYN) && !work.segment.has(ACK);
-    let slot = match known {
-        Some(slot) if !opening => slot,
-        _ => frame.arrival(maps, work, globals, now, known.unwrap_or(NONE))?,
-    };
+    if work.segment.has(SYN) && !work.segment.has(ACK) {
+        // Hardly ever of a flow that there is, of which alone there are hints.
+        let known = maps.flow_slot(&work.key).unwrap_or(NONE);
+        return Ok((frame.arrival(maps, work, globals, now, known)?, From::Client));
+    }
+    if let Some(slot) = seek::hinted(maps, globals, &work.key) {
+        return Ok((slot, From::Client));
+    }
+    let known = maps.seek(globals, &work.key);
+    let slot = if known != NONE { known } else { frame.arrival(maps, work, globals, now, NONE)? };
     Ok((slot, From::Client))
 }
 

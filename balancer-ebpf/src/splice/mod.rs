@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `begin` | SYNs and the segments that begin a flow |
 //! | `client` | segments of a client: whose flow they are, and whether they can be |
+//! | `seek` | which slot a client's flow is in |
 //! | `joined` | those of flows that have a leg: what is known, what is new, what waits |
 //! | `alone` | those of flows that have none: the director answers itself |
 //! | `request` | a request: scanned, decided, or held |
@@ -59,6 +60,7 @@ mod pool;
 mod reject;
 mod request;
 mod response;
+mod seek;
 mod send;
 mod short;
 mod stash;
@@ -86,6 +88,7 @@ pub use outside::{close, release};
 pub use pool::{claim_leg, park, take};
 pub use reject::reject;
 pub use request::{Extent, decide_step, hold_step, request_step, trace};
+pub use seek::seek;
 pub use send::{Emission, Quote, finish};
 pub use short::short;
 pub use stash::claim_stash;

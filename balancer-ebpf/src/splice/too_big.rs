@@ -10,8 +10,8 @@ use super::send::send_on;
 use super::{From, client_key, gateway, has_leg, server_key};
 use crate::host::{Cpu, Maps};
 use crate::layout::{
-    Address, CLIENT_TIMESTAMPS, FLOW_CLOSING, FLOW_SPLICED, Flow, LEG_IDLE, NONE, Place, ROLE_BACKEND, ROLE_INDEX,
-    ROLE_SOURCE, slot,
+    Address, CLIENT_TIMESTAMPS, FLOW_CLOSING, FLOW_SPLICED, Flow, NONE, Place, ROLE_BACKEND, ROLE_INDEX, ROLE_SOURCE,
+    owner, slot,
 };
 use crate::net::{Frame, HEADERS, Seq, TCP};
 use crate::verdict::Verdict;
@@ -163,11 +163,7 @@ fn find<M: Maps>(maps: &M, work: &mut Work) -> Option<(u32, From)> {
     if role & ROLE_SOURCE != 0 {
         let port = u16::from_be_bytes(work.segment.source_port);
         let leg = slot(Place { source: role & ROLE_INDEX, port })?;
-        let owner = M::Cpu::load(maps.leg_owner(leg)?);
-        if owner == 0 || owner >= LEG_IDLE {
-            return None;
-        }
-        return Some(((owner as u32).wrapping_sub(1), From::Leg(leg)));
+        return Some((owner(M::Cpu::load(maps.leg_owner(leg)?))?, From::Leg(leg)));
     }
     if maps.role(&mut work.known, &work.segment.destination).unwrap_or(0) & ROLE_BACKEND == 0 {
         return None;

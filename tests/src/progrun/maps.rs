@@ -6,8 +6,8 @@ use std::mem::size_of;
 use anyhow::{Context, Result};
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use balancer_ebpf::layout::{
-    Address, Backend, Binding, Bucket, FlowKey, FlowSlot, Globals, Listener, ListenerKey, MAX_VERSIONS, Policy,
-    ServiceWord, Sieve, Times, Traffic, map, owned_by,
+    Address, Backend, Binding, Bucket, FlowKey, FlowSlot, Globals, HintPlace, Hints, Listener, ListenerKey,
+    MAX_VERSIONS, Policy, ServiceWord, Sieve, Times, Traffic, map, owned_by,
 };
 use balancer_user::kernel::values::{from_bytes, to_bytes};
 
@@ -172,11 +172,19 @@ impl Programs {
     }
 
     /// Gives a flow its leg's slot, and has it found by its connection.
-    pub fn enter(&mut self, key: &FlowKey, slot: u32) -> Result<()> {
+    pub fn enter(&mut self, setting: &Setting, key: &FlowKey, slot: u32) -> Result<()> {
         let mut owners: Array<_, u64> = self.array(map::LEG_OWNERS)?;
         owners.set(slot, owned_by(slot), 0).context("write LEG_OWNERS")?;
         let mut keys: HashMap<_, [u8; size_of::<FlowKey>()], u32> = HashMap::try_from(self.map(map::FLOW_KEYS)?)?;
-        keys.insert(to_bytes(key), slot, 0).context("write FLOW_KEYS")
+        keys.insert(to_bytes(key), slot, 0).context("write FLOW_KEYS")?;
+        // As the programs leave it.
+        let place = HintPlace::of(key, setting.globals().flows);
+        let mut hints: Array<_, [u64; size_of::<Hints>() / 8]> = self.array(map::FLOW_HINTS)?;
+        let mut words = hints.get(&place.bucket, 0).context("read FLOW_HINTS")?;
+        if let Some(word) = words.iter_mut().find(|word| **word == 0) {
+            *word = place.word(slot);
+        }
+        hints.set(place.bucket, words, 0).context("write FLOW_HINTS")
     }
 
     /// Writes a whole bucket of the session table.

@@ -111,7 +111,7 @@ impl Crowd<'_> {
         for index in 0..self.flows {
             let (key, flow) = self.flow(index);
             programs.set_flow(index, flow)?;
-            programs.enter(&key, index)?;
+            programs.enter(self.setting, &key, index)?;
         }
         Ok(())
     }
