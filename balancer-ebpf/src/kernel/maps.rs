@@ -343,19 +343,20 @@ impl Maps for Kernel {
     }
     #[inline(always)]
     fn seems(&self, slot: u32, key: &FlowKey) -> bool {
-        const WORDS: usize = size_of::<FlowKey>() / 4;
         let Some(flow) = FLOWS.get_ptr(slot) else { return false };
         let flow: *const FlowSlot = flow.cast();
-        // SAFETY: array elements are never freed, and these are aligned words of one. Volatile, since another CPU may be writing them.
+        // SAFETY: array elements are never freed, and these are words of one. Volatile, since another CPU may be writing them; and one by
+        // one, or all of them would lie on the stack before the first is compared.
         unsafe {
             let there = (&raw const (*flow).flow.key).cast::<u32>();
             let wanted = core::ptr::from_ref(key).cast::<u32>();
-            let mut other = 0;
-            for word in 0..WORDS {
-                other |= there.add(word).read_volatile() ^ wanted.add(word).read();
+            for word in 0..size_of::<FlowKey>() / 4 {
+                if there.add(word).read_volatile() != wanted.add(word).read() {
+                    return false;
+                }
             }
             let state = (&raw const (*flow).flow.state).read_volatile();
-            other == 0 && state != FLOW_FREE && state != FLOW_CLOSING
+            state != FLOW_FREE && state != FLOW_CLOSING
         }
     }
     #[inline(always)]

@@ -47,6 +47,7 @@ struct Skb {
 /// TC ingress of every interface by which clients or backends are reached.
 #[classifier]
 #[expect(unreachable_pub, reason = "the loader finds the program by its symbol")]
+#[inline(always)]
 pub fn balancer_tc(ctx: TcContext) -> i32 {
     let mut frame = Skb { skb: ctx.skb.skb, checksum: UNKNOWN, base: 0 };
     if !frame.rebase(0) {
@@ -81,6 +82,7 @@ pub fn balancer_tc(ctx: TcContext) -> i32 {
 /// closed. 1 if it was.
 #[classifier]
 #[expect(unreachable_pub, reason = "the loader finds the program by its symbol")]
+#[inline(always)]
 pub fn balancer_close(ctx: TcContext) -> i32 {
     errand(&ctx, splice::close, Verdict::ClosedOutside)
 }
@@ -89,6 +91,7 @@ pub fn balancer_close(ctx: TcContext) -> i32 {
 /// again by the client's interface, and is decided like any other. 1 if there was one.
 #[classifier]
 #[expect(unreachable_pub, reason = "the loader finds the program by its symbol")]
+#[inline(always)]
 pub fn balancer_release(ctx: TcContext) -> i32 {
     errand(&ctx, splice::release, Verdict::Released)
 }

@@ -26,6 +26,7 @@ struct Buff {
 /// XDP of every interface for which the hook is `xdp`.
 #[xdp]
 #[expect(unreachable_pub, reason = "the loader finds the program by its symbol")]
+#[inline(always)]
 pub fn balancer_xdp(ctx: XdpContext) -> u32 {
     let mut frame = Buff { ctx: ctx.ctx, base: 0 };
     let Some(work) = work() else { return xdp_action::XDP_PASS };
