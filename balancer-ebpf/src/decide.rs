@@ -269,6 +269,50 @@ fn minus_log(h: u32) -> u64 {
 /// else each of them would pay for finding out again.
 const GIVEN_UP: u64 = 3;
 
+/// Whether a backend takes requests, and was not tried in vain for this one.
+#[inline(always)]
+fn takes(backend: &Backend, search: &Search, position: u32) -> bool {
+    const WANTED: u32 = BACKEND_UP | BACKEND_USED;
+    let tried = search.tried_version == search.version && search.tried >> (position & 31) & 1 != 0;
+    backend.flags & WANTED == WANTED && !tried
+}
+
+/// Whether a backend is passed over for a while.
+#[inline(always)]
+fn is_shunned<C: Cpu>(backend: &Backend, search: &Search, id: u32) -> bool {
+    // A session's memory is on its backend: two SYNs that were lost to another flow are no reason to lose it. This flow
+    // has its own mask of those that it tried.
+    let known = C::load(&backend.failures) < GIVEN_UP;
+    let kept = id == search.bound && search.strict == 0 && known;
+    C::load(&backend.shunned_until) > search.now && !kept
+}
+
+/// Finds the backend that the session lives on, or that of the present leg, which beats all others: of most requests it is the one, and
+/// the others need not be weighed.
+#[inline(always)]
+fn at_home<B: Backends>(backends: &B, of: &VersionPolicy, search: &mut Search) -> bool {
+    let id = if search.bound == NONE { search.present } else { search.bound };
+    let Some(backend) = backends.backend(id) else { return false };
+    let mut found = false;
+    for (position, other) in (0..).zip(&of.backends) {
+        if position >= of.backend_count {
+            break;
+        }
+        if u32::from(*other) == id {
+            // Written at once: in a register, the verifier would follow each position to the end.
+            search.best_position = position;
+            found = true;
+            break;
+        }
+    }
+    let weighs = id == search.bound || backend.weight != 0;
+    if !found || !weighs || !takes(backend, search, search.best_position) || is_shunned::<B::Cpu>(backend, search, id) {
+        return false;
+    }
+    search.best = id;
+    true
+}
+
 struct Candidates<'a, B> {
     backends: &'a B,
     of: &'a VersionPolicy,
@@ -287,17 +331,10 @@ impl<B: Backends> Step<Candidates<'_, B>> for Weigh {
         search.index += 1;
         let id = u32::from(context.of.backends[position as usize]);
         let Some(backend) = context.backends.backend(id) else { return true };
-        if backend.flags & (BACKEND_UP | BACKEND_USED) != BACKEND_UP | BACKEND_USED {
+        if !takes(backend, search, position) {
             return true;
         }
-        if search.tried_version == search.version && search.tried >> position & 1 != 0 {
-            return true;
-        }
-        // A session's memory is on its backend: two SYNs that were lost to another flow are no reason to lose it. This flow
-        // has its own mask of those that it tried.
-        let known = B::Cpu::load(&backend.failures) < GIVEN_UP;
-        let kept = id == search.bound && search.strict == 0 && known;
-        let shunned = B::Cpu::load(&backend.shunned_until) > search.now && !kept;
+        let shunned = is_shunned::<B::Cpu>(backend, search, id);
         // A preferred backend beats any weight: its score is infinite. Without weight it takes no new work, for which a leg is
         // no reason, but keeps the sessions that are bound to it.
         let preferred = id == search.bound || id == search.present && backend.weight != 0;
@@ -323,6 +360,9 @@ impl<B: Backends> Step<Candidates<'_, B>> for Weigh {
 /// Finds a backend of one version; false if none takes work.
 #[inline(never)]
 fn backend_of<B: Backends>(backends: &B, of: &VersionPolicy, search: &mut Search) -> bool {
+    if at_home(backends, of, search) {
+        return true;
+    }
     search.index = 0;
     search.best = NONE;
     search.second = NONE;

@@ -106,7 +106,9 @@ pub fn accept_step<M: Maps, F: Frame>(
     }
     flow.service = work.lookup.service;
     choose::count(maps, work);
-    maps.conclude(globals, policy, &work.lookup, &work.choice, now.seconds());
+    if lookup::is_notable(&work.choice) {
+        maps.conclude(globals, policy, &work.lookup, &work.choice, now.seconds());
+    }
     if work.lookup.pin.flags & PIN_TRACED != 0 {
         maps.trace(work, flow, version, work.choice.backend, now);
     }

@@ -10,6 +10,7 @@ use crate::layout::{
 use crate::pins;
 use crate::route::Scratch;
 use crate::sessions::{Bound, Shelf, present, term};
+use crate::sip::session_hash;
 use crate::verdict::Note;
 
 /// A search for a presented id that is known.
@@ -98,7 +99,7 @@ impl<M: Maps> LoopStep<Ids<'_, M>> for Id {
         if span.len == 0 || index >= MAX_IDS as u32 {
             return false;
         }
-        maps.hash(globals, lookup.service, buffer, span, &mut lookup.tried);
+        lookup.tried = session_hash(globals.session_key, lookup.service, buffer, span);
         let hash = lookup.tried;
         let found = present(*maps, globals, &hash, lookup.term, &lookup.shelf);
         if found.first {
@@ -131,7 +132,11 @@ pub fn look_up<M: Maps>(
     if head.more_ids != 0 {
         maps.note(Note::MoreIds.counter());
     }
-    M::Cpu::repeat::<_, Id>(&mut Ids { maps, globals, policy, buffer, head, lookup }, MAX_IDS as u32);
+    let mut ids = Ids { maps, globals, policy, buffer, head, lookup };
+    // Nearly always there is one.
+    if Id::step(&mut ids) {
+        M::Cpu::repeat::<_, Id>(&mut ids, MAX_IDS as u32 - 1);
+    }
 }
 
 /// Until when an id that is seen now is remembered.
@@ -187,6 +192,14 @@ pub(super) fn look_again<M: Maps>(
     if carried(flow) {
         lookup.binding = present(maps, globals, &flow.presented, idle(policy, now.seconds()), &lookup.shelf).binding;
     }
+}
+
+/// Whether there is anything to [`conclude`] from a choice.
+#[inline(always)]
+pub(super) const fn is_notable(choice: &Choice) -> bool {
+    const QUIET: u32 =
+        1 << Why::Active as u32 | 1 << Why::Bound as u32 | 1 << Why::Route as u32 | 1 << Why::Canary as u32;
+    choice.backend_down | choice.version_down != 0 || QUIET >> (choice.why & 31) & 1 == 0
 }
 
 /// Counts what was noticed in a decision, and binds an id that was decided anew: one whose binding does not hold any more,

@@ -367,7 +367,9 @@ pub fn direct<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work) -> Ve
         return if matches!(from, From::Client) { Verdict::Unknown } else { Verdict::Busy };
     }
     let of_leg = !matches!(from, From::Client);
-    if let Some(verdict) = frame.short(maps, work, &mut flow, of_leg, now) {
+    if !short::is_long(work, &flow, of_leg)
+        && let Some(verdict) = frame.short(maps, work, &mut flow, of_leg, now)
+    {
         return verdict;
     }
     if let Err(verdict) = frame.verify(maps, work, &mut flow, of_leg) {

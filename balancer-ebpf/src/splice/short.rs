@@ -17,6 +17,18 @@ use crate::work::Work;
 /// What makes every packet of a flow special.
 const SPECIAL: u32 = LEG_REUSED | ANSWERED_LAST | CLIENT_FIN | BACKEND_FIN;
 
+/// Whether a segment certainly goes the long way, because a head begins with it: the short one need not be asked.
+#[inline(always)]
+pub(super) fn is_long(work: &Work, flow: &Flow, of_leg: bool) -> bool {
+    let segment = &work.segment;
+    let begins = if of_leg {
+        segment.seq.plus(flow.leg.to_client) == flow.response.next && flow.flags & RESPONSES_UNFRAMED == 0
+    } else {
+        segment.seq == flow.request.next && flow.flags & REQUESTS_UNFRAMED == 0
+    };
+    begins && segment.payload != 0
+}
+
 /// The verdict, if the segment goes the short way; its flow is locked.
 #[inline(always)]
 pub fn short<M: Maps, F: Frame>(
