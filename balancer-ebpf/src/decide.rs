@@ -360,9 +360,6 @@ impl<B: Backends> Step<Candidates<'_, B>> for Weigh {
 /// Finds a backend of one version; false if none takes work.
 #[inline(never)]
 fn backend_of<B: Backends>(backends: &B, of: &VersionPolicy, search: &mut Search) -> bool {
-    if at_home(backends, of, search) {
-        return true;
-    }
     search.index = 0;
     search.best = NONE;
     search.second = NONE;
@@ -422,7 +419,8 @@ pub fn decide<B: Backends>(backends: &B, policy: &Policy, search: &mut Search, c
         search.bound = if attempt == 0 { bound } else { NONE };
         let leg = search.bound == NONE && search.present_version == index;
         search.present = if leg { search.present_backend } else { NONE };
-        if of.generation != 0 && backend_of(backends, of, search) {
+        let home = attempt == 0 && of.generation != 0 && at_home(backends, of, search);
+        if home || of.generation != 0 && backend_of(backends, of, search) {
             choice.version = index;
             choice.generation = of.generation;
             choice.backend = search.best;

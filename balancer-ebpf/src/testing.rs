@@ -14,7 +14,7 @@ use crate::layout::{
     MAX_VERSIONS, Name, Outcomes, Pin, PinEvent, PinKey, Policy, REMEMBERED, Remembered, RuleSet, SessionRule,
     SourceKey, Stash, Traffic, VERSION_BACKENDS, VERSION_SERVES, VersionPolicy, hint_buckets,
 };
-use crate::net::{Crafted, Egress, FRONT, Frame, HEADERS, HEADERS_TS, Hop, sum_bytes, update};
+use crate::net::{Crafted, Egress, FRONT, Frame, HEADERS, HEADERS_SYN, HEADERS_TS, Hop, sum_bytes, update};
 use crate::pins::Pins;
 pub(crate) use crate::plain::Plain;
 use crate::sessions::Table;
@@ -71,6 +71,9 @@ impl Frame for VecFrame {
         self.bytes.get_mut(self.base..)?.first_chunk_mut()
     }
     fn headers_ts(&mut self) -> Option<&mut [u8; HEADERS_TS]> {
+        self.bytes.get_mut(self.base..)?.first_chunk_mut()
+    }
+    fn headers_syn(&mut self) -> Option<&mut [u8; HEADERS_SYN]> {
         self.bytes.get_mut(self.base..)?.first_chunk_mut()
     }
     fn short<M: Maps>(

@@ -17,7 +17,7 @@ use balancer_ebpf::layout::{
     Globals, INTERFACE_PEER,
 };
 use balancer_ebpf::net::{
-    CRAFTED, Crafted, Egress, FRONT, Frame, HEADERS, HEADERS_TS, Hop, Seq, fold, is_sound, update,
+    CRAFTED, Crafted, Egress, FRONT, Frame, HEADERS, HEADERS_SYN, HEADERS_TS, Hop, Seq, fold, is_sound, update,
 };
 use balancer_ebpf::splice::{self, Next, Now, Step, direct};
 use balancer_ebpf::verdict::{Action, Verdict};
@@ -201,6 +201,11 @@ impl Frame for Skb {
 
     #[inline(always)]
     fn headers_ts(&mut self) -> Option<&mut [u8; HEADERS_TS]> {
+        self.window(self.base)
+    }
+
+    #[inline(always)]
+    fn headers_syn(&mut self) -> Option<&mut [u8; HEADERS_SYN]> {
         self.window(self.base)
     }
 

@@ -7,7 +7,9 @@ use aya_ebpf::programs::XdpContext;
 use balancer_ebpf::host::Maps;
 use balancer_ebpf::http::Scanned;
 use balancer_ebpf::layout::{Address, BUFFER_BYTES, Buffer, CHUNK_BYTES, Cursor, Flow, Globals};
-use balancer_ebpf::net::{CRAFTED, Crafted, Egress, FRONT, Frame, HEADERS, HEADERS_TS, Hop, Seq, is_sound, update};
+use balancer_ebpf::net::{
+    CRAFTED, Crafted, Egress, FRONT, Frame, HEADERS, HEADERS_SYN, HEADERS_TS, Hop, Seq, is_sound, update,
+};
 use balancer_ebpf::splice::{self, Next, Now, Step, direct};
 use balancer_ebpf::verdict::{Action, Verdict};
 use balancer_ebpf::work::Work;
@@ -100,6 +102,11 @@ impl Frame for Buff {
 
     #[inline(always)]
     fn headers_ts(&mut self) -> Option<&mut [u8; HEADERS_TS]> {
+        self.window(self.base)
+    }
+
+    #[inline(always)]
+    fn headers_syn(&mut self) -> Option<&mut [u8; HEADERS_SYN]> {
         self.window(self.base)
     }
 

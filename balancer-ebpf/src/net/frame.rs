@@ -12,6 +12,8 @@ use crate::work::Work;
 pub const HEADERS: usize = 54;
 /// The same with the options that nearly every segment has: two NOPs and a timestamp.
 pub const HEADERS_TS: usize = 66;
+/// The same with the 20 bytes of options that most SYNs have.
+pub const HEADERS_SYN: usize = 74;
 /// Bytes of a crafted header with all of its options.
 pub const CRAFTED: usize = 96;
 
@@ -70,6 +72,9 @@ pub trait Frame {
 
     /// The headers with room for a timestamp option behind them.
     fn headers_ts(&mut self) -> Option<&mut [u8; HEADERS_TS]>;
+
+    /// The headers with room for the options of most SYNs behind them. `None` also where these are not at hand.
+    fn headers_syn(&mut self) -> Option<&mut [u8; HEADERS_SYN]>;
 
     /// Copies eight bytes at `at`.
     fn load8(&self, at: u32) -> Option<[u8; 8]>;

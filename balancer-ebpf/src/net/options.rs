@@ -108,8 +108,9 @@ impl Step<Reader<'_>> for One {
 /// Reads the options of a SYN as Linux lays them out, and whoever wants to be as fast: MSS, SACK permitted, timestamp, NOP and window scale.
 /// False if they are others.
 #[inline(always)]
-fn read_usual(options: &mut Options) -> bool {
-    let [2, 4, m, n, 4, 2, 8, 10, a, b, c, d, e, f, g, h, 1, 3, 3, scale, ..] = options.bytes else { return false };
+fn read_usual<F: Frame>(frame: &mut F, options: &mut Options) -> bool {
+    let Some(headers) = frame.headers_syn() else { return false };
+    let [2, 4, m, n, 4, 2, 8, 10, a, b, c, d, e, f, g, h, 1, 3, 3, scale] = headers[HEADERS..] else { return false };
     options.mss = u32::from(u16::from_be_bytes([m, n]));
     options.sack_permitted = 1;
     options.tsval = u32::from_be_bytes([a, b, c, d]);
@@ -121,7 +122,7 @@ fn read_usual(options: &mut Options) -> bool {
 
 /// Reads all options of the frame into `options`. False if they could not be read.
 #[inline(always)]
-pub fn read_options<C: Cpu, F: Frame>(frame: &F, len: u32, options: &mut Options) -> bool {
+pub fn read_options<C: Cpu, F: Frame>(frame: &mut F, len: u32, options: &mut Options) -> bool {
     options.at = 0;
     options.len = len;
     options.mss = 0;
@@ -135,11 +136,11 @@ pub fn read_options<C: Cpu, F: Frame>(frame: &F, len: u32, options: &mut Options
     if len == 0 {
         return true;
     }
+    if len == 20 && read_usual(frame, options) {
+        return true;
+    }
     if !frame.load_options(&mut options.bytes, len) {
         return false;
-    }
-    if len == 20 && read_usual(options) {
-        return true;
     }
     C::repeat::<_, One>(&mut Reader { options }, 40);
     true

@@ -26,23 +26,53 @@ fn pseudo_header(segment: &Segment) -> (u32, u64) {
     (length, a + b + c + d + u64::from(6u16.to_be()) + u64::from((length as u16).to_be()))
 }
 
-/// Whether the TCP checksum of a segment that is nothing but a header, with a timestamp or without options, is right. Where it is not,
-/// [`is_sound`] knows more.
+/// Whether the TCP checksum of a segment that is nothing but a header is right: one without options, with a timestamp, or with those of
+/// most SYNs. Of others, and where it is not, [`is_sound`] knows more.
 #[inline(always)]
 pub fn is_bare_sound<F: Frame>(frame: &mut F, segment: &Segment) -> bool {
+    if segment.payload != 0 {
+        return false;
+    }
     let (_, pseudo) = pseudo_header(segment);
+    if is_left_to_hardware(frame, pseudo) {
+        return true;
+    }
     let Some(h) = frame.headers() else { return false };
-    let mut sum = pseudo;
-    for word in h[TCP as usize..].as_chunks::<4>().0 {
+    let header = pseudo + words(&h[TCP as usize..]);
+    let sum = match segment.options {
+        0 => header,
+        12 => {
+            let Some(h) = frame.headers_ts() else { return false };
+            header + words(&h[HEADERS..])
+        }
+        20 => {
+            let Some(h) = frame.headers_syn() else { return false };
+            header + words(&h[HEADERS..])
+        }
+        _ => return false,
+    };
+    fold(sum) == 0xffff
+}
+
+/// The sum of whole words.
+#[inline(always)]
+fn words(bytes: &[u8]) -> u64 {
+    let mut sum = 0;
+    for word in bytes.as_chunks::<4>().0 {
         sum += u64::from(u32::from_ne_bytes(*word));
     }
-    if segment.options != 0 {
-        let Some(h) = frame.headers_ts() else { return false };
-        for word in h[HEADERS..].as_chunks::<4>().0 {
-            sum += u64::from(u32::from_ne_bytes(*word));
-        }
+    sum
+}
+
+/// Whether the checksum is only that of the pseudo-header: a host on this very machine leaves the rest to hardware, which a veth does
+/// without; so does what merges segments. XDP sees no such frames, or could do nothing with them.
+#[inline(always)]
+fn is_left_to_hardware<F: Frame>(frame: &mut F, pseudo: u64) -> bool {
+    let grows = frame.can_grow();
+    match frame.headers() {
+        Some(h) => grows && u16::from_ne_bytes([h[50], h[51]]) == fold(pseudo),
+        None => false,
     }
-    fold(sum) == 0xffff
 }
 
 /// Whether the TCP checksum of the segment at hand, which was parsed, is right, or somebody has vouched for it.
@@ -51,15 +81,8 @@ pub fn is_sound<F: Frame>(frame: &mut F, work: &mut Work) -> bool {
     if frame.len() > LONGEST {
         return true;
     }
-    let grows = frame.can_grow();
-    let Some(h) = frame.headers() else { return false };
     let (length, pseudo) = pseudo_header(&work.segment);
-    // A host on this very machine leaves the rest to hardware, which a veth does without; so does what merges segments. XDP
-    // sees no such frames, or could do nothing with them.
-    if grows && u16::from_ne_bytes([h[50], h[51]]) == fold(pseudo) {
-        return true;
-    }
-    if frame.is_vouched() {
+    if is_left_to_hardware(frame, pseudo) || frame.is_vouched() {
         return true;
     }
     match frame.sum(TCP, length, &mut work.buffer) {

@@ -9,7 +9,7 @@ use crate::layout::{
     ANSWERED_LAST, FLOW_CLOSING, FLOW_FREE, FLOW_OPENING, FLOW_SPLICED, FLOW_UNBOUND, Flow, Globals, LEG_RESET,
     LEG_REUSED, NONE, REJECTED, REQUESTS_UNFRAMED, STASH_HEAD, STASH_OWNED,
 };
-use crate::net::{ACK, FIN, Frame, RST, SYN, Segment, read_timestamp};
+use crate::net::{ACK, FIN, Frame, RST, SYN, Segment, is_bare_sound, read_timestamp};
 use crate::verdict::Verdict;
 use crate::work::Work;
 
@@ -45,7 +45,7 @@ pub fn arrival<M: Maps, F: Frame>(
     known: u32,
 ) -> Result<u32, Verdict> {
     let Some(listener) = begin::listener(maps, work) else { return Err(Verdict::NotOurs) };
-    if !frame.is_sound(work) {
+    if !is_bare_sound(frame, &work.segment) && !frame.is_sound(work) {
         return Err(Verdict::BadChecksum);
     }
     let step = if work.segment.has(SYN) && !work.segment.has(ACK) {

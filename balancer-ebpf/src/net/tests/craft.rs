@@ -92,9 +92,9 @@ fn every_combination_of_options() {
 #[test]
 fn the_core_reads_what_it_makes() {
     let draft = Draft { flags: u32::from(SYN), timestamps: 1, tsval: 1, mss: 1440, sack: 1, scale: 7, ..draft() };
-    let frame = VecFrame::new(made(&draft, b"", 0));
+    let mut frame = VecFrame::new(made(&draft, b"", 0));
     let mut read = Options::default();
-    assert!(read_options::<Plain, _>(&frame, 20, &mut read));
+    assert!(read_options::<Plain, _>(&mut frame, 20, &mut read));
     assert_eq!((read.mss, read.scale, read.sack_permitted, read.tsval), (1440, 7, 1, 1));
     let mut frame = VecFrame::new(made(&Draft { mss: 0, ..draft }, b"", 0));
     let mut segment = Segment::default();

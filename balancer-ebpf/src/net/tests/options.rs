@@ -23,7 +23,7 @@ fn all(options: &[u8]) -> Options {
     let mut read = dirty();
     (read.mss, read.scale, read.sack_permitted, read.sacks) = (1, 2, 3, 4);
     (read.timestamp_at, read.sack_at, read.tsval, read.tsecr) = (5, 6, 7, 8);
-    assert!(read_options::<Plain, _>(&frame(options), options.len() as u32, &mut read));
+    assert!(read_options::<Plain, _>(&mut frame(options), options.len() as u32, &mut read));
     read
 }
 

@@ -1,7 +1,9 @@
 //! A frame in the hands of a hook: a vector of bytes, as TC or as XDP would give it to the core.
 
 use balancer_ebpf::layout::{Address, Buffer};
-use balancer_ebpf::net::{Crafted, Egress, FRONT, Frame, HEADERS, HEADERS_TS, Hop, fold, is_sound, sum_bytes, update};
+use balancer_ebpf::net::{
+    Crafted, Egress, FRONT, Frame, HEADERS, HEADERS_SYN, HEADERS_TS, Hop, fold, is_sound, sum_bytes, update,
+};
 use balancer_ebpf::work::Work;
 
 use super::Mutation;
@@ -68,6 +70,9 @@ impl Frame for SimFrame<'_> {
     }
 
     fn headers_ts(&mut self) -> Option<&mut [u8; HEADERS_TS]> {
+        self.bytes.get_mut(self.base..)?.first_chunk_mut()
+    }
+    fn headers_syn(&mut self) -> Option<&mut [u8; HEADERS_SYN]> {
         self.bytes.get_mut(self.base..)?.first_chunk_mut()
     }
 
