@@ -55,6 +55,12 @@ pub trait Frame {
     /// The interface that it came in by.
     fn ingress(&self) -> Egress;
 
+    /// The same for an answer that leaves at once, and so may leave out what only the other hook asks for.
+    #[inline(always)]
+    fn way_out(&self) -> Egress {
+        self.ingress()
+    }
+
     /// Whether the frame came with a VLAN's tag beside it, where hardware or the kernel took it out of the headers.
     fn tagged(&self) -> bool;
 

@@ -29,8 +29,7 @@ pub(super) fn listener<'a, M: Maps>(maps: &'a M, work: &Work) -> Option<&'a List
 
 /// The way back to where a frame came from.
 #[inline(always)]
-fn way_back<F: Frame>(frame: &mut F) -> Hop {
-    let egress: Egress = frame.ingress();
+fn way_back<F: Frame>(frame: &mut F, egress: Egress) -> Hop {
     let mut macs = [0; 12];
     if let Some(h) = frame.front() {
         macs = [h[6], h[7], h[8], h[9], h[10], h[11], h[0], h[1], h[2], h[3], h[4], h[5]];
@@ -40,13 +39,13 @@ fn way_back<F: Frame>(frame: &mut F) -> Hop {
 
 /// Turns the draft around: an answer to the segment at hand.
 #[inline(always)]
-pub(super) fn answer<F: Frame>(frame: &mut F, work: &mut Work) -> Hop {
-    let hop = way_back(frame);
+pub(super) fn answer<F: Frame>(frame: &mut F, work: &mut Work) {
+    let egress = frame.way_out();
+    let hop = way_back(frame, egress);
     let segment = &work.segment;
     let draft = &mut work.draft;
     draft.answering(segment, hop.macs);
     work.egress = hop.egress;
-    hop
 }
 
 /// Answers a SYN with a cookie.
@@ -140,7 +139,8 @@ fn first<F: Frame>(flow: &mut Flow, frame: &mut F, work: &Work, listener: &Liste
     flow.state = FLOW_UNBOUND;
     flow.service = listener.service;
     flow.seen = now.ms;
-    flow.client_hop = way_back(frame);
+    let egress = frame.ingress();
+    flow.client_hop = way_back(frame, egress);
     flow.client_scale = offer.scale;
     flow.client_mss = offer.mss;
     flow.our_scale = if offer.scale == NO_SCALE { 0 } else { listener.scale };

@@ -70,7 +70,7 @@ pub fn arrival<M: Maps, F: Frame>(
             Err(step) => step,
         }
     };
-    Err(send::finish_stateless(maps, frame, work, step))
+    Err(send::finish_stateless(frame, work, step))
 }
 
 /// What is to be done with a segment of a client's flow, which is locked.

@@ -37,7 +37,7 @@ pub fn idle_step<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, sl
         return Verdict::BadChecksum;
     }
     let step = idle(maps, frame, work, slot);
-    send::finish_stateless(maps, frame, work, step)
+    send::finish_stateless(frame, work, step)
 }
 
 #[inline(always)]

@@ -9,7 +9,7 @@ use super::begin::FIRST_WINDOW;
 use super::{Next, Step};
 use crate::host::{Cpu as _, Maps, Step as LoopStep};
 use crate::layout::{Address, Buffer, CLIENT_TIMESTAMPS, Flow, LEG_OWN, MOVES, NONE};
-use crate::net::{ACK, Crafted, Draft, Egress, FIN, Frame, HEADERS, Hop, PSH, Segment, Seq, Sum, diff, diff16};
+use crate::net::{ACK, Crafted, Draft, Egress, FIN, Frame, HEADERS, Hop, PSH, Segment, Seq, Sum, craft, diff, diff16};
 use crate::verdict::{Note, Verdict};
 use crate::work::Work;
 
@@ -89,17 +89,13 @@ fn room(flow: &Flow) -> u32 {
 
 /// Does what a step wants for a packet of no flow.
 #[inline(always)]
-pub(super) fn finish_stateless<M: Maps, F: Frame>(
-    maps: &M,
-    frame: &mut F,
-    work: &mut Work,
-    (next, verdict): Step,
-) -> Verdict {
+pub(super) fn finish_stateless<F: Frame>(frame: &mut F, work: &mut Work, (next, verdict): Step) -> Verdict {
     match next {
         Next::Draft => {}
         _ => return verdict,
     }
-    maps.craft(&work.draft, &mut work.crafted);
+    // Not by the maps' function: a SYN, of which there may be a flood, pays for each.
+    craft(&work.draft, &mut work.crafted);
     if !frame.can_grow() && work.crafted.len > frame.len() {
         return Verdict::NeedsGrowth;
     }
