@@ -12,7 +12,7 @@ use crate::{
     wire::{Done, Terms},
 };
 
-/// The terms of a change.
+// The terms of a change. (Not a documenting comment: clap would describe the verbs by it.)
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
 pub(super) struct Args {
@@ -27,7 +27,7 @@ pub(super) struct Args {
     if_generation: Option<u64>,
 }
 
-/// Those of a change that the director may refuse for somebody's good.
+// Those of a change that the director may refuse for somebody's good.
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
 pub(super) struct ForceArgs {
