@@ -1,7 +1,7 @@
 //! The audit log: one line of JSON for each change that was asked for, done or refused, in `audit.log` of the state directory.
 //!
-//! The command line asks for the plan of each change first (`dry_run`). A plan that can be carried out is no change, and has no
-//! line; one that is refused ends there, so that it has one.
+//! The command line asks for the plan of a change first (`dry_run`) where somebody reads it before the deed. A plan that can be
+//! carried out is no change, and has no line; one that is refused ends there, so that it has one.
 //!
 //! It is only ever appended to, and opened anew for each line, so that logrotate may move it away. A line that cannot be written
 //! is a warning, not a refusal: a full disk must not keep anybody from rolling back.

@@ -78,8 +78,9 @@ where
         let occasion = director.occasion(service, verb, &plan, caller, terms);
         (plan, hooks, occasion)
     };
+    let said = said(&hooks);
     if terms.dry_run {
-        plan.will.extend(said(&hooks));
+        plan.will.extend(said);
         return Ok(plan);
     }
     if let Some(hook) = &hooks.pre_flip
@@ -93,10 +94,12 @@ where
         director.write_down(service, verb, caller, terms, director.active(service), &Err(failure.clone()));
         return Err(failure);
     }
-    let result = deed(hooks).await;
-    if let Err(failure) = &result {
+    let mut result = deed(hooks).await;
+    match &mut result {
+        // Whoever did not ask for the plan reads it here.
+        Ok(done) => done.will.extend(said),
         // Of what was done the change has told it.
-        context.director.lock().await.tell_failure(occasion, failure);
+        Err(failure) => context.director.lock().await.tell_failure(occasion, failure),
     }
     result
 }

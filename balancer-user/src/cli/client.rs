@@ -1,7 +1,7 @@
 //! HTTP over the Unix socket.
 
 use std::{
-    io,
+    io::{self, IsTerminal as _},
     path::{Path, PathBuf},
 };
 
@@ -35,6 +35,11 @@ impl Client {
             None => only_socket(Path::new(DIR))?,
         };
         Ok(Self { socket, format })
+    }
+
+    /// Whether somebody may be looking on: what is printed first is read first then, and not just all at the end.
+    pub(crate) fn is_read_as_it_comes(&self) -> bool {
+        self.format == Format::Text && io::stdout().is_terminal()
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {

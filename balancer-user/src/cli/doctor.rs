@@ -170,8 +170,8 @@ fn interface_findings(hook: Hook, families: &[Family], interface: &Interface) ->
         findings.push(Finding::warn(
             format!("{name} is a veth under XDP, which cannot handle partial checksums, and has one queue unless told"),
             format!(
-                "on its other end: ethtool -K PEER tx off gro on, and on both a queue for each CPU: ethtool -L {name} rx N tx N; or hook = \
-                 \"tc\", which is faster on veth ({name})"
+                "on its other end: ethtool -K PEER tx off gro on, and on both a queue for each CPU: ethtool -L {name} rx N tx N, by which that \
+                 CPU sends: queues/tx-*/xps_cpus in /sys/class/net/{name}; or hook = \"tc\", which is faster on veth ({name})"
             ),
         ));
     }

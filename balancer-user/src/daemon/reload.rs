@@ -43,7 +43,7 @@ impl Director {
     /// Reads the config again, and makes what is different; or says what it would do. Writes down what came of it.
     pub fn reload(&mut self, caller: &Actor, terms: &Terms) -> Result<Done, Failure> {
         let result = self.try_reload(caller, terms);
-        // The command line asks for the plan first: one that is refused ends there, and one that can be made is no reload yet.
+        // The command line may ask for the plan first: one that is refused ends there, and one that can be made is no reload yet.
         if !terms.dry_run || result.is_err() {
             let tally = if result.is_ok() { &mut self.tallies.reloads.0 } else { &mut self.tallies.reloads.1 };
             *tally += 1;

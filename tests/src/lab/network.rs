@@ -2,9 +2,7 @@
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
-use std::num::NonZero;
 use std::process::{Command, Stdio};
-use std::thread::available_parallelism;
 
 use anyhow::{Context, Result, bail};
 
@@ -12,7 +10,7 @@ use super::addresses::{Addresses, Family, twin};
 use super::node::Node;
 use super::relay::{FAR, NEAR, Relay};
 use super::remains::host_interface;
-use super::settings::{meet, set_offloads_for_xdp, settings_of_router, turn_offloads_off, write_setting};
+use super::settings::{cpus, meet, set_offloads_for_xdp, settings_of_router, spread, turn_offloads_off, write_setting};
 use super::{ClientPlace, Hook, Offloads, RelayPlace};
 
 /// The director's interface towards the client.
@@ -115,6 +113,12 @@ impl Blueprint<'_> {
             }
             // The other end of the director's link is the relay's then.
             relay.map_or(Ok(()), |node| set_offloads_for_xdp(node, FAR))?;
+            // At both ends of each link, and for whoever is compared with XDP, too.
+            spread(client, &self.client_end())?;
+            for end in [CLIENT_INTERFACE.to_owned()].into_iter().chain((1..=self.backends).map(backend_end)) {
+                spread(director, &end)?;
+            }
+            backends.iter().try_for_each(|node| spread(node, "eth0"))?;
         }
         let relay = relay.map(|node| Relay::start(node, node.address())).transpose().context("start the relay")?;
         let clients = (0..self.client_addresses).map(|index| self.addresses.client_nth(index));
@@ -160,7 +164,7 @@ impl Blueprint<'_> {
         let (director, mtu) = (self.namespace("director"), self.mtu);
         // A queue for each CPU, as cards have. Of a veth with one, which is what the kernel makes unasked, all that XDP redirects would go
         // through one ring of 256 frames, which one CPU empties.
-        let queues = available_parallelism().map_or(1, NonZero::get);
+        let queues = cpus();
         let end_of_pair = |name: &str| format!("name {name} mtu {mtu} numtxqueues {queues} numrxqueues {queues}");
         let pair =
             |one: &str, other: &str| format!("link add {} type veth peer {}\n", end_of_pair(one), end_of_pair(other));
