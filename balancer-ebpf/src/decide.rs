@@ -299,12 +299,13 @@ fn at_home<B: Backends>(backends: &B, of: &VersionPolicy, search: &mut Search) -
             break;
         }
         if u32::from(*other) == id {
-            // Written at once: in a register, the verifier would follow each position to the end.
             search.best_position = position;
             found = true;
             break;
         }
     }
+    // Read again from memory: in a register, the verifier would follow each position to the program's end.
+    let search = core::hint::black_box(search);
     let weighs = id == search.bound || backend.weight != 0;
     if !found || !weighs || !takes(backend, search, search.best_position) || is_shunned::<B::Cpu>(backend, search, id) {
         return false;

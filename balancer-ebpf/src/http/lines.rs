@@ -1,7 +1,7 @@
-//! The walk over a head: a turn is two lines, or parts of lines where something in them needs a look.
+//! The walk over a head: a turn is a line, or a part of one where something in it needs a look.
 //!
 //! A line has two phases. In its *name* everything but letters and dashes stops the search; in its *value* what stops it
-//! depends on the field: control characters always, `;` in cookies, `,` in lists. So an ordinary line costs half a turn,
+//! depends on the field: control characters always, `;` in cookies, `,` in lists. So an ordinary line costs one turn,
 //! and nothing is looked at twice.
 
 use super::Scanned::*;
@@ -54,9 +54,6 @@ pub(super) const SEMICOLONS: u64 = splat(0x44);
 /// The words that a turn looks at, at most: long enough for most lines.
 const VALUE_WORDS: usize = 16;
 
-/// Lines in one turn.
-pub(super) const LINES: u32 = 2;
-
 /// What a turn works with; small, because it lies on the stack.
 pub(super) struct Walk<'a> {
     pub(super) scan: &'a mut Scan,
@@ -70,29 +67,17 @@ pub(super) struct Line;
 impl Step<Walk<'_>> for Line {
     #[inline(always)]
     fn step(walk: &mut Walk<'_>) -> bool {
-        // A turn costs its call and return, which on processors that mispredict each return on purpose (SRSO) is as much as a line.
-        for _ in 0..LINES {
-            if !line(walk) {
-                return false;
-            }
+        // What stopped the last search is looked at before this one begins, not when it is found. So it begins from
+        // numbers that the verifier knows nothing of, and the paths of the two add up instead of multiplying.
+        if walk.scan.stopped != 0 && !act(walk) {
+            return false;
         }
-        true
+        // A name that ends lets its value follow in the same turn.
+        if walk.scan.mode >= METHOD && !name(walk) {
+            return walk.scan.result == RUNNING;
+        }
+        value(walk)
     }
-}
-
-/// A line, or a part of one; whether there is more.
-#[inline(always)]
-fn line(walk: &mut Walk<'_>) -> bool {
-    // What stopped the last search is looked at before this one begins, not when it is found. So it begins from
-    // numbers that the verifier knows nothing of, and the paths of the two add up instead of multiplying.
-    if walk.scan.stopped != 0 && !act(walk) {
-        return false;
-    }
-    // A name that ends lets its value follow at once.
-    if walk.scan.mode >= METHOD && !name(walk) {
-        return walk.scan.result == RUNNING;
-    }
-    value(walk)
 }
 
 /// Searches for what stops in a value; whether another turn is wanted.

@@ -4,7 +4,7 @@
 //! but the bytes themselves. What [`Scanned`] does not call complete is never guessed at: a message that two servers
 //! might read differently has its own reason, and its flow is never decided again.
 //!
-//! The scan is one bounded loop with two lines per turn ([`lines`]), because a callback costs more than the work of
+//! The scan is one bounded loop with a line per turn ([`lines`]), because a callback costs more than the work of
 //! finding the end of a line eight bytes at a time ([`swar`]).
 
 mod authentication;
@@ -30,14 +30,14 @@ pub use scanned::Scanned;
 use crate::host::Cpu;
 use crate::layout::{Buffer, SessionRule};
 pub(crate) use ids::{lower_name_at, name_at, trim};
-use lines::{LINES, Line, Walk};
+use lines::{Line, Walk};
 pub(crate) use swar::{ahead, byte_at, equal, first, keep, leading_blanks, odd, splat, word_at};
 
 /// Bytes of a head at most, its blank line included: what Tomcat and nginx take by default.
 pub const HEAD_LIMIT: u32 = 8192;
-/// Lines, or parts of lines, that a scan looks at, at most. A head of [`HEAD_LIMIT`] bytes that a client really sends takes a tenth of it; one made of
+/// Turns of the scan at most. A head of [`HEAD_LIMIT`] bytes that a client really sends takes a tenth of it; one made of
 /// separators alone would cost a hundred times its share.
-const MOST_LINES: u32 = 1024;
+const MAX_TURNS: u32 = 1024;
 
 /// What a scan works on. It lies in a map value, because a loop may change only memory that the verifier does not track.
 #[derive(Clone, Copy, Debug)]
@@ -158,6 +158,6 @@ pub fn scan_response<P: Cpu>(scan: &mut Scan, buffer: &Buffer, len: u32, rule: &
 #[inline(always)]
 fn run<P: Cpu>(scan: &mut Scan, buffer: &Buffer, rule: &SessionRule) -> Scanned {
     let mut walk = Walk { scan, buffer, rule };
-    P::repeat::<Walk, Line>(&mut walk, MOST_LINES / LINES);
+    P::repeat::<Walk, Line>(&mut walk, MAX_TURNS);
     Scanned::from_number(walk.scan.result)
 }

@@ -10,7 +10,6 @@ use crate::layout::{
 use crate::pins;
 use crate::route::Scratch;
 use crate::sessions::{Bound, Shelf, present, term};
-use crate::sip::session_hash;
 use crate::verdict::Note;
 
 /// A search for a presented id that is known.
@@ -99,7 +98,7 @@ impl<M: Maps> LoopStep<Ids<'_, M>> for Id {
         if span.len == 0 || index >= MAX_IDS as u32 {
             return false;
         }
-        lookup.tried = session_hash(globals.session_key, lookup.service, buffer, span);
+        maps.hash(globals, lookup.service, buffer, span, &mut lookup.tried);
         let hash = lookup.tried;
         let found = present(*maps, globals, &hash, lookup.term, &lookup.shelf);
         if found.first {

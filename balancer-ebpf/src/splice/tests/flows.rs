@@ -1034,3 +1034,18 @@ fn a_syn_ack_that_comes_again_brings_the_request_again() {
         assert_eq!(rig.verdict, Verdict::StraySynAck);
     }
 }
+
+/// The CPU that the ACK comes to may know an earlier time than the one that made the SYN-ACK ([`crate::cookie`]).
+#[test]
+fn a_flow_does_not_say_an_earlier_time_than_its_syn_ack_did() {
+    for hook in HOOKS {
+        let mut rig = Rig::new(hook);
+        rig.knocks();
+        let said = rig.maps.now.get() / 1_000_000;
+        rig.maps.now.set((said - 9) * 1_000_000);
+        rig.client(Seg::default());
+        assert_eq!((rig.verdict, u64::from(rig.flow().clock)), (Verdict::FlowBegun, said & 0xffff_ffff));
+        // The director's own acknowledgement of a part of a head: the client compares its time with that of the SYN-ACK.
+        assert_eq!(rig.says(0, b"GET / HT", 0).len(), 1);
+    }
+}

@@ -12,6 +12,7 @@ mod pool;
 mod race;
 mod renewed;
 mod rig;
+mod seek;
 mod services;
 mod sessions;
 mod short;
