@@ -15,6 +15,25 @@ use crate::layout::{
 /// How the decision reads backends.
 pub trait Backends: Machine {
     fn backend(&self, id: u32) -> Option<&Backend>;
+    /// [`position`]. In the kernel a function of its own, or the verifier would follow each position to the end of what comes behind.
+    #[inline(always)]
+    fn position(&self, of: &VersionPolicy, id: u32) -> u32 {
+        position(of, id)
+    }
+}
+
+/// The position of a backend in a version, or [`NONE`].
+#[inline(always)]
+pub fn position(of: &VersionPolicy, id: u32) -> u32 {
+    for (position, other) in (0..).zip(&of.backends) {
+        if position >= of.backend_count {
+            break;
+        }
+        if u32::from(*other) == id {
+            return position;
+        }
+    }
+    NONE
 }
 
 /// Why a request got its version.
@@ -293,24 +312,14 @@ fn is_shunned<C: Cpu>(backend: &Backend, search: &Search, id: u32) -> bool {
 fn at_home<B: Backends>(backends: &B, of: &VersionPolicy, search: &mut Search) -> bool {
     let id = if search.bound == NONE { search.present } else { search.bound };
     let Some(backend) = backends.backend(id) else { return false };
-    let mut found = false;
-    for (position, other) in (0..).zip(&of.backends) {
-        if position >= of.backend_count {
-            break;
-        }
-        if u32::from(*other) == id {
-            search.best_position = position;
-            found = true;
-            break;
-        }
-    }
-    // Read again from memory: in a register, the verifier would follow each position to the program's end.
-    let search = core::hint::black_box(search);
+    let position = backends.position(of, id);
     let weighs = id == search.bound || backend.weight != 0;
-    if !found || !weighs || !takes(backend, search, search.best_position) || is_shunned::<B::Cpu>(backend, search, id) {
+    let takes = position != NONE && weighs && takes(backend, search, position);
+    if !takes || is_shunned::<B::Cpu>(backend, search, id) {
         return false;
     }
     search.best = id;
+    search.best_position = position;
     true
 }
 

@@ -3,10 +3,10 @@
 //! Arguments are pointers to whole structures, which the verifier checks at each call, and may be null as far as it knows.
 
 use balancer_ebpf::cookie::check_packed;
-use balancer_ebpf::decide::{Choice, Decided, Search, decide};
+use balancer_ebpf::decide::{Choice, Decided, Search, decide, position};
 use balancer_ebpf::http::{Chunk, Head, Scan, Scanned, Span, scan_chunk, scan_request, scan_response};
 use balancer_ebpf::layout::{
-    Buffer, Condition, Flow, FlowKey, Globals, NONE, Policy, RuleSet, SessionHash, SessionRule,
+    Buffer, Condition, Flow, FlowKey, Globals, NONE, Policy, RuleSet, SessionHash, SessionRule, VersionPolicy,
 };
 use balancer_ebpf::net::{Crafted, Draft, Sum, craft, sum};
 use balancer_ebpf::pins;
@@ -152,6 +152,13 @@ pub(super) extern "C" fn balancer_condition(
 ) -> u32 {
     references!(rules::Holds::No as u32; condition, buffer, head, scratch;);
     rules::holds::<Bpf>(condition, buffer, head, scratch) as u32
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn balancer_position(of: *const VersionPolicy, id: u32) -> u32 {
+    references!(NONE; of;);
+    position(of, id)
 }
 
 #[unsafe(no_mangle)]

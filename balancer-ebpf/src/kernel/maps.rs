@@ -16,7 +16,7 @@ use balancer_ebpf::layout::{
     Address, Backend, Bucket, Buffer, Condition, FLOW_CLOSING, FLOW_FREE, Flow, FlowKey, FlowSlot, Globals, Hands,
     Hints, LEG_CLASSES, LegSlot, Listener, ListenerKey, MAX_BACKENDS, MAX_PINS, MAX_SERVICES, MAX_VERSIONS, Outcomes,
     Pin, PinEvent, PinKey, Policy, REMEMBERED, RULE_BLOCKS, Remembered, RuleSet, SERVICE_BLOCKS, SessionHash,
-    SessionRule, Sieve, SourceKey, Stash, Traffic,
+    SessionRule, Sieve, SourceKey, Stash, Traffic, VersionPolicy,
 };
 use balancer_ebpf::net::{Crafted, Draft, Sum};
 use balancer_ebpf::pins::Pins;
@@ -240,6 +240,10 @@ impl Backends for Kernel {
     #[inline(always)]
     fn backend(&self, id: u32) -> Option<&Backend> {
         shared(&BACKENDS, id)
+    }
+    #[inline(always)]
+    fn position(&self, of: &VersionPolicy, id: u32) -> u32 {
+        functions::balancer_position(of, id)
     }
 }
 
