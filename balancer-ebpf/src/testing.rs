@@ -9,10 +9,10 @@ use etherparse::{SlicedPacket, TcpHeader, TransportSlice};
 use crate::decide::Backends;
 use crate::host::{Entered, Machine, Maps};
 use crate::layout::{
-    Address, BACKEND_UP, BACKEND_USED, BUCKET_WAYS, Backend, Bucket, Buffer, Entry, FAMILIES, FLOW_CLOSING, FLOW_FREE,
-    Flow, FlowKey, Globals, Hands, Hints, Key, LEG_CLASSES, Leg, LegSlot, Listener, ListenerKey, MAX_SOURCES,
-    MAX_VERSIONS, Name, Outcomes, Pin, PinEvent, PinKey, Policy, REMEMBERED, Remembered, RuleSet, SessionRule,
-    SourceKey, Stash, Traffic, VERSION_BACKENDS, VERSION_SERVES, VersionPolicy, hint_buckets,
+    Address, BACKEND_UP, BACKEND_USED, BUCKET_WAYS, Backend, Bucket, Buffer, Entry, FAMILIES, Flow, FlowKey, Globals,
+    Hands, Hints, Key, LEG_CLASSES, Leg, LegSlot, Listener, ListenerKey, MAX_SOURCES, MAX_VERSIONS, Name, Outcomes,
+    Pin, PinEvent, PinKey, Policy, REMEMBERED, Remembered, RuleSet, SessionRule, SourceKey, Stash, Traffic,
+    VERSION_BACKENDS, VERSION_SERVES, VersionPolicy, hint_buckets,
 };
 use crate::net::{Crafted, Egress, FRONT, Frame, HEADERS, HEADERS_SYN, HEADERS_TS, Hop, sum_bytes, update};
 use crate::pins::Pins;
@@ -371,7 +371,7 @@ impl TestMaps {
             traffic: vec![traffic; 2 * MAX_VERSIONS as usize],
             outcomes: vec![Outcomes::default(); 2 * MAX_VERSIONS as usize],
             keys: RefCell::default(),
-            hints: vec![Hints { words: std::array::from_fn(|_| Cell::new(0)) }; hint_buckets(globals.flows) as usize],
+            hints: vec![Hints::default(); hint_buckets(globals.flows) as usize],
             flows: (0..globals.flows).map(|_| RefCell::default()).collect(),
             stashes: (0..globals.stashes).map(|_| stash()).collect(),
             leg_owners: vec![Cell::new(0); globals.flows as usize],
@@ -490,9 +490,7 @@ impl Maps for TestMaps {
         self.hints.get(bucket as usize)
     }
     fn seems(&self, slot: u32, key: &FlowKey) -> bool {
-        let Some(flow) = self.flows.get(slot as usize) else { return false };
-        let flow = flow.borrow();
-        flow.key == *key && flow.state != FLOW_FREE && flow.state != FLOW_CLOSING
+        self.flows.get(slot as usize).is_some_and(|flow| flow.borrow().is_live_of(key))
     }
     fn enter(&self, key: &FlowKey, slot: u32) -> Entered {
         let mut keys = self.keys.borrow_mut();

@@ -182,6 +182,13 @@ pub struct Flow {
     pub pin: u32,
 }
 
+impl Flow {
+    /// Whether the flow is that key's and has not ended. The kernel's maps, which read it without its lock, ask the same word by word.
+    pub fn is_live_of(&self, key: &FlowKey) -> bool {
+        self.key == *key && self.state != FLOW_FREE && self.state != FLOW_CLOSING
+    }
+}
+
 /// A request's pin as a flow and a search keep it: the version's index and one, so that 0 is none.
 #[inline(always)]
 pub const fn pinned_to(version: u32) -> u32 {

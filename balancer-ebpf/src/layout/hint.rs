@@ -12,7 +12,7 @@ use super::FlowKey;
 const WAYS: usize = 8;
 
 /// A bucket: one line of cache, since the kernel has tables that can be mapped begin with a page.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 #[repr(C)]
 pub struct Hints {
     /// From the lowest bit: slot + 1 (32), tag (32); 0 is none.

@@ -1,6 +1,6 @@
 //! Hints: believed of live flows of their keys only, and found again by the table where they are lost.
 
-use super::rig::{HOOKS, Rig, Seg};
+use super::rig::{HOOKS, Hook, Rig, Seg};
 use crate::host::Maps as _;
 use crate::layout::*;
 use crate::splice::seek::{hinted, leave_hint};
@@ -11,12 +11,18 @@ fn lead(maps: &TestMaps, key: &FlowKey) -> Option<u32> {
     hinted(maps, &maps.globals, key)
 }
 
+/// A client that has connected, the key of its flow and the slot.
+fn connected(hook: Hook) -> (Rig, FlowKey, u32) {
+    let mut rig = Rig::new(hook);
+    rig.connect();
+    let (key, slot) = (rig.flow().key, rig.flow().slot);
+    (rig, key, slot)
+}
+
 #[test]
 fn a_flow_is_found_by_its_hint_from_its_beginning_on() {
     for hook in HOOKS {
-        let mut rig = Rig::new(hook);
-        rig.connect();
-        let (key, slot) = (rig.flow().key, rig.flow().slot);
+        let (mut rig, key, slot) = connected(hook);
         assert_eq!(lead(&rig.maps, &key), Some(slot));
         // Also if the table knew nothing of it.
         rig.maps.leave_all();
@@ -28,9 +34,7 @@ fn a_flow_is_found_by_its_hint_from_its_beginning_on() {
 #[test]
 fn a_hint_that_is_lost_or_wrong_is_made_good_by_the_table() {
     for hook in HOOKS {
-        let mut rig = Rig::new(hook);
-        rig.connect();
-        let (key, slot) = (rig.flow().key, rig.flow().slot);
+        let (rig, key, slot) = connected(hook);
         for wrong in [None, Some(slot + 1), Some(77)] {
             for hints in &rig.maps.hints {
                 hints.words.iter().for_each(|word| word.set(0));
@@ -53,9 +57,7 @@ fn a_hint_that_is_lost_or_wrong_is_made_good_by_the_table() {
 #[test]
 fn a_hint_does_not_lead_to_a_flow_that_has_ended() {
     for hook in HOOKS {
-        let mut rig = Rig::new(hook);
-        rig.connect();
-        let (key, slot) = (rig.flow().key, rig.flow().slot);
+        let (rig, key, slot) = connected(hook);
         for ended in [FLOW_FREE, FLOW_CLOSING] {
             rig.maps.flows[slot as usize].borrow_mut().state = ended;
             assert_eq!(lead(&rig.maps, &key), None, "{ended}");

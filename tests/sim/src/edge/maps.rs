@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use balancer_ebpf::decide::Backends;
 use balancer_ebpf::host::{Entered, Machine, Maps};
 use balancer_ebpf::layout::{
-    Address, Backend, Bucket, FLOW_CLOSING, FLOW_FREE, Flow, FlowKey, Globals, Hands, Hints, LEG_CLASSES, Leg, LegSlot,
-    Listener, ListenerKey, MAX_VERSIONS, Outcomes, Pin, PinEvent, PinKey, Policy, REMEMBERED, Remembered, RuleSet,
-    SERVICE_BLOCKS, SourceKey, Stash, Traffic, hint_buckets,
+    Address, Backend, Bucket, Flow, FlowKey, Globals, Hands, Hints, LEG_CLASSES, Leg, LegSlot, Listener, ListenerKey,
+    MAX_VERSIONS, Outcomes, Pin, PinEvent, PinKey, Policy, REMEMBERED, Remembered, RuleSet, SERVICE_BLOCKS, SourceKey,
+    Stash, Traffic, hint_buckets,
 };
 use balancer_ebpf::pins::Pins;
 use balancer_ebpf::plain::Plain;
@@ -106,7 +106,7 @@ impl SimMaps {
             traffic: vec![traffic; MAX_VERSIONS as usize],
             outcomes: vec![Outcomes::default(); MAX_VERSIONS as usize],
             keys: RefCell::default(),
-            hints: vec![Hints { words: std::array::from_fn(|_| Cell::new(0)) }; hint_buckets(globals.flows) as usize],
+            hints: vec![Hints::default(); hint_buckets(globals.flows) as usize],
             flows: (0..globals.flows).map(|_| RefCell::default()).collect(),
             stashes: (0..globals.stashes).map(|_| RefCell::new(stash.clone())).collect(),
             leg_owners: vec![Cell::new(0); globals.flows as usize],
@@ -208,9 +208,7 @@ impl Maps for SimMaps {
         self.hints.get(bucket as usize)
     }
     fn seems(&self, slot: u32, key: &FlowKey) -> bool {
-        let Some(flow) = self.flows.get(slot as usize) else { return false };
-        let flow = flow.borrow();
-        flow.key == *key && flow.state != FLOW_FREE && flow.state != FLOW_CLOSING
+        self.flows.get(slot as usize).is_some_and(|flow| flow.borrow().is_live_of(key))
     }
     fn enter(&self, key: &FlowKey, slot: u32) -> Entered {
         if self.refuses() {
