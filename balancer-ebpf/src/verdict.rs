@@ -164,8 +164,10 @@ verdicts! {
     AckHeld "ack_held" Drop,
     /// Only the acknowledgement of a segment went to the backend, whose data has to wait.
     AckAlone "ack_alone_to_backend" Send,
-    /// No slot was free for a new leg.
-    LegsFull "legs_full_reset" Send,
+    /// No slot was free for a new leg: the request comes again.
+    LegsFull "drop_legs_full" Drop,
+    /// A leg at the client's own address would have the ports of another connection: both ends are reset.
+    LegTaken "leg_taken_reset" Send,
     /// The backend closed a leg that was idle in its pool.
     IdleLegClosed "idle_leg_closed" Send,
     /// The same by a RST.

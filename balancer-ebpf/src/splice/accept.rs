@@ -87,22 +87,42 @@ pub fn accept_step<M: Maps, F: Frame>(
         withdraw(maps, work, flow, first, leg);
         return (Next::Done, Verdict::Undecided);
     }
+    // A leg of its own: one that rebinds without a pool opens it in the place of the one at hand.
+    let mut place = NONE;
     if !same {
-        // Before the flow changes: without a stash the segment has to come again to a flow that knows nothing of it.
-        if !work.extent.is_stashed()
-            && !stash::stash(maps, frame, stash::for_whole(globals), flow, first, work.extent.at, keep)
-        {
+        // Before the flow changes: without a stash or a place for its leg the segment has to come again to a flow that knows
+        // nothing of it.
+        let stashed = work.extent.is_stashed();
+        if !stashed && !stash::stash(maps, frame, stash::for_whole(globals), flow, first, work.extent.at, keep) {
             count_in_flight(maps, work.lookup.service, version, u64::MAX);
             withdraw(maps, work, flow, first, leg);
             return (Next::Done, Verdict::StashesFull);
         }
+        if leg == NONE && (!joined || parks) {
+            place = maps.claim_leg(globals, flow.slot);
+            if place == NONE && !joined {
+                if !stashed {
+                    end::drop_stash(maps, flow);
+                }
+                count_in_flight(maps, work.lookup.service, version, u64::MAX);
+                withdraw(maps, work, flow, first, leg);
+                return (Next::Done, Verdict::LegsFull);
+            }
+        }
         flow.stash_len = keep;
     }
-    let parked = joined && !same && parks && maps.park(flow, work.room);
+    let parked = joined && !same && parks && (leg != NONE || place != NONE) && maps.park(flow, work.room);
     if leg != NONE && joined && !parked {
         // There was no room for the leg at hand. The first thing that its backend says is answered with a RST.
         end::leave_leg(maps, flow);
         end::release_leg(maps, flow);
+    }
+    if place != NONE {
+        if joined && !parked {
+            pool::free(maps, place);
+        } else {
+            flow.leg.slot = place;
+        }
     }
     flow.service = work.lookup.service;
     choose::count(maps, work);

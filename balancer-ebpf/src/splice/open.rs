@@ -8,7 +8,7 @@ use crate::decide::{Choice, Decided, Why};
 use crate::host::{Cpu, Maps};
 use crate::layout::{
     BACKEND_UP, CLASS_MSS, CLIENT_FIN, CLIENT_SACK, CLIENT_TIMESTAMPS, EGRESS_RESOLVES, FLOW_OPENING, Flow, Globals,
-    LEG_REUSED, Leg, NONE, Place, RESPONSES_UNFRAMED, SESSION_MOVED, ServiceWord, TUNNEL, place,
+    LEG_REUSED, Leg, Place, RESPONSES_UNFRAMED, SESSION_MOVED, ServiceWord, TUNNEL, place,
 };
 use crate::net::{Frame, Hop, NO_SCALE, RST, SYN, Seq};
 use crate::sip::sip64;
@@ -102,15 +102,8 @@ pub fn open_step<M: Maps, F: Frame>(
         }
     };
     if aims {
-        if !claim(maps, globals, flow) {
-            // Its requests are counted, and without a leg nobody would take them out of the count.
-            let requests = u64::from(flow.outstanding).wrapping_neg();
-            count_in_flight(maps, flow.service, work.choice.version, requests);
-            let (_, verdict) = alone::reset_client(maps, work, flow, now, Verdict::LegsFull);
-            return (draft, verdict);
-        }
         if !aim(maps, &work.choice, globals, flow, now) {
-            let (_, verdict) = alone::reset_client(maps, work, flow, now, Verdict::LegsFull);
+            let (_, verdict) = alone::reset_client(maps, work, flow, now, Verdict::LegTaken);
             return (draft, verdict);
         }
     }
@@ -145,16 +138,7 @@ pub(super) fn farewell(work: &mut Work, flow: &Flow, at: Seq) {
     work.farewell_egress = leg.hop.egress;
 }
 
-/// Gives the flow the slot of a new leg, unless it has one.
-#[inline(always)]
-fn claim<M: Maps>(maps: &M, globals: &Globals, flow: &mut Flow) -> bool {
-    if !has_leg(flow) {
-        flow.leg.slot = maps.claim_leg(globals, flow.slot);
-    }
-    flow.leg.slot != NONE
-}
-
-/// Points the flow, which has a leg's slot, at a backend. False if the answers would not be found.
+/// Points the flow, to which the slot of a leg belongs, at a backend. False if the answers would not be found.
 #[inline(always)]
 fn aim<M: Maps>(maps: &M, choice: &Choice, globals: &Globals, flow: &mut Flow, now: Now) -> bool {
     let Place { source, port } = place(flow.leg.slot);

@@ -84,6 +84,12 @@ fn own<M: Maps>(maps: &M, slot: u32, owner: u64) {
     }
 }
 
+/// Gives back the slot of a leg that was claimed and is not needed after all.
+#[inline(always)]
+pub(super) fn free<M: Maps>(maps: &M, slot: u32) {
+    own(maps, slot, 0);
+}
+
 struct Push<'a, M: Maps> {
     maps: &'a M,
     index: u32,

@@ -6,7 +6,7 @@ pub use quote::Quote;
 pub(super) use quote::send_on;
 
 use super::begin::FIRST_WINDOW;
-use super::{Next, Step};
+use super::{Next, Step, end};
 use crate::host::{Cpu as _, Maps, Step as LoopStep};
 use crate::layout::{Address, Buffer, CLIENT_TIMESTAMPS, Flow, LEG_OWN, MOVES, NONE};
 use crate::net::{ACK, Crafted, Draft, Egress, FIN, Frame, HEADERS, Hop, PSH, Segment, Seq, Sum, craft, diff, diff16};
@@ -105,9 +105,19 @@ pub(super) fn finish_stateless<F: Frame>(frame: &mut F, work: &mut Work, (next, 
     verdict
 }
 
+/// Does what a step wants, and has a flow that is over by it let go of its leg.
+#[inline(always)]
+pub fn finish<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flow: &mut Flow, step: Step) -> Verdict {
+    let verdict = write(maps, frame, work, flow, step);
+    if end::is_over(flow, step.1) {
+        end::let_go(maps, flow);
+    }
+    verdict
+}
+
 /// Does what a step wants.
 #[inline(always)]
-pub fn finish<M: Maps, F: Frame>(
+fn write<M: Maps, F: Frame>(
     maps: &M,
     frame: &mut F,
     work: &mut Work,

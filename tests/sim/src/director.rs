@@ -131,6 +131,8 @@ impl Director {
         if partial {
             strip(&mut bytes);
         }
+        // A reset takes the leg away.
+        let client = self.client_of(view.destination_port);
         let ran = self.hooks(interface, bytes);
         self.mend();
         let (verdict, frames) = ran?;
@@ -140,7 +142,7 @@ impl Director {
             return Err("a flow was locked twice".into());
         }
         if interface == BACK && verdict != Verdict::Busy {
-            self.answered(now, view, oracle);
+            self.answered(now, view, client, oracle);
         }
         if interface == FRONT {
             self.came(now, (view.source, view.source_port), verdict, oracle);
@@ -236,11 +238,11 @@ impl Director {
         }
     }
 
-    /// What a backend's packet says about the backend.
-    fn answered(&mut self, now: u64, view: &View, oracle: &mut Oracle) {
+    /// What a packet of a backend, on the leg of this client, says about the backend.
+    fn answered(&mut self, now: u64, view: &View, client: Option<([u8; 4], u16)>, oracle: &mut Oracle) {
         if view.rst
             && view.ack.is_none()
-            && let Some(client) = self.client_of(view.destination_port)
+            && let Some(client) = client
         {
             oracle.is_unsure(client);
         }

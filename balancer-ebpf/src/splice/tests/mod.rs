@@ -4,6 +4,7 @@ mod books;
 mod chunked;
 mod damage;
 mod flows;
+mod legs;
 mod long;
 mod outcomes;
 mod pinned;
