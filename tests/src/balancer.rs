@@ -1,5 +1,6 @@
 //! The balancer inside a lab: the daemon in the director's namespace, and its CLI.
 
+use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::lab::process::Process;
 use crate::lab::{Lab, remove_pins};
@@ -106,6 +108,20 @@ impl<'a> Balancer<'a> {
             bail!("balancer {}: {}: {}{}", arguments.join(" "), output.status, text, errors.trim());
         }
         Ok(text)
+    }
+
+    /// The same, with JSON for an answer.
+    pub fn json(&self, arguments: &[&str]) -> Result<Value> {
+        let text = self.cli(&[arguments, &["--json"]].concat())?;
+        serde_json::from_str(&text).with_context(|| format!("balancer {} --json: {text}", arguments.join(" ")))
+    }
+
+    /// The counters of the data path that have counted anything.
+    pub fn counters(&self) -> Result<BTreeMap<String, u64>> {
+        let status = self.json(&["status"])?;
+        let counters = status["counters"].as_array().context("the status has no counters")?;
+        let named = |counter: &Value| Some((counter["name"].as_str()?.to_owned(), counter["value"].as_u64()?));
+        counters.iter().map(|counter| named(counter).with_context(|| format!("a counter is {counter}"))).collect()
     }
 
     /// Takes programs, pins and daemon away in order.

@@ -140,8 +140,7 @@ impl<'a> Scene<'a> {
 
     /// The same, with JSON for an answer.
     pub fn json(&self, arguments: &[&str]) -> Result<Value> {
-        let text = self.cli(&[arguments, &["--json"]].concat())?;
-        serde_json::from_str(&text).with_context(|| format!("balancer {} --json: {text}", arguments.join(" ")))
+        self.balancer.json(arguments)
     }
 
     /// The version that new sessions get.
@@ -152,9 +151,7 @@ impl<'a> Scene<'a> {
 
     /// A counter of the data path; 0 if it never counted.
     pub fn counter(&self, name: &str) -> Result<u64> {
-        let status = self.json(&["status"])?;
-        let mut counters = status["counters"].as_array().into_iter().flatten();
-        Ok(counters.find(|counter| counter["name"] == name).and_then(|found| found["value"].as_u64()).unwrap_or(0))
+        Ok(self.balancer.counters()?.remove(name).unwrap_or(0))
     }
 
     /// Waits until no version has a request in flight: what was counted in was counted out.

@@ -124,6 +124,14 @@ impl<'a> Contender<'a> {
         }
     }
 
+    /// What the balancer counted; nothing of the others.
+    pub(super) fn counters(&self) -> Result<BTreeMap<String, u64>> {
+        match &self.front {
+            Front::Balancer(balancer) => balancer.counters(),
+            Front::Kernel | Front::Program { .. } => Ok(BTreeMap::new()),
+        }
+    }
+
     /// Waits for the first answer: health checks take a moment.
     fn wait(&self) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(10);

@@ -10,6 +10,7 @@ mod mixed;
 mod paced;
 mod short;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -92,7 +93,15 @@ fn compare(options: &Options, time: Time, report: &mut Report) -> Result<Vec<Fig
     let mut figures = Vec::new();
     for load in &loads {
         let name = load.name();
-        let of_load = in_turn(&name, &everybody, time, |(contender, pools), time| load.run(contender, pools, time))?;
+        let of_load = in_turn(&name, &everybody, time, |(contender, pools), time| {
+            let before = contender.counters()?;
+            let sample = load.run(contender, pools, time)?;
+            if sample.errors != 0 && !before.is_empty() {
+                let counted = counted(&before, &contender.counters()?);
+                eprintln!("\r\x1b[K{name}: {}: {} errors: {counted}", contender.way.name(), sample.errors);
+            }
+            Ok(sample)
+        })?;
         report.tables.push(table(&name, &of_load));
         report.targets.extend(load.targets(&of_load));
         figures.extend(of_load);
@@ -100,6 +109,13 @@ fn compare(options: &Options, time: Time, report: &mut Report) -> Result<Vec<Fig
     figures.extend(paced::run(&everybody, time, &figures, report)?);
     contenders.into_iter().try_for_each(Contender::finish)?;
     Ok(figures)
+}
+
+/// What was counted in between: who looks for a failed request's reason finds it there.
+fn counted(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> String {
+    let differences = after.iter().map(|(name, value)| (name, value - before.get(name).unwrap_or(&0)));
+    let differences = differences.filter(|(_, difference)| *difference != 0);
+    differences.map(|(name, difference)| format!("{name} {difference}")).collect::<Vec<_>>().join(", ")
 }
 
 /// Lets all contenders take turns, and makes figures of their samples.

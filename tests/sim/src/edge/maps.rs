@@ -7,12 +7,13 @@ use balancer_ebpf::decide::Backends;
 use balancer_ebpf::host::{Entered, Machine, Maps};
 use balancer_ebpf::layout::{
     Address, Backend, Bucket, Flow, FlowKey, Globals, Hands, Hints, LEG_CLASSES, Leg, LegSlot, Listener, ListenerKey,
-    MAX_VERSIONS, Outcomes, Pin, PinEvent, PinKey, Policy, REMEMBERED, Remembered, RuleSet, SERVICE_BLOCKS, SourceKey,
-    Stash, Traffic, hint_buckets,
+    MAX_VERSIONS, NONE, Outcomes, Pin, PinEvent, PinKey, Policy, REMEMBERED, Remembered, RuleSet, SERVICE_BLOCKS,
+    SourceKey, Stash, Traffic, hint_buckets,
 };
 use balancer_ebpf::pins::Pins;
 use balancer_ebpf::plain::Plain;
 use balancer_ebpf::sessions::Table;
+use balancer_ebpf::splice;
 use balancer_ebpf::verdict::COUNTERS;
 use rand::{RngExt as _, SeedableRng as _};
 
@@ -50,7 +51,8 @@ pub struct SimMaps {
     pub fault: Option<Fault>,
 }
 
-/// Maps that refuse: a table's bucket is locked or its memory used up, a flow is in another CPU's hands for too long.
+/// Maps that refuse: a table's bucket is locked or its memory used up, a flow is in another CPU's hands for too long, every leg is in
+/// use.
 pub struct Fault {
     often: f64,
     random: RefCell<Random>,
@@ -244,6 +246,10 @@ impl Maps for SimMaps {
 
     fn leg_owner(&self, slot: u32) -> Option<&Cell<u64>> {
         self.leg_owners.get(slot as usize)
+    }
+
+    fn claim_leg(&self, globals: &Globals, flow: u32) -> u32 {
+        if self.refuses() { NONE } else { splice::claim_leg(self, globals, flow) }
     }
 
     fn leg(&self, slot: u32) -> Option<Self::Leg<'_>> {
