@@ -429,8 +429,7 @@ pub fn decide<B: Backends>(backends: &B, policy: &Policy, search: &mut Search, c
         search.bound = if attempt == 0 { bound } else { NONE };
         let leg = search.bound == NONE && search.present_version == index;
         search.present = if leg { search.present_backend } else { NONE };
-        let home = attempt == 0 && of.generation != 0 && at_home(backends, of, search);
-        if home || of.generation != 0 && backend_of(backends, of, search) {
+        if of.generation != 0 && (attempt == 0 && at_home(backends, of, search) || backend_of(backends, of, search)) {
             choice.version = index;
             choice.generation = of.generation;
             choice.backend = search.best;

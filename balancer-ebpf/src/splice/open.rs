@@ -101,11 +101,9 @@ pub fn open_step<M: Maps, F: Frame>(
             if aims { Verdict::BackendSilent } else { Verdict::SynAgain }
         }
     };
-    if aims {
-        if !aim(maps, &work.choice, globals, flow, now) {
-            let (_, verdict) = alone::reset_client(maps, work, flow, now, Verdict::LegTaken);
-            return (draft, verdict);
-        }
+    if aims && !aim(maps, &work.choice, globals, flow, now) {
+        let (_, verdict) = alone::reset_client(maps, work, flow, now, Verdict::LegTaken);
+        return (draft, verdict);
     }
     if flow.leg.hop.egress.interface == 0 {
         // The flow waits all the same, and its client's retransmission tries again.
