@@ -1,7 +1,6 @@
 //! The maps, and how the core reaches them. Their layouts and names are the core's (`layout`).
 
 use core::cell::Cell;
-use core::ops::{Deref, DerefMut};
 
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST};
 use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_boot_ns};
@@ -10,7 +9,7 @@ use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, Queue, RingBuf};
 use balancer_ebpf::cookie::Proof;
 use balancer_ebpf::decide::{Backends, Choice, Decided, Search};
-use balancer_ebpf::host::{Cpu, Entered, Machine, Maps, Step};
+use balancer_ebpf::host::{Cpu, Entered, Machine, Maps};
 use balancer_ebpf::http::{Chunk, Head, Scan, Scanned, Span};
 use balancer_ebpf::layout::{
     Address, Backend, Bucket, Buffer, Condition, FLOW_CLOSING, FLOW_FREE, Flow, FlowKey, FlowSlot, Globals, Hands,
@@ -29,6 +28,7 @@ use balancer_ebpf::work::Work;
 
 use super::cpu::Bpf;
 use super::functions;
+use super::lock::{Held, Locked};
 
 /// A map value with cells in it.
 #[repr(transparent)]
@@ -96,9 +96,6 @@ static WORK: PerCpuArray<Shared<Work>> = PerCpuArray::with_max_entries(1, 0);
 /// Bits of the key of a pin by source: of the service and of an address.
 const SOURCE_BITS: u32 = 32 + 128;
 
-/// Attempts to take a flow's lock: some tens of microseconds, more than any packet takes.
-const SPINS: u32 = 4096;
-
 /// The maps. Of no size: all of them are statics.
 pub(super) struct Kernel;
 
@@ -153,77 +150,6 @@ fn shared<T>(array: &Array<Shared<T>>, index: u32) -> Option<&T> {
     let value = array.get_ptr(index)?;
     // SAFETY: array elements live as long as the map, which the program holds.
     Some(unsafe { &(*value).0 })
-}
-
-/// A flow whose lock this CPU holds.
-pub(super) struct Locked(*mut FlowSlot);
-
-impl Drop for Locked {
-    #[inline(always)]
-    fn drop(&mut self) {
-        // SAFETY: array elements are never freed. The store is volatile, so it is not moved before the flow's own stores
-        // by the compiler; x86 does not reorder stores.
-        unsafe { Bpf::store(&(*self.0).lock, 0) };
-    }
-}
-
-impl Deref for Locked {
-    type Target = Flow;
-    #[inline(always)]
-    fn deref(&self) -> &Flow {
-        // SAFETY: the lock keeps all others out.
-        unsafe { &(*self.0).flow }
-    }
-}
-
-impl DerefMut for Locked {
-    #[inline(always)]
-    fn deref_mut(&mut self) -> &mut Flow {
-        // SAFETY: as above.
-        unsafe { &mut (*self.0).flow }
-    }
-}
-
-struct Spin<'a> {
-    lock: &'a Cell<u64>,
-    taken: bool,
-}
-
-struct Try;
-impl Step<Spin<'_>> for Try {
-    #[inline(always)]
-    fn step(spin: &mut Spin<'_>) -> bool {
-        spin.taken = Bpf::compare_exchange(spin.lock, 0, 1);
-        !spin.taken
-    }
-}
-
-/// The second and further attempts, as a program of their own: there is hardly ever one.
-#[inline(never)]
-fn contend(lock: &Cell<u64>) -> bool {
-    let mut spin = Spin { lock, taken: false };
-    Bpf::repeat::<_, Try>(&mut spin, SPINS);
-    spin.taken
-}
-
-/// A stash or the slot of a leg, in the hands of whoever owns it.
-pub(super) struct Held<T>(*mut T);
-
-impl<T> Deref for Held<T> {
-    type Target = T;
-    #[inline(always)]
-    fn deref(&self) -> &T {
-        // SAFETY: array elements are never freed; what is no cell in one belongs to its owner.
-        unsafe { &*self.0 }
-    }
-}
-
-impl<T> DerefMut for Held<T> {
-    #[inline(always)]
-    fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: as above.
-        unsafe { &mut *self.0 }
-    }
 }
 
 /// A stretch of a buffer in one register.
@@ -384,14 +310,13 @@ impl Maps for Kernel {
     }
     #[inline(always)]
     fn flow(&self, slot: u32) -> Option<Locked> {
-        let flow: *mut FlowSlot = FLOWS.get_ptr_mut(slot)?.cast();
-        // SAFETY: array elements are never freed, and the lock is a cell.
-        let lock = unsafe { &(*flow).lock };
-        if Bpf::compare_exchange(lock, 0, 1) || contend(lock) { Some(Locked(flow)) } else { None }
+        // SAFETY: array elements are never freed.
+        unsafe { Locked::take(FLOWS.get_ptr_mut(slot)?.cast()) }
     }
     #[inline(always)]
     fn stash(&self, index: u32) -> Option<Held<Stash>> {
-        Some(Held(STASHES.get_ptr_mut(index)?.cast()))
+        // SAFETY: array elements are never freed.
+        Some(unsafe { Held::of(STASHES.get_ptr_mut(index)?.cast()) })
     }
     #[inline(always)]
     fn expect(&self, slot: u32) {
@@ -408,7 +333,8 @@ impl Maps for Kernel {
     }
     #[inline(always)]
     fn leg(&self, slot: u32) -> Option<Held<LegSlot>> {
-        Some(Held(LEGS.get_ptr_mut(slot)?.cast()))
+        // SAFETY: as above.
+        Some(unsafe { Held::of(LEGS.get_ptr_mut(slot)?.cast()) })
     }
     #[inline(always)]
     fn pool(&self, index: u32) -> Option<&Cell<u64>> {

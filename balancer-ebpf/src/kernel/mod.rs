@@ -7,6 +7,7 @@ mod sum;
 mod cpu;
 mod fib;
 mod functions;
+mod lock;
 mod maps;
 mod proof;
 mod tc;

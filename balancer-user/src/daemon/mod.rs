@@ -5,8 +5,10 @@
 
 mod back_off;
 mod canary;
+mod change;
 mod checks;
 mod comeback;
+mod conditions;
 mod counters;
 mod director;
 mod drains;
@@ -19,6 +21,7 @@ mod pauses;
 mod pins;
 mod reload;
 mod report;
+mod saving;
 mod setup;
 mod sync;
 #[cfg(test)]

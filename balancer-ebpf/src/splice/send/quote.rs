@@ -1,7 +1,7 @@
 //! The translation of what an ICMP message quotes: back into the numbers of the one who sent it.
 
 use super::super::too_big::{IPV4, IPV6};
-use super::{readdress, readdressed, towards};
+use super::translate::{readdress, readdressed, towards};
 use crate::layout::{Address, Flow};
 use crate::net::{Frame, Hop, Segment, diff, diff16, update};
 

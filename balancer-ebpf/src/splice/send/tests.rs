@@ -3,7 +3,7 @@
 use etherparse::{TcpOptionElement, TcpOptionsIterator};
 use proptest::prelude::*;
 
-use super::{Translation, room, shifted, translate};
+use super::translate::{Translation, room, shifted, translate};
 use crate::layout::{Flow, MOVES};
 use crate::net::*;
 use crate::testing::{Plain, Tcp, VecFrame, six};

@@ -27,6 +27,7 @@ fn ack(from: i64, acked: i64) -> Seg {
 
 // When one comes free.
 
+/// N17.
 #[test]
 fn a_leg_is_free_when_each_end_has_acknowledged_the_others_fin() {
     for hook in HOOKS {
@@ -103,6 +104,7 @@ fn a_leg_that_was_reset_is_free_at_once() {
 
 // What becomes of a request for which there is none.
 
+/// N17.
 #[test]
 fn a_request_waits_for_a_free_leg_with_its_client() {
     for hook in HOOKS {

@@ -3,9 +3,14 @@
 mod books;
 mod chunked;
 mod damage;
+mod ends;
 mod flows;
+mod full;
+mod heads;
+mod held;
 mod legs;
 mod long;
+mod opening;
 mod outcomes;
 mod pinned;
 mod pipelined;
@@ -20,6 +25,8 @@ mod short;
 mod six;
 mod storm;
 mod too_big;
+mod unframed;
+mod uploads;
 
 use crate::http::{Chunk, Scan};
 use crate::layout::Buffer;
