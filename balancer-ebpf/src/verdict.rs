@@ -65,6 +65,8 @@ verdicts! {
     SynCookie "syn_answered" Send,
     /// A SYN for a flow that lives was answered with the flow's numbers.
     SynChallenged "syn_challenged" Send,
+    /// Another one came within half a second.
+    SynIgnored "drop_syn_ignored" Drop,
     /// A cookie came back and a flow began.
     FlowBegun "flow_begun" Drop,
     /// A segment of no flow whose cookie does not hold, but that may belong to one that is about to begin.

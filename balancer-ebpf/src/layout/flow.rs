@@ -129,8 +129,10 @@ pub struct Flow {
     pub outstanding: u32,
     /// Millisecond of the last packet.
     pub seen: u64,
-    /// Millisecond of the last SYN to a backend.
-    pub asked: u64,
+    /// When a SYN went to a backend last, in milliseconds of the director's clock.
+    pub asked: u32,
+    /// When a SYN of the client's was answered last with the flow's numbers, by the same clock.
+    pub challenged: u32,
     /// How segments reach the client.
     pub client_hop: Hop,
     /// What the client's SYN said: its window scale and MSS.

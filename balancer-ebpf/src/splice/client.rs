@@ -15,6 +15,10 @@ use crate::work::Work;
 
 /// How far a RST's number may lie from what is expected.
 const RESET_WINDOW: u32 = 1 << 20;
+/// Milliseconds between two answers to SYNs for a flow that lives (RFC 5961, section 7). Three in a row are what a client takes for a sign
+/// that a segment of its own was lost, and anybody may forge SYNs. By flow and not for all of them: what answers others get tells nobody whether
+/// there is a flow. One that has begun anew sends its SYN again after a second.
+const CHALLENGES_APART: u32 = 500;
 
 /// The flow of a packet to a listener's address. [`Verdict::NotOurs`] if there is no listener on the port.
 #[inline(always)]
@@ -178,9 +182,13 @@ fn give_way<M: Maps>(maps: &M, flow: &mut Flow) {
 /// not see its numbers: a cookie alone, of which one in 16 million can be guessed, ends none.
 #[inline(always)]
 fn challenge<F: Frame>(frame: &F, work: &mut Work, flow: &mut Flow, now: Now) -> Step {
+    if now.since(flow.challenged) < CHALLENGES_APART {
+        return (Next::Done, Verdict::SynIgnored);
+    }
     if !frame.can_grow() {
         return (Next::Done, Verdict::NeedsGrowth);
     }
+    flow.challenged = now.clock();
     // Not more than the backend has acknowledged: of a body, the cursor is far ahead.
     let ack = flow.upstream_acked;
     alone::to_client(work, flow, now, ACK, ack);

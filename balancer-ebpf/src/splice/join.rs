@@ -33,7 +33,7 @@ pub fn join<M: Maps>(maps: &M, flow: &mut Flow, slot: u32, choice: &Choice, now:
     flow.upstream_acked = first;
     flow.tried = 0;
     flow.tries = 0;
-    flow.asked = now.ms;
+    flow.asked = now.clock();
     flow.state = FLOW_SPLICED;
     flow.flags |= LEG_REUSED;
     spliced(flow);

@@ -12,7 +12,7 @@ use crate::verdict::Verdict;
 use crate::work::Work;
 
 /// Milliseconds for which the answer to a leg's SYN is newer than what health checks say.
-const RECENT: u64 = 1_000;
+const RECENT: u32 = 1_000;
 /// How often a client sends a request that went out on a leg from the pool again before the leg is given up: as often as a SYN.
 const REUSED_TRIES: u32 = 2;
 
@@ -93,7 +93,7 @@ fn silent<M: Maps>(maps: &M, work: &Work, flow: &Flow, now: Now) -> bool {
     let again =
         segment.seq == flow.request_first || owned(flow) && segment.seq.before(flow.stash_first.plus(flow.stash_len));
     // A leg that came up a moment ago proves that the backend lives, whatever the health checks have yet to find out.
-    let recent = now.ms.saturating_sub(flow.asked) < RECENT;
+    let recent = now.since(flow.asked) < RECENT;
     if recent || !again || !segment.seq.before(flow.request.next) || !backend::unheard(flow) {
         return false;
     }
@@ -143,11 +143,11 @@ fn reused_again<M: Maps, F: Frame>(maps: &M, frame: &mut F, work: &mut Work, flo
         end::drop_stash(maps, flow);
         return alone::acknowledge(frame, work, flow, now, Verdict::ProbeAnswered);
     }
-    if now.ms.saturating_sub(flow.asked) < open::PATIENCE {
+    if now.since(flow.asked) < open::PATIENCE {
         // A duplicate, or another segment of the same request: not the client's timer.
         return (Next::Done, Verdict::NoLeg);
     }
-    flow.asked = now.ms;
+    flow.asked = now.clock();
     flow.tries += 1;
     if flow.tries >= REUSED_TRIES {
         // It went to nobody. A request of a safe method may go to somebody else.

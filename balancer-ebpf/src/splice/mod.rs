@@ -291,6 +291,12 @@ impl Now {
     pub const fn clock(self) -> u32 {
         self.ms as u32
     }
+    /// Milliseconds since that clock was at `then`, on whichever CPU: another one's may be some ahead. In 49 days it comes around.
+    #[inline(always)]
+    pub const fn since(self, then: u32) -> u32 {
+        let ms = self.clock().wrapping_sub(then);
+        if ms < u32::MAX - 1000 { ms } else { 0 }
+    }
     #[inline(always)]
     pub const fn seconds(self) -> u32 {
         (self.ms / 1000) as u32

@@ -16,7 +16,7 @@ use crate::verdict::{Note, Verdict};
 use crate::work::Work;
 
 /// Milliseconds between two SYNs of one leg at least: less is a duplicate of the client's segment, not its timer.
-pub(super) const PATIENCE: u64 = 150;
+pub(super) const PATIENCE: u32 = 150;
 /// SYNs to one backend before it is given up: one may be lost on a bad link.
 const SYNS: u32 = 2;
 /// SYNs to a backend on which the request's session lives. Who moves loses what the backend remembers, and of ten thousand legs that
@@ -85,7 +85,7 @@ pub fn open_step<M: Maps, F: Frame>(
             Verdict::BackendRefused
         }
         _ => {
-            if now.ms.saturating_sub(flow.asked) < PATIENCE {
+            if now.since(flow.asked) < PATIENCE {
                 return (Next::Done, Verdict::NoLeg);
             }
             flow.tries += 1;
@@ -153,7 +153,7 @@ fn aim<M: Maps>(maps: &M, choice: &Choice, globals: &Globals, flow: &mut Flow, n
     let own_address = gateway::wanted(maps, flow);
     flow.flags &= !LEG_REUSED;
     flow.state = FLOW_OPENING;
-    flow.asked = now.ms;
+    flow.asked = now.clock();
     let leg = &mut flow.leg;
     leg.backend = choice.backend;
     leg.version = choice.version;
@@ -198,7 +198,7 @@ fn aim<M: Maps>(maps: &M, choice: &Choice, globals: &Globals, flow: &mut Flow, n
 #[inline(always)]
 fn syn<M: Maps>(maps: &M, work: &mut Work, flow: &mut Flow, now: Now) {
     let pooled = pool::limit_of(maps, flow) != 0;
-    flow.asked = now.ms;
+    flow.asked = now.clock();
     let leg = &flow.leg;
     let shift = if flow.client_scale == NO_SCALE { 0 } else { flow.client_scale & 15 };
     let draft = &mut work.draft;

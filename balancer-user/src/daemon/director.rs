@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use log::{info, warn};
 use tokio::sync::Notify;
 
-use super::{back_off::BackOffs, canary, drains::Looks, events::Journal, report::SessionCounts};
+use super::{back_off::BackOffs, canary, drains::Looks, events::Journal, full::Full, report::SessionCounts};
 use crate::{
     audit,
     config::{self, Config},
@@ -69,9 +69,7 @@ pub struct Director {
     pub(super) unsaved: Option<String>,
     /// Wakes who tells the hook `post-flip`.
     pub(super) to_tell: Arc<Notify>,
-    /// Sessions that found no place in the table, as of the last look; and when it was last seen that some did not.
-    pub(super) turned_away: Option<u64>,
-    pub(super) full_since: Option<Instant>,
+    pub(super) full: Full,
     pub(super) tallies: Tallies,
     /// Where the config came from.
     pub(super) file: File,
@@ -139,8 +137,7 @@ impl Director {
             adopted: false,
             unsaved: None,
             to_tell: Arc::new(Notify::new()),
-            turned_away: None,
-            full_since: None,
+            full: Full::default(),
             tallies: Tallies::default(),
             file: File::default(),
             exporter: None,

@@ -14,6 +14,7 @@ mod director;
 mod drains;
 mod events;
 mod exclusive;
+mod full;
 mod hooks;
 mod measure;
 mod origin;

@@ -22,7 +22,7 @@ pub struct Event {
     pub number: u64,
     pub at: String,
     pub service: Option<String>,
-    /// `change`, `health`, `table`, `missing`, `pin` or `hook`.
+    /// `change`, `flip`, `health`, `table`, `missing`, `state`, `pin` or `hook`.
     pub kind: String,
     pub text: String,
 }

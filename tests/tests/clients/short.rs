@@ -1,9 +1,10 @@
-//! Many short connections over few legs, whose backends close them all the time: no failed request, no byte in a wrong response.
+//! Many short connections over few legs, whose backends close them all the time: no failed request, no byte in a wrong response. And many
+//! more than there are ports.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use balancer_tests::client::Whoami;
+use balancer_tests::client::{Connection, Request, Whoami};
 use balancer_tests::lab::Hook;
 use balancer_tests::scene::{Kind, Scene};
 use balancer_tests::short::{Short, use_ports_again};
@@ -11,6 +12,7 @@ use balancer_tests::stage::Stage;
 
 under_both_hooks! {
     short_connections_share_few_legs,
+    ports_come_free_with_their_connections,
 }
 
 /// At the same time, each with one connection.
@@ -68,6 +70,33 @@ fn play(hook: Hook, connections: u64) -> Result<()> {
         let pooled = scene.counter("request_pooled_leg")?;
         ensure!(pooled > connections / 2, "only {pooled} requests went out on a leg from the pool");
         scene.all_idle()
+    })
+}
+
+/// N17: of a director that has room for 64 flows and as many legs, one after the other; each other one is closed by the backend. None
+/// waits for what another has left behind.
+fn ports_come_free_with_their_connections(hook: Hook) -> Result<()> {
+    const CONNECTIONS: u64 = 2_000;
+    Stage::new(hook, "ports").flows(64, "15m").play(|scene| {
+        let to = scene.lab.service();
+        scene.lab.client().run(|| {
+            for number in 0..CONNECTIONS {
+                let mut connection = Connection::here(to)?;
+                let closes = number % 2 == 0;
+                let wish = if closes { "close" } else { "keep-alive" };
+                let response = connection.request(&Request::get("/whoami").header("Connection", wish))?;
+                ensure!(response.status == 200, "connection {number}: {}", response.status);
+                if closes {
+                    connection.expect_close().with_context(|| format!("connection {number}"))?;
+                }
+            }
+            Ok(())
+        })?;
+        ensure!(scene.counter("flow_begun")? == CONNECTIONS, "not everything was done");
+        for full in ["drop_flows_full", "drop_legs_full"] {
+            ensure!(scene.counter(full)? == 0, "{full}: {}", scene.counter(full)?);
+        }
+        Ok(())
     })
 }
 

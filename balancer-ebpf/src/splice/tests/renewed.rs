@@ -46,9 +46,9 @@ const LIVES: [Life; 5] = [
     }),
 ];
 
-/// Everything that is known of the present client's connection, but for the time.
+/// Everything that is known of the present client's connection, but for times.
 fn known(rig: &Rig) -> String {
-    format!("{:?}", Flow { clock: 0, ..rig.flow() })
+    format!("{:?}", Flow { clock: 0, challenged: 0, ..rig.flow() })
 }
 
 /// N23 (RFC 5961, section 4).
@@ -76,6 +76,22 @@ fn a_syn_ends_no_flow_that_lives_and_its_answer_frees_a_client_that_has_begun_an
             // Its SYN comes again.
             rig.connect();
             rig.serve();
+        }
+    }
+}
+
+/// N23 (RFC 5961, section 7).
+#[test]
+fn syns_for_a_flow_that_lives_are_answered_twice_a_second() {
+    for hook in HOOKS {
+        let (mut rig, ..) = Rig::served(hook);
+        for _ in 0..3 {
+            assert_eq!((rig.knocks().len(), rig.verdict), (1, Verdict::SynChallenged));
+            for ms in [0, 100, 399] {
+                rig.wait(ms);
+                assert_eq!((rig.knocks(), rig.verdict), (vec![], Verdict::SynIgnored));
+            }
+            rig.wait(1);
         }
     }
 }

@@ -67,3 +67,23 @@ fn d12_whose_version_is_missing_is_told_by_service() {
         ]
     );
 }
+
+/// What finds no place is said once, with what to do.
+#[test]
+fn tables_that_are_full_are_events() {
+    let mut bench = bench();
+    bench.attach();
+    let said = |bench: &mut Bench| -> Vec<String> {
+        let events = bench.director.events(Some(0), None, usize::MAX).events;
+        events.into_iter().filter(|event| event.kind == "table").map(|event| event.text).collect()
+    };
+    for (counted, events) in [(3, 0), (3, 0), (4, 2), (9, 2)] {
+        let counters = [Verdict::FlowsFull, Verdict::LegsFull].map(|verdict| (verdict as u32, counted));
+        bench.fake.0.lock().unwrap().counters.extend(counters);
+        bench.director.tick();
+        let said = said(&mut bench);
+        assert_eq!(said.len(), events, "{said:?}");
+        // One source has ports for a quarter of the flows that there is room for unless the config says otherwise.
+        assert!(said.iter().all(|text| text.contains("`sources`")), "{said:?}");
+    }
+}

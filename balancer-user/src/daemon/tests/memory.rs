@@ -18,8 +18,8 @@ pub(super) struct Memory {
     pub(super) published: u32,
     pub(super) buckets: BTreeMap<u32, Vec<[u64; 4]>>,
     pub(super) detached: bool,
-    /// Sessions that found no place in the table.
-    pub(super) turned_away: u64,
+    /// What the programs counted, by index, beside a little of the first three.
+    pub(super) counters: BTreeMap<u32, u64>,
     pub(super) flows: Vec<FlowSight>,
     pub(super) pins: BTreeMap<PinKey, Pin>,
     pub(super) source_pins: BTreeMap<(SourceKey, u32), Pin>,
@@ -166,9 +166,11 @@ impl Dataplane for Fake {
     }
     fn counters(&self) -> anyhow::Result<Vec<u64>> {
         let mut counters = vec![5, 0, 1];
-        let full = Note::SessionsFull.counter() as usize;
-        counters.resize(full, 0);
-        counters.push(self.0.lock().unwrap().turned_away);
+        for (counter, value) in &self.0.lock().unwrap().counters {
+            let counter = *counter as usize;
+            counters.resize(counters.len().max(counter + 1), 0);
+            counters[counter] = *value;
+        }
         Ok(counters)
     }
     fn pins(&self) -> anyhow::Result<BTreeMap<PinKey, Pin>> {

@@ -21,7 +21,7 @@ use balancer_ebpf::{
         Policy, ROLE_BACKEND, RuleSet, SourceKey, Times, Traffic,
     },
     sip::hash_id,
-    verdict::Note,
+    verdict::{Note, Verdict},
 };
 
 use super::*;

@@ -131,7 +131,7 @@ fn a_full_table_refuses_flips() {
     }
     bench.attach();
     let turned_away = |bench: &mut Bench, count| {
-        bench.fake.0.lock().unwrap().turned_away = count;
+        bench.fake.0.lock().unwrap().counters.insert(Note::SessionsFull.counter(), count);
         bench.director.tick();
     };
     turned_away(&mut bench, 7);

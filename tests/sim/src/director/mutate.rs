@@ -82,7 +82,7 @@ impl Director {
             if flow.state == FLOW_SPLICED && flow.outstanding == 1 && again {
                 flow.upstream_acked = flow.request_first;
                 flow.flags |= SAFE_REQUEST;
-                flow.asked = 0;
+                flow.asked = flow.asked.wrapping_sub(60_000);
                 slandered = Some(flow.leg.backend as usize);
             }
         });
