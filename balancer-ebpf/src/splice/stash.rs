@@ -8,7 +8,10 @@ use crate::net::{Frame, Seq};
 use crate::verdict::Verdict;
 use crate::work::Work;
 
-/// Stashes looked at for a free one.
+/// Each flow first asks for a stash of its own among so many. They are used again and again, and so are in the cache: one that comes after all
+/// the others is not, and to write a request into it takes a read from memory for each of its lines.
+const WARM: u32 = 64;
+/// Stashes looked at for a free one behind that.
 const PROBES: u32 = 16;
 /// From one stash that is looked at to the next: so far that those which are taken for long, and lie side by side, are not all in the
 /// way of one search. A prime, and so coprime to their number, which is smaller.
@@ -85,6 +88,13 @@ impl<M: Maps> LoopStep<Claim<'_, M>> for Probe {
 /// Finds a free stash among the first `among` and takes it. [`NONE`] if there is none.
 #[inline(always)]
 pub fn claim_stash<M: Maps>(maps: &M, owner: u64, among: u32) -> u32 {
+    let warm = owner as u32 & (WARM - 1);
+    if warm < among
+        && let Some(stash) = maps.stash(warm)
+        && M::Cpu::compare_exchange(&stash.owner, 0, owner)
+    {
+        return warm;
+    }
     let mut claim = Claim { maps, owner, among, index: NONE };
     M::Cpu::repeat::<_, Probe>(&mut claim, PROBES);
     claim.index
