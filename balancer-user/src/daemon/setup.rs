@@ -95,15 +95,21 @@ pub(super) fn director(
     }
     let fresh = Fresh((!adopts).then(|| pins.clone()));
     pins.make()?;
+    let foreign = load::counters_are_foreign(&pins, &plans)?;
     let mut ebpf = load::load(&bytes, &pins, &plans)?;
     // Before anything is written: a program that the kernel refuses must not find half of a new config in the maps.
     let with_xdp = interfaces.iter().any(|interface| attach::wanted(config.hook, interface).0 == Hook::Xdp);
     load::verify(&mut ebpf, with_xdp)?;
+    if foreign {
+        info!("the release that was here had other counters: they begin anew");
+        load::pin_counters(&ebpf, &pins)?;
+    }
     let mut maps = Maps::open(pins.clone())?;
 
     let fingerprint = object::fingerprint(&bytes);
     let stored = store.load()?;
-    let changed = stored.as_ref().and_then(|state| state.object) != Some(fingerprint);
+    // Programs of other counters are of another object, whatever the state says.
+    let changed = foreign || stored.as_ref().and_then(|state| state.object) != Some(fingerprint);
     write_globals(&mut maps, &config, &sizes, &store, &origin)?;
     let peers: BTreeMap<u32, u32> =
         interfaces.iter().map(|i| (i.index, if i.peer_elsewhere { INTERFACE_PEER } else { 0 })).collect();

@@ -1,11 +1,14 @@
 //! Loading the object onto the maps that are pinned, or onto new ones.
 
+use std::fs;
+
 use anyhow::Context as _;
 use aya::{
     Ebpf, EbpfLoader,
     maps::MapInfo,
     programs::{Program, ProgramError, ProgramInfo, SchedClassifier, Xdp},
 };
+use balancer_ebpf::layout::map;
 
 use super::{
     object::{self, MapPlan},
@@ -21,7 +24,7 @@ pub fn check_pinned(pins: &Pins, plans: &[MapPlan]) -> Result<(), Failure> {
             continue;
         }
         let info = MapInfo::from_pin(&path).with_context(|| format!("read {}", path.display()))?;
-        if info.max_entries() != plan.entries {
+        if info.max_entries() != plan.entries && plan.name != map::COUNTERS {
             return Err(Failure::refused(
                 format!(
                     "the config changed the size of a map that is in use: {} has {} entries, `{}` now asks for {}",
@@ -48,16 +51,35 @@ pub fn check_pinned(pins: &Pins, plans: &[MapPlan]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Loads the object; maps that are pinned are used, others are made and pinned.
+/// Whether the counters that are pinned are another release's. It had more of them, or fewer, and so they stand for something else: those of
+/// this one begin anew.
+pub fn counters_are_foreign(pins: &Pins, plans: &[MapPlan]) -> anyhow::Result<bool> {
+    let path = pins.map(map::COUNTERS);
+    let Some(plan) = plans.iter().find(|plan| plan.name == map::COUNTERS && path.exists()) else { return Ok(false) };
+    let info = MapInfo::from_pin(&path).with_context(|| format!("read {}", path.display()))?;
+    Ok(info.max_entries() != plan.entries)
+}
+
+/// Loads the object; maps that are pinned are used, others are made and pinned. So are not counters in whose place foreign ones are pinned: what
+/// counts in those goes on until [`pin_counters`].
 pub fn load(bytes: &[u8], pins: &Pins, plans: &[MapPlan]) -> anyhow::Result<Ebpf> {
+    let foreign = counters_are_foreign(pins, plans)?;
     let mut loader = EbpfLoader::new();
     for plan in plans {
         loader.map_max_entries(&plan.name, plan.entries);
-        if plan.pinned {
+        if plan.pinned && !(foreign && plan.name == map::COUNTERS) {
             loader.map_pin_path(&plan.name, pins.map(&plan.name));
         }
     }
     loader.load(bytes).context("load the kernel program's object and make its maps")
+}
+
+/// Pins the object's counters in the place of foreign ones.
+pub fn pin_counters(ebpf: &Ebpf, pins: &Pins) -> anyhow::Result<()> {
+    let path = pins.map(map::COUNTERS);
+    let counters = ebpf.map(map::COUNTERS).context("the object has no counters")?;
+    fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?;
+    counters.pin(&path).with_context(|| format!("pin {}", path.display()))
 }
 
 /// Whether the program that is pinned as `name` has the instructions of `new`.

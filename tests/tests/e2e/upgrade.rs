@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use aya::maps::{Array, Map, MapData};
+use aya::maps::{Array, Map, MapData, PerCpuArray};
 use balancer_ebpf::layout::Globals;
+use balancer_ebpf::verdict::COUNTERS;
 use balancer_tests::balancer::Balancer;
 use balancer_tests::client::Request;
 use balancer_tests::lab::Hook;
@@ -28,6 +29,7 @@ under_both_hooks! {
     sessions_of_layout_2_move,
     sessions_of_layout_3_move,
     an_upgrade_that_fails_changes_nothing,
+    counters_of_another_release_begin_anew,
 }
 
 /// The session's time-out in the lab's config, in seconds.
@@ -114,6 +116,28 @@ fn an_upgrade_that_fails_changes_nothing(hook: Hook) -> Result<()> {
         scene.restart()?;
         wait_until("the former pins are gone", Duration::from_secs(1), || Ok(!former(scene, 1).exists()))?;
         anna.disconnect();
+        goes_on(&mut anna, &mut annas)
+    })
+}
+
+/// A release that counts more than the one before has the same layout: connections go on, and what they do is counted.
+fn counters_of_another_release_begin_anew(hook: Hook) -> Result<()> {
+    Stage::new(hook, "counters").play(|scene| {
+        let mut anna = scene.browser();
+        let mut annas = begins_on(&mut anna, "001")?;
+        kill(scene)?;
+        let path = present(scene).join("maps/COUNTERS");
+        fs::remove_file(&path)?;
+        PerCpuArray::<_, u64>::create(COUNTERS - 3, 0)?.pin(&path)?;
+        scene.restart()?;
+        ensure!(scene.counter("request_same_leg")? == 0, "the counters did not begin anew");
+        goes_on(&mut anna, &mut annas).context("on the connection that was open")?;
+        ensure!(anna.connections() == 1, "the connection that was open ended");
+        ensure!(scene.counter("request_same_leg")? > 0, "nobody counts in the new counters");
+        // Those are what the next start adopts.
+        kill(scene)?;
+        scene.restart()?;
+        ensure!(scene.counter("request_same_leg")? > 0, "the counters are not the ones of before");
         goes_on(&mut anna, &mut annas)
     })
 }
