@@ -85,6 +85,16 @@ impl Programs {
         Ok(())
     }
 
+    /// Has the next SYN for a connection answered, as the one is that its client sends again after a second. Nobody may be working on its
+    /// flow.
+    pub fn forget_challenge(&mut self, key: &FlowKey) -> Result<()> {
+        const CHALLENGED: usize = offset_of!(FlowSlot, flow) + offset_of!(Flow, challenged);
+        let Some(slot) = self.slot(key)? else { return Ok(()) };
+        let mut flow: FlowBytes = self.flow(slot)?;
+        flow[CHALLENGED..CHALLENGED + 4].fill(0);
+        self.set_flow(slot, flow)
+    }
+
     fn values<V: aya::Pod>(&self, name: &str) -> Result<Array<&aya::maps::MapData, V>> {
         let found = self.ebpf.map(name).with_context(|| format!("the object has no map {name}"))?;
         Array::try_from(found).with_context(|| format!("use the map {name}"))

@@ -127,6 +127,7 @@ fn play(hook: Program, threads: usize, mutants: usize) -> Result<()> {
                 codes += one.with_context(|| format!("round {round}"))?;
             }
             programs.forgive_backends(&setting)?;
+            programs.forget_challenge(&talk.key())?;
             let before = programs.counters()?;
             let clean = Hail::new(&programs, hook, 0, 0, 0);
             let worked = converse(&mut connections.on(port), &clean, &EXCHANGES[..2]);
