@@ -104,7 +104,7 @@ impl<'a> Agreement<'a> {
         let plans = object::maps(&bytes, &sizes)?;
         let pins = Pins::new(config.pin_dir());
         pins.make()?;
-        let mut ebpf = load::load(&bytes, &pins, &plans)?;
+        let mut ebpf = load::load(&bytes, &pins, &plans, false)?;
         load::verify(&mut ebpf, false)?;
         let mut plane = maps::Maps::open(pins.clone())?;
         let (sources, source_count) = plan::sources(&config);

@@ -96,7 +96,7 @@ pub(super) fn director(
     let fresh = Fresh((!adopts).then(|| pins.clone()));
     pins.make()?;
     let foreign = load::counters_are_foreign(&pins, &plans)?;
-    let mut ebpf = load::load(&bytes, &pins, &plans)?;
+    let mut ebpf = load::load(&bytes, &pins, &plans, foreign)?;
     // Before anything is written: a program that the kernel refuses must not find half of a new config in the maps.
     let with_xdp = interfaces.iter().any(|interface| attach::wanted(config.hook, interface).0 == Hook::Xdp);
     load::verify(&mut ebpf, with_xdp)?;

@@ -19,11 +19,7 @@ use crate::{exit::Failure, sizes::Sizes};
 /// Refuses pinned maps that are not what this daemon would make: aya adopts whatever lies at the path.
 pub fn check_pinned(pins: &Pins, plans: &[MapPlan]) -> Result<(), Failure> {
     for plan in plans.iter().filter(|plan| plan.pinned) {
-        let path = pins.map(&plan.name);
-        if !path.exists() {
-            continue;
-        }
-        let info = MapInfo::from_pin(&path).with_context(|| format!("read {}", path.display()))?;
+        let Some(info) = pinned(pins, &plan.name)? else { continue };
         if info.max_entries() != plan.entries && plan.name != map::COUNTERS {
             return Err(Failure::refused(
                 format!(
@@ -40,10 +36,10 @@ pub fn check_pinned(pins: &Pins, plans: &[MapPlan]) -> Result<(), Failure> {
                 ),
             ));
         }
-        let pinned = (info.key_size(), info.value_size(), info.map_flags());
-        if pinned != (plan.key_size, plan.value_size, plan.flags) {
+        let there = (info.key_size(), info.value_size(), info.map_flags());
+        if there != (plan.key_size, plan.value_size, plan.flags) {
             return Err(Failure::refused(
-                format!("the pinned map {} has another layout than this balancer's", path.display()),
+                format!("the pinned map {} has another layout than this balancer's", pins.map(&plan.name).display()),
                 "run the balancer that made it; or `balancer detach`, which ends connections and keeps sessions, then run again",
             ));
         }
@@ -54,16 +50,22 @@ pub fn check_pinned(pins: &Pins, plans: &[MapPlan]) -> Result<(), Failure> {
 /// Whether the counters that are pinned are another release's. It had more of them, or fewer, and so they stand for something else: those of
 /// this one begin anew.
 pub fn counters_are_foreign(pins: &Pins, plans: &[MapPlan]) -> anyhow::Result<bool> {
-    let path = pins.map(map::COUNTERS);
-    let Some(plan) = plans.iter().find(|plan| plan.name == map::COUNTERS && path.exists()) else { return Ok(false) };
-    let info = MapInfo::from_pin(&path).with_context(|| format!("read {}", path.display()))?;
-    Ok(info.max_entries() != plan.entries)
+    let plan = plans.iter().find(|plan| plan.name == map::COUNTERS);
+    Ok(plan.zip(pinned(pins, map::COUNTERS)?).is_some_and(|(plan, info)| info.max_entries() != plan.entries))
 }
 
-/// Loads the object; maps that are pinned are used, others are made and pinned. So are not counters in whose place foreign ones are pinned: what
-/// counts in those goes on until [`pin_counters`].
-pub fn load(bytes: &[u8], pins: &Pins, plans: &[MapPlan]) -> anyhow::Result<Ebpf> {
-    let foreign = counters_are_foreign(pins, plans)?;
+/// What is pinned as a map of this name, if anything is.
+fn pinned(pins: &Pins, name: &str) -> anyhow::Result<Option<MapInfo>> {
+    let path = pins.map(name);
+    if !path.exists() {
+        return Ok(None);
+    }
+    MapInfo::from_pin(&path).map(Some).with_context(|| format!("read {}", path.display()))
+}
+
+/// Loads the object; maps that are pinned are used, others are made and pinned. So are not counters in whose place `foreign` ones are pinned
+/// ([`counters_are_foreign`]): what counts in those goes on until [`pin_counters`].
+pub fn load(bytes: &[u8], pins: &Pins, plans: &[MapPlan], foreign: bool) -> anyhow::Result<Ebpf> {
     let mut loader = EbpfLoader::new();
     for plan in plans {
         loader.map_max_entries(&plan.name, plan.entries);
